@@ -1,0 +1,14 @@
+"""Small helpers for tests: where the test data made elsewhere lies."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def find_data_dir() -> Path | None:
+    """`OSTINATO_TEST_DATA`, or ../shared/data from the project's root; None where neither is a folder."""
+    folder = Path(os.environ.get("OSTINATO_TEST_DATA", ROOT.parent / "shared" / "data"))
+    return folder if folder.is_dir() else None
