@@ -1,0 +1,49 @@
+// Matrix-vector and small matrix-matrix products on packed GGUF blocks, per instruction set.
+//
+// One table of functions per instruction level; kernels() picks the best the machine has (OSTINATO_CPU forces
+// one). How a row's sum is shaped is fixed by (type, K) alone and written down in sums.md: every level, and every
+// later kernel (matrix units), reproduces it bit for bit, whatever the number of rows.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "ostinato/tables.h"
+
+namespace ostinato::cpu {
+
+enum class Isa { kPortable, kAvx2, kAvx512 };
+
+// n rows of K packed elements, `stride` bytes apart, as they lie in the mapped file.
+struct WeightRows {
+  const uint8_t* data;
+  int64_t n;
+  int64_t stride;
+};
+
+struct Kernels {
+  Isa isa;
+  const char* name;  // "portable", "avx2", "avx512"
+
+  // Bytes of one activation row of k elements in the form that `matmul` wants for weights of this type
+  // (a multiple of 64), or 0 where the type is not supported.
+  size_t (*packed_bytes)(TensorType type, int64_t k);
+
+  // Packs one row of k floats for weights of `type` (quantises, or copies). `out` is 64-byte aligned.
+  void (*pack)(TensorType type, const float* x, int64_t k, void* out);
+
+  // out[r * out_stride + i] = dot(row i of w, packed row r), for all i < w.n and r < rows.
+  // packed row r begins at packed + r * packed_bytes(type, k).
+  void (*matmul)(TensorType type, WeightRows w, int64_t k, const void* packed, int64_t rows, float* out,
+                 int64_t out_stride);
+
+  // Dequantises one row exactly as the gguf package does.
+  void (*dequantize)(TensorType type, const uint8_t* row, int64_t k, float* out);
+};
+
+// The table in use; nullptr and a reason where OSTINATO_CPU names what the machine or the build lacks.
+const Kernels* kernels(const char** why_not = nullptr);
+
+// The table of one level, or nullptr where this machine cannot run it.
+const Kernels* kernels_for(Isa isa);
+
+}  // namespace ostinato::cpu

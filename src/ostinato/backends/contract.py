@@ -1,0 +1,188 @@
+"""The contract between programs, backends and the engine: what a machine must be able to do, in six methods.
+
+    backend.probe()                             what is there, its limits, or why it is not
+    backend.compile(programs, tensors, plan)    an Executable, or CompileError naming what it lacks
+    executable.submit(batch)                    starts a step; at most two are in flight
+    executable.collect()                        waits for the oldest step and returns what it made
+    executable.state(action, ...)               copies, spills or restores blocks of a cache group
+    executable.close()                          gives everything back
+
+A row's arithmetic depends on its kind (prompt or generated) and on nothing else in the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
+
+from ostinato.backends.batch import Batch, Span
+from ostinato.program.ir import CacheGroup, Programs
+from ostinato.program.weights import StoredTensor
+
+if TYPE_CHECKING:
+    import numpy as np
+
+MAX_IN_FLIGHT = 2
+
+
+class CompileError(ValueError):
+    """The backend lacks an op, a type or a size that the program needs; the text names it."""
+
+
+class BatchError(ValueError):
+    """A batch outside the plan's limits; the text names the span or count."""
+
+
+class StateAction(Enum):
+    """What `Executable.state` does with blocks."""
+
+    COPY = "copy"  # blocks -> other blocks of the same group
+    SPILL = "spill"  # blocks -> bytes
+    RESTORE = "restore"  # bytes -> blocks
+
+
+class KVType(Enum):
+    """Element type of keys and values."""
+
+    F16 = "f16"
+    F32 = "f32"
+
+    @property
+    def nbytes(self) -> int:
+        return 2 if self is KVType.F16 else 4
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Limits an executable is compiled for, and where its paged state lives.
+
+    `memory` maps a cache group's name to a writable buffer of exactly `cache_bytes(group)`, owned by the
+    caller (so that it survives the process); without one the executable allocates its own.
+    """
+
+    max_rows: int = 512  # T of one step
+    max_logit_rows: int = 64  # R of one step
+    max_sequences: int = 64  # slots
+    context: int = 2048  # positions of one sequence
+    blocks: int = 256  # blocks of every cache group
+    block_size: int = 16  # positions of one block
+    kv_type: KVType = KVType.F16
+    threads: int = 0  # 0: one per core this process may use
+    memory: Mapping[str, memoryview] = field(default_factory=dict)
+
+    @property
+    def blocks_per_sequence(self) -> int:
+        """Length of a slot's block table."""
+        return -(-self.context // self.block_size)
+
+    def cache_bytes(self, group: CacheGroup) -> int:
+        """Bytes of all blocks of `group`."""
+        return self.blocks * group.block_bytes(self.block_size, self.kv_type.nbytes)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a backend found: `available`, or why not; `device` and `detail` are for people."""
+
+    name: str
+    available: bool
+    device: str
+    detail: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one step made, provisional until the engine commits it. Arrays run over the sampled spans, in order.
+
+    tokens          int32 [spans, n]       n drawn tokens per span (one, until speculation draws more)
+    counts          int32 [spans]          how many of them are valid
+    logprobs        float32 [spans, n]     log softmax of the raw logits at the token (NaN where not asked for)
+    top_ids         int32 [spans, n, 20]   best tokens by raw logit; -1 beyond the number asked for
+    top_logprobs    float32 [spans, n, 20]
+    outputs         named outputs asked for: `logits` float32 [R, vocab]
+    """
+
+    slots: np.ndarray
+    tokens: np.ndarray
+    counts: np.ndarray
+    logprobs: np.ndarray
+    top_ids: np.ndarray
+    top_logprobs: np.ndarray
+    outputs: Mapping[str, np.ndarray]
+
+
+class Executable(Protocol):
+    """A compiled model on one device."""
+
+    def submit(self, batch: Batch) -> None:
+        """Starts a step. Raises BatchError for a batch outside the plan (and starts nothing), RuntimeError
+        when two steps are in flight."""
+
+    def collect(self) -> StepResult:
+        """Waits for the oldest step. Raises RuntimeError when none is in flight."""
+
+    def state(
+        self,
+        action: StateAction,
+        cache: int,
+        blocks: Sequence[int],
+        *,
+        to: Sequence[int] = (),
+        data: bytes = b"",
+    ) -> bytes:
+        """COPY blocks -> `to`; SPILL blocks, returning their bytes; RESTORE `data` into blocks. Only with no
+        step in flight that names them."""
+
+    def close(self) -> None:
+        """Frees memory and threads; steps in flight are finished first."""
+
+
+class Backend(Protocol):
+    """A kind of machine."""
+
+    name: str
+
+    def probe(self) -> Probe:
+        """Looks, without side effects and without loading anything heavy."""
+
+    def compile(self, programs: Programs, tensors: Mapping[str, StoredTensor], plan: Plan) -> Executable:
+        """Raises CompileError naming what is missing."""
+
+
+def check_batch(batch: Batch, plan: Plan, vocab_size: int) -> None:
+    """Raises BatchError unless the batch keeps the contract and the plan's limits. Every backend calls it."""
+    for count, limit, what in (
+        (batch.rows, plan.max_rows, "rows"),
+        (batch.logit_rows, plan.max_logit_rows, "logit rows"),
+        (len(batch.spans), plan.max_sequences, "spans"),
+    ):
+        if count > limit:
+            raise BatchError(f"{count} {what}; the plan allows {limit}")
+    kinds = [span.kind for span in batch.spans]
+    if kinds != sorted(kinds):
+        raise BatchError("a prompt span follows a generated span; prompt spans come first")
+    if len({span.slot for span in batch.spans}) != len(batch.spans):
+        raise BatchError("a slot appears in two spans")
+    for span in batch.spans:
+        _check_span(span, plan, vocab_size)
+    for edit in batch.tables:
+        if not 0 <= edit.first <= edit.first + len(edit.blocks) <= plan.blocks_per_sequence:
+            raise BatchError(f"slot {edit.slot}: table entries {edit.first}+{len(edit.blocks)}")
+        if any(not 0 <= block < plan.blocks for block in edit.blocks):
+            raise BatchError(f"slot {edit.slot}: a block outside 0..{plan.blocks}")
+
+
+def _check_span(span: Span, plan: Plan, vocab_size: int) -> None:
+    where = f"slot {span.slot}"
+    if not 0 <= span.slot < plan.max_sequences:
+        raise BatchError(f"{where}: the plan has {plan.max_sequences} slots")
+    if span.count < 1 or span.start < 0 or span.start + span.count > plan.context:
+        raise BatchError(f"{where}: positions {span.start}+{span.count}; the context is {plan.context}")
+    if not int(span.sample) <= span.logit_rows <= span.count:
+        raise BatchError(f"{where}: {span.logit_rows} logit rows of {span.count}, sample={span.sample}")
+    if span.adapter != 0:
+        raise BatchError(f"{where}: adapter {span.adapter} is not loaded")
+    if span.tokens is not None and not all(0 <= token < vocab_size for token in span.tokens):
+        raise BatchError(f"{where}: a token outside the vocabulary of {vocab_size}")

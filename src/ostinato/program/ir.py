@@ -1,0 +1,86 @@
+"""Programs: flat, printable lists of instructions over named values, and the state they declare.
+
+A program is data. Passes are functions Program -> Program; backends compile it; nothing here computes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ostinato.program.ops_table import BY_NAME, Op, Shape
+from ostinato.program.weights import WeightExpr
+
+
+@dataclass(frozen=True)
+class CacheGroup:
+    """Keys and values of the layers that share one block table. Paged: a block holds `block_size` positions of
+    all layers of the group. KV beyond a sequence's committed length is garbage, so it can be rolled back."""
+
+    name: str
+    layers: int
+    kv_heads: int
+    key_dim: int  # elements of a key head
+    value_dim: int  # elements of a value head
+
+    @property
+    def key_width(self) -> int:
+        return self.kv_heads * self.key_dim
+
+    @property
+    def value_width(self) -> int:
+        return self.kv_heads * self.value_dim
+
+    def block_bytes(self, block_size: int, element_bytes: int) -> int:
+        """Bytes of one block: block_size positions of every layer's keys and values."""
+        return self.layers * block_size * (self.key_width + self.value_width) * element_bytes
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One op applied. Absent optional operands are None; `layer` is -1 outside the layers."""
+
+    op: str
+    outputs: tuple[str, ...]
+    inputs: tuple[str | None, ...] = ()
+    weights: tuple[WeightExpr | None, ...] = ()
+    fields: Mapping[str, int | float] = field(default_factory=dict)
+    layer: int = -1
+
+    @property
+    def spec(self) -> Op:
+        return BY_NAME[self.op]
+
+
+@dataclass(frozen=True)
+class Program:
+    """A verified list of instructions: values (name -> shape), cache groups, named outputs (name -> value)."""
+
+    name: str
+    instructions: tuple[Instruction, ...]
+    values: Mapping[str, Shape]
+    caches: tuple[CacheGroup, ...]
+    outputs: Mapping[str, str]
+    vocab_size: int
+
+
+@dataclass(frozen=True)
+class Programs:
+    """The programs of one model; they share the declared state. `prefill` runs every step that holds a prompt
+    row, `decode` the others (they may be the same object)."""
+
+    prefill: Program
+    decode: Program
+
+    @property
+    def caches(self) -> tuple[CacheGroup, ...]:
+        return self.prefill.caches
+
+    @property
+    def vocab_size(self) -> int:
+        return self.prefill.vocab_size
+
+    def __iter__(self):  # type: ignore[no-untyped-def]
+        yield self.prefill
+        if self.decode is not self.prefill:
+            yield self.decode

@@ -1,0 +1,181 @@
+"""Weight expressions: a tensor, a slice of one, a concatenation. Resolved to pieces of the mapped file.
+
+A slice never cuts a block: rows may be cut anywhere, columns at multiples of the type's block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Protocol
+
+from ostinato.gguf.types_table import TensorType, nbytes
+from ostinato.program.ops_table import WeightShape
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class StoredTensor(Protocol):
+    """What an expression needs of a tensor of the file (gguf.Tensor has it)."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def type(self) -> TensorType: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def data(self) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A whole tensor, by its name in the file."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows [start, stop) of the first axis."""
+
+    of: WeightExpr
+    start: int
+    stop: int
+
+    def __str__(self) -> str:
+        return f"{self.of}[{self.start}:{self.stop}]"
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Elements [start, stop) of every row; both are multiples of the type's block."""
+
+    of: WeightExpr
+    start: int
+    stop: int
+
+    def __str__(self) -> str:
+        return f"{self.of}[:, {self.start}:{self.stop}]"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Equal matrices as one stack [E, N, K] (experts that a file stores one by one)."""
+
+    parts: tuple[WeightExpr, ...]
+
+    def __str__(self) -> str:
+        return f"stack({self.parts[0]} .. {self.parts[-1]})"
+
+
+@dataclass(frozen=True)
+class Concat:
+    """Matrices of one type and width, one after the other along the first axis."""
+
+    parts: tuple[WeightExpr, ...]
+
+    def __str__(self) -> str:
+        return "concat(" + ", ".join(map(str, self.parts)) + ")"
+
+
+WeightExpr = Tensor | Rows | Columns | Stack | Concat
+
+
+class WeightError(ValueError):
+    """An expression that the file's tensors cannot satisfy."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A run of equally spaced rows in memory: `count` rows that start at `offset` of `data`, `stride` bytes apart."""
+
+    data: np.ndarray  # uint8, the whole tensor as mapped
+    offset: int
+    count: int
+    stride: int
+
+
+@dataclass(frozen=True)
+class WeightView:
+    """A resolved expression. `dims` is [K], [N, K] or [E, N, K]; the pieces' rows in order are all its rows."""
+
+    type: TensorType
+    dims: tuple[int, ...]
+    pieces: tuple[Piece, ...]
+
+    @property
+    def row_bytes(self) -> int:
+        return nbytes(self.type, (self.dims[-1],))
+
+    @property
+    def nbytes(self) -> int:
+        return self.row_bytes * prod(self.dims[:-1])
+
+    @property
+    def shape(self) -> WeightShape:
+        return WeightShape(self.dims, self.nbytes)
+
+
+def resolve(expr: WeightExpr, tensors: Mapping[str, StoredTensor]) -> WeightView:
+    """The view of `expr` on the file's own bytes; no data is copied. Raises WeightError."""
+    match expr:
+        case Tensor(name):
+            return _tensor(name, tensors)
+        case Rows(of, start, stop):
+            return _rows(resolve(of, tensors), start, stop, expr)
+        case Columns(of, start, stop):
+            return _columns(resolve(of, tensors), start, stop, expr)
+        case Stack(parts):
+            views = [resolve(part, tensors) for part in parts]
+            joined = _join(views, expr)
+            if any(view.dims != views[0].dims for view in views):
+                raise WeightError(f"{expr}: the parts have different shapes")
+            return WeightView(joined.type, (len(views), *views[0].dims), joined.pieces)
+        case Concat(parts):
+            return _join([resolve(part, tensors) for part in parts], expr)
+
+
+def _tensor(name: str, tensors: Mapping[str, StoredTensor]) -> WeightView:
+    if name not in tensors:
+        raise WeightError(f"the file has no tensor {name!r}")
+    tensor = tensors[name]
+    stride = nbytes(tensor.type, (tensor.shape[-1],))
+    return WeightView(tensor.type, tensor.shape, (Piece(tensor.data, 0, prod(tensor.shape[:-1]), stride),))
+
+
+def _rows(view: WeightView, start: int, stop: int, expr: WeightExpr) -> WeightView:
+    if not 0 <= start < stop <= view.dims[0]:
+        raise WeightError(f"{expr}: rows {start}..{stop} of {view.dims[0]}")
+    per_row = prod(view.dims[1:-1])  # rows of memory per index of the first axis
+    pieces, first = [], 0
+    for piece in view.pieces:
+        lo, hi = max(start * per_row, first), min(stop * per_row, first + piece.count)
+        if lo < hi:
+            pieces.append(Piece(piece.data, piece.offset + (lo - first) * piece.stride, hi - lo, piece.stride))
+        first += piece.count
+    return WeightView(view.type, (stop - start, *view.dims[1:]), tuple(pieces))
+
+
+def _columns(view: WeightView, start: int, stop: int, expr: WeightExpr) -> WeightView:
+    block = view.type.block_elements
+    if not 0 <= start < stop <= view.dims[-1] or start % block or stop % block:
+        raise WeightError(f"{expr}: columns {start}..{stop} of {view.dims[-1]}, in blocks of {block}")
+    skip = nbytes(view.type, (start,)) if start else 0
+    pieces = tuple(Piece(p.data, p.offset + skip, p.count, p.stride) for p in view.pieces)
+    return WeightView(view.type, (*view.dims[:-1], stop - start), pieces)
+
+
+def _join(views: list[WeightView], expr: WeightExpr) -> WeightView:
+    if not views:
+        raise WeightError("a concatenation of nothing")
+    first = views[0]
+    if any(v.type != first.type or v.dims[1:] != first.dims[1:] for v in views):
+        raise WeightError(f"{expr}: the parts have different types or widths")
+    rows = sum(view.dims[0] for view in views)
+    return WeightView(first.type, (rows, *first.dims[1:]), tuple(p for v in views for p in v.pieces))
