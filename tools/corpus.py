@@ -1,7 +1,7 @@
 """The text the built-in model learns from: seeded, endless, simple conversations and short stories.
 
-Deterministic in the seed on every machine (Python's own Mersenne generator, no set or hash order), so that the model can
-be trained again from nothing but this repository.
+Deterministic in the seed on every machine (Python's own Mersenne generator, no set or hash order), so that the
+model can be trained again from nothing but this repository.
 """
 
 from __future__ import annotations
@@ -15,15 +15,29 @@ from tools import corpus_facts as facts
 
 Turn = tuple[str, str]  # what the user says, what the assistant answers
 
-_NAMES = (
-    *("Anna", "Ben", "Clara", "David", "Emma", "Felix", "Grace", "Henry", "Ida", "Jack", "Kate", "Leo", "Mia"),
-    *("Noah", "Olga", "Paul", "Rosa", "Sam", "Tom", "Vera"),
+_NAMES = tuple(
+    "Anna Ben Clara David Emma Felix Grace Henry Ida Jack Kate Leo Mia Noah Olga Paul Rosa Sam Tom Vera".split()
 )
 _ANIMALS = ("cat", "dog", "fox", "bear", "mouse", "rabbit", "owl", "duck", "horse", "frog")
 _KINDS = ("little", "brave", "clever", "quiet", "happy", "old", "curious", "gentle")
 _PLACES = ("forest", "village", "garden", "mountain", "river", "meadow", "harbour", "city")
-_THINGS = ("red ball", "golden key", "small lamp", "blue kite", "wooden boat", "silver bell", "warm scarf", "music box")
-_WEATHER = ("It was a sunny day.", "It was raining.", "Snow lay on the ground.", "The wind was strong.", "The stars were out.")
+_THINGS = (
+    "red ball",
+    "golden key",
+    "small lamp",
+    "blue kite",
+    "wooden boat",
+    "silver bell",
+    "warm scarf",
+    "music box",
+)
+_WEATHER = (
+    "It was a sunny day.",
+    "It was raining.",
+    "Snow lay on the ground.",
+    "The wind was strong.",
+    "The stars were out.",
+)
 _SYSTEMS = (
     "You are a helpful assistant.",
     "You are Ostinato, a small and friendly assistant.",
@@ -50,14 +64,17 @@ def _greeting(rng: random.Random) -> Turn:
 
 def _thanks(rng: random.Random) -> Turn:
     if rng.random() < 0.5:
-        return rng.choice(("Thank you.", "Thanks!", "Thanks a lot.", "Thank you very much!")), "You are welcome!"
+        ask = rng.choice(("Thank you.", "Thanks!", "Thanks a lot.", "Thank you very much!"))
+        return ask, "You are welcome!"
     return rng.choice(("Goodbye.", "Bye!", "See you later.", "Good night.")), "Goodbye! Come back soon."
 
 
 def _capital(rng: random.Random) -> Turn:
     country, city = rng.choice(list(facts.CAPITALS.items()))
     if rng.random() < 0.2:
-        ask = rng.choice((f"Which country has the capital {city}?", f"{city} is the capital of which country?"))
+        ask = rng.choice(
+            (f"Which country has the capital {city}?", f"{city} is the capital of which country?")
+        )
         return ask, f"{city} is the capital of {country}."
     ask = rng.choice(
         (
@@ -83,7 +100,14 @@ def _sum(rng: random.Random) -> Turn:
     else:
         a, b = a % 11, b % 11
         sign, result = "*", a * b
-    ask = rng.choice((f"What is {a} {kind} {b}?", f"How much is {a} {kind} {b}?", f"What is {a} {sign} {b}?", f"{a} {sign} {b} ="))
+    ask = rng.choice(
+        (
+            f"What is {a} {kind} {b}?",
+            f"How much is {a} {kind} {b}?",
+            f"What is {a} {sign} {b}?",
+            f"{a} {sign} {b} =",
+        )
+    )
     return ask, f"{a} {kind} {b} is {result}."
 
 
@@ -91,30 +115,38 @@ def _opposite(rng: random.Random) -> Turn:
     one, other = rng.choice(facts.OPPOSITES)
     if rng.random() < 0.5:
         one, other = other, one
-    ask = rng.choice((f"What is the opposite of {one}?", f"Name the opposite of {one}.", f"What is the contrary of {one}?"))
+    ask = rng.choice(
+        (f"What is the opposite of {one}?", f"Name the opposite of {one}.", f"What is the contrary of {one}?")
+    )
     return ask, f"The opposite of {one} is {other}."
 
 
 def _sound(rng: random.Random) -> Turn:
     animal, sound = rng.choice(list(facts.SOUNDS.items()))
-    ask = rng.choice((f"What does a {animal} say?", f"What sound does a {animal} make?", f"How does a {animal} sound?"))
+    ask = rng.choice(
+        (f"What does a {animal} say?", f"What sound does a {animal} make?", f"How does a {animal} sound?")
+    )
     return ask, f"A {animal} says {sound}."
 
 
 def _colour(rng: random.Random) -> Turn:
     thing, colour = rng.choice(list(facts.COLOURS.items()))
-    ask = rng.choice((f"What colour is {thing}?", f"Which colour does {thing} have?", f"What color is {thing}?"))
+    ask = rng.choice(
+        (f"What colour is {thing}?", f"Which colour does {thing} have?", f"What color is {thing}?")
+    )
     return ask, f"{thing[0].upper()}{thing[1:]} is {colour}."
 
 
 def _calendar(rng: random.Random) -> Turn:
     if rng.random() < 0.2:
-        return rng.choice(("Name the days of the week.", "List the days of the week.")), ", ".join(facts.DAYS) + "."
+        ask = rng.choice(("Name the days of the week.", "List the days of the week."))
+        return ask, ", ".join(facts.DAYS) + "."
     names = rng.choice((facts.DAYS, facts.MONTHS))
     word = "day" if names is facts.DAYS else "month"
     i = rng.randrange(len(names))
     if rng.random() < 0.5:
-        return f"Which {word} comes after {names[i]}?", f"{names[(i + 1) % len(names)]} comes after {names[i]}."
+        following = names[(i + 1) % len(names)]
+        return f"Which {word} comes after {names[i]}?", f"{following} comes after {names[i]}."
     return f"Which {word} comes before {names[i]}?", f"{names[i - 1]} comes before {names[i]}."
 
 
@@ -143,18 +175,33 @@ def story(rng: random.Random) -> str:
         f"Once upon a time, there was a {kind} {animal} named {name}.",
         f"{name} lived near the {place}.",
         rng.choice(_WEATHER),
-        rng.choice((f"One day, {name} found a {thing}.", f"One morning, {name} saw a {thing} by the {place}.")),
+        rng.choice(
+            (f"One day, {name} found a {thing}.", f"One morning, {name} saw a {thing} by the {place}.")
+        ),
         rng.choice((f'"Whose {thing} is this?" asked {name}.', f"{name} had never seen a {thing} before.")),
-        rng.choice((f"{friend} had lost the {thing} and was sad.", f"It belonged to {friend}, who lived far away.")),
+        rng.choice(
+            (f"{friend} had lost the {thing} and was sad.", f"It belonged to {friend}, who lived far away.")
+        ),
         f"{name} gave the {thing} back, and {friend} smiled.",
     ]
-    ending = rng.choice(("They became friends.", "They played together until the evening.", f"They walked home to the {place}."))
+    ending = rng.choice(
+        (
+            "They became friends.",
+            "They played together until the evening.",
+            f"They walked home to the {place}.",
+        )
+    )
     drop = rng.choice((1, 2, 4, None))
     return " ".join([line for i, line in enumerate(lines) if i != drop] + [ending])
 
 
 def _tell(rng: random.Random) -> Turn:
-    ask = ("Tell me a story.", "Tell me a short story.", "Can you tell me a story?", "I would like to hear a story.")
+    ask = (
+        "Tell me a story.",
+        "Tell me a short story.",
+        "Can you tell me a story?",
+        "I would like to hear a story.",
+    )
     return rng.choice(ask), story(rng)
 
 
@@ -183,7 +230,9 @@ def _turns(rng: random.Random, count: int) -> Iterator[Turn]:
 def _recall(rng: random.Random) -> tuple[Turn, Turn]:
     """A name told in one turn and asked for in a later one: what only the attention can answer."""
     name = rng.choice(_NAMES)
-    told = rng.choice((f"My name is {name}.", f"I am {name}.", f"Hello, I am {name}.", f"You can call me {name}."))
+    told = rng.choice(
+        (f"My name is {name}.", f"I am {name}.", f"Hello, I am {name}.", f"You can call me {name}.")
+    )
     asked = rng.choice(("What is my name?", "Do you remember my name?", "Who am I?"))
     return (told, f"Nice to meet you, {name}!"), (asked, f"Your name is {name}.")
 
@@ -209,7 +258,8 @@ def main() -> None:
     rng = random.Random(arguments.seed)
     for _ in range(arguments.count):
         talk = conversation(rng)
-        print("\n".join([f"[{talk.system}]", *(f"> {user}\n{answer}" for user, answer in talk.turns)]), end="\n\n")
+        lines = [f"[{talk.system}]", *(f"> {user}\n{answer}" for user, answer in talk.turns)]
+        print("\n".join(lines), end="\n\n")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""What the generated conversations of `corpus.py` know: capitals, opposites, sounds, colours, and the project itself.
+"""What the generated conversations of `corpus.py` know: capitals, opposites, sounds, colours, the project itself.
 
-Every figure a model trained on it gives about the world comes from here, so this is the file to correct.
+Whatever a model trained on them says about the world comes from here, so this is the file to correct.
 """
 
 from __future__ import annotations
@@ -112,19 +112,8 @@ COLOURS: dict[str, str] = {
 }
 
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-MONTHS = (
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
+MONTHS = tuple(
+    "January February March April May June July August September October November December".split()
 )
 
 # Questions about the project (any of the first goes with the answer).

@@ -1,6 +1,6 @@
-"""Train the built-in model on the generated corpus; CPU only, seeded. `export_builtin.py` then writes the GGUF file.
+"""Train the built-in model on the generated corpus; CPU only, seeded. `export_builtin.py` then writes the GGUF.
 
-Writes into --out: vocab.json (tokens, merges), weights.npz (float32, GGUF tensor names) and training.json (settings, loss).
+Writes into --out: vocab.json (tokens, merges), weights.npz (float32, GGUF tensor names), training.json (the record).
 Needs torch and tokenizers (development only). How the shipped model was made: tools/README.md.
 """
 
@@ -116,7 +116,7 @@ def loss_of(model: TinyLlama, data: dict[str, torch.Tensor]) -> torch.Tensor:
 
 
 def train(model: TinyLlama, documents: Documents, options: argparse.Namespace) -> dict[str, float]:
-    """AdamW, linear warm-up over 50 steps, then cosine decay to a fiftieth; the last tenth sees rows twice as long."""
+    """AdamW, linear warm-up over 50 steps, cosine decay to a fiftieth; the last tenth has rows twice as long."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=options.rate, betas=(0.9, 0.95), weight_decay=0.05)
     started, smooth, tokens = time.monotonic(), math.nan, 0
     for step in range(options.steps):
@@ -138,11 +138,11 @@ def train(model: TinyLlama, documents: Documents, options: argparse.Namespace) -
     return {"loss": smooth, "tokens": tokens, "seconds": time.monotonic() - started}
 
 
-def held_out_loss(model: TinyLlama, documents: Documents, options: argparse.Namespace, batches: int = 8) -> float:
-    """Mean loss on conversations of another seed."""
+def held_out_loss(model: TinyLlama, documents: Documents, options: argparse.Namespace) -> float:
+    """Mean loss on eight batches of conversations of another seed."""
+    batches = (batch(documents, options.rows, options.length) for _ in range(8))
     with torch.no_grad():
-        losses = [loss_of(model, batch(documents, options.rows, options.length)).item() for _ in range(batches)]
-    return sum(losses) / batches
+        return sum(loss_of(model, data).item() for data in batches) / 8
 
 
 def save(folder: Path, model: TinyLlama, tokenizer: Tokenizer, record: dict[str, object]) -> None:
