@@ -1,7 +1,7 @@
 """The text the built-in model learns from: seeded, endless, simple conversations and short stories.
 
-Deterministic in the seed on every machine (Python's own Mersenne generator, no set or hash order), so that the
-model can be trained again from nothing but this repository.
+Deterministic in the seed on every machine (Python's own Mersenne generator, no set or hash order), so that
+the model can be trained again from nothing but this repository.
 """
 
 from __future__ import annotations
@@ -15,8 +15,27 @@ from tools import corpus_facts as facts
 
 Turn = tuple[str, str]  # what the user says, what the assistant answers
 
-_NAMES = tuple(
-    "Anna Ben Clara David Emma Felix Grace Henry Ida Jack Kate Leo Mia Noah Olga Paul Rosa Sam Tom Vera".split()
+_NAMES = (
+    "Anna",
+    "Ben",
+    "Clara",
+    "David",
+    "Emma",
+    "Felix",
+    "Grace",
+    "Henry",
+    "Ida",
+    "Jack",
+    "Kate",
+    "Leo",
+    "Mia",
+    "Noah",
+    "Olga",
+    "Paul",
+    "Rosa",
+    "Sam",
+    "Tom",
+    "Vera",
 )
 _ANIMALS = ("cat", "dog", "fox", "bear", "mouse", "rabbit", "owl", "duck", "horse", "frog")
 _KINDS = ("little", "brave", "clever", "quiet", "happy", "old", "curious", "gentle")

@@ -1,4 +1,4 @@
-"""What the generated conversations of `corpus.py` know: capitals, opposites, sounds, colours, the project itself.
+"""What the generated conversations of `corpus.py` know: capitals, opposites, sounds, colours, the project.
 
 Whatever a model trained on them says about the world comes from here, so this is the file to correct.
 """
@@ -112,8 +112,19 @@ COLOURS: dict[str, str] = {
 }
 
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-MONTHS = tuple(
-    "January February March April May June July August September October November December".split()
+MONTHS = (
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
 )
 
 # Questions about the project (any of the first goes with the answer).

@@ -1,7 +1,7 @@
 """A small llama-architecture transformer in torch, trained by `train_builtin.py`.
 
-Same arithmetic as GGUF's `llama` architecture: RMS norm before each half of a block, grouped-query attention with
-rotary pairs (2i, 2i+1), SwiGLU, the output matrix tied to the embedding. Parameters are named as GGUF tensors are.
+Same arithmetic as GGUF's `llama` architecture: RMS norm before each half of a block, grouped-query attention
+with rotary pairs (2i, 2i+1), SwiGLU, the output tied to the embedding. Parameters are named as GGUF's tensors.
 """
 
 from __future__ import annotations

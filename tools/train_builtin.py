@@ -1,6 +1,6 @@
-"""Train the built-in model on the generated corpus; CPU only, seeded. `export_builtin.py` then writes the GGUF.
+"""Train the built-in model on the generated corpus (CPU, seeded); `export_builtin.py` then writes the GGUF.
 
-Writes into --out: vocab.json (tokens, merges), weights.npz (float32, GGUF tensor names), training.json (the record).
+Writes into --out: vocab.json (tokens, merges), weights.npz (float32, GGUF names), training.json (the record).
 Needs torch and tokenizers (development only). How the shipped model was made: tools/README.md.
 """
 
@@ -116,7 +116,7 @@ def loss_of(model: TinyLlama, data: dict[str, torch.Tensor]) -> torch.Tensor:
 
 
 def train(model: TinyLlama, documents: Documents, options: argparse.Namespace) -> dict[str, float]:
-    """AdamW, linear warm-up over 50 steps, cosine decay to a fiftieth; the last tenth has rows twice as long."""
+    """AdamW; warm-up over 50 steps, cosine decay to a fiftieth; the last tenth has rows twice as long."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=options.rate, betas=(0.9, 0.95), weight_decay=0.05)
     started, smooth, tokens = time.monotonic(), math.nan, 0
     for step in range(options.steps):
