@@ -5,7 +5,7 @@ A program is data. Passes are functions Program -> Program; backends compile it;
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ostinato.program.ops_table import BY_NAME, Op, Shape
@@ -80,7 +80,7 @@ class Programs:
     def vocab_size(self) -> int:
         return self.prefill.vocab_size
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
+    def __iter__(self) -> Iterator[Program]:
         yield self.prefill
         if self.decode is not self.prefill:
             yield self.decode

@@ -1,0 +1,1 @@
+"""Program -> numbers: the machines that run programs, behind one contract."""

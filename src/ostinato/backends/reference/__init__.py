@@ -1,0 +1,173 @@
+"""The reference backend: programs interpreted by the definitions in ops.py, one instruction after the other."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ostinato.backends.batch import Batch
+from ostinato.backends.batch_table import MAX_TOP_LOGPROBS
+from ostinato.backends.contract import (
+    MAX_IN_FLIGHT,
+    CompileError,
+    KVType,
+    Plan,
+    Probe,
+    StateAction,
+    StepResult,
+    check_batch,
+)
+from ostinato.backends.reference.ops import MEANING, Step
+from ostinato.backends.stepstate import StepState
+from ostinato.gguf.blocks import dequantize
+from ostinato.program.ir import CacheGroup, Instruction, Program, Programs
+from ostinato.program.weights import StoredTensor, WeightExpr, WeightView, resolve
+
+
+class ReferenceBackend:
+    """NumPy float32. Slow; there to define and to compare."""
+
+    name = "reference"
+
+    def probe(self) -> Probe:
+        return Probe(self.name, True, "NumPy float32", {"use": "definition of every op; slow"})
+
+    def compile(
+        self, programs: Programs, tensors: Mapping[str, StoredTensor], plan: Plan
+    ) -> ReferenceExecutable:
+        return ReferenceExecutable(programs, tensors, plan)
+
+
+class ReferenceExecutable:
+    """Holds every weight dequantised to float32."""
+
+    def __init__(self, programs: Programs, tensors: Mapping[str, StoredTensor], plan: Plan) -> None:
+        self._programs, self._plan = programs, plan
+        self._state = StepState(plan, len(programs.caches))
+        self._weights: dict[WeightExpr, np.ndarray] = {}
+        for program in programs:
+            for instruction in program.instructions:
+                self._load(instruction, tensors)
+        self._pools = [_pool(group, plan) for group in programs.caches]
+        self._caches = [_views(pool, group, plan) for pool, group in zip(self._pools, programs.caches, strict=True)]
+        self._results: deque[StepResult] = deque()
+        self.trace: dict[str, np.ndarray] = {}  # every value of the last step, for comparisons
+
+    def submit(self, batch: Batch) -> None:
+        if len(self._results) == MAX_IN_FLIGHT:
+            raise RuntimeError(f"{MAX_IN_FLIGHT} steps are in flight; collect one first")
+        check_batch(batch, self._plan, self._programs.vocab_size)
+        program = self._programs.prefill if batch.prompt_rows else self._programs.decode
+        step = Step(batch, self._state.apply(batch), self._state, self._caches, self._plan, [])
+        self.trace = self._run(program, step)
+        self._state.finish(batch)
+        outputs = {"logits": self.trace[program.outputs["logits"]]} if batch.want_logits else {}
+        self._results.append(step_result(step.sampled, outputs))
+
+    def collect(self) -> StepResult:
+        if not self._results:
+            raise RuntimeError("no step is in flight")
+        return self._results.popleft()
+
+    def state(
+        self, action: StateAction, cache: int, blocks: Sequence[int], *, to: Sequence[int] = (), data: bytes = b""
+    ) -> bytes:
+        pool = self._pools[cache]
+        if action is StateAction.COPY:
+            pool[list(to)] = pool[list(blocks)]
+        elif action is StateAction.RESTORE:
+            pool[list(blocks)] = np.frombuffer(data, dtype=pool.dtype).reshape(len(blocks), -1)
+        else:
+            return pool[list(blocks)].tobytes()
+        return b""
+
+    def close(self) -> None:
+        self._weights.clear()
+
+    def _run(self, program: Program, step: Step) -> dict[str, np.ndarray]:
+        values: dict[str, np.ndarray] = {}
+        for instruction in program.instructions:
+            inputs = [None if name is None else values[name] for name in instruction.inputs]
+            weights = [None if w is None else self._weights[w] for w in instruction.weights]
+            made = MEANING[instruction.op](step, *inputs, *weights, **instruction.fields)
+            made = () if made is None else made if isinstance(made, tuple) else (made,)
+            values.update(zip(instruction.outputs, made, strict=True))
+        return values
+
+    def _load(self, instruction: Instruction, tensors: Mapping[str, StoredTensor]) -> None:
+        if instruction.op not in MEANING:
+            raise CompileError(f"reference: op {instruction.op!r} has no definition")
+        for expr in instruction.weights:
+            if expr is not None and expr not in self._weights:
+                self._weights[expr] = dequantized(resolve(expr, tensors))
+
+
+def dequantized(view: WeightView) -> np.ndarray:
+    """The whole weight in float32, shaped as view.dims."""
+    rows = []
+    for piece in view.pieces:
+        raw = np.lib.stride_tricks.as_strided(
+            piece.data[piece.offset :], (piece.count, view.row_bytes), (piece.stride, 1), writeable=False
+        )
+        rows.append(dequantize(np.ascontiguousarray(raw).reshape(-1), view.type, (piece.count, view.dims[-1])))
+    return np.concatenate(rows).reshape(view.dims)
+
+
+def step_result(
+    sampled: list[tuple[int, int, float, np.ndarray, np.ndarray]], outputs: Mapping[str, np.ndarray]
+) -> StepResult:
+    """StepResult of spans that each drew one token."""
+    count = len(sampled)
+    top_ids = np.full((count, 1, MAX_TOP_LOGPROBS), -1, dtype=np.int32)
+    top_logprobs = np.full((count, 1, MAX_TOP_LOGPROBS), np.nan, dtype=np.float32)
+    for row, (_, _, _, ids, logprobs) in enumerate(sampled):
+        top_ids[row, 0, : len(ids)], top_logprobs[row, 0, : len(ids)] = ids, logprobs
+    return StepResult(
+        slots=np.array([s[0] for s in sampled], dtype=np.int32),
+        tokens=np.array([s[1] for s in sampled], dtype=np.int32).reshape(-1, 1),
+        counts=np.ones(count, dtype=np.int32),
+        logprobs=np.array([s[2] for s in sampled], dtype=np.float32).reshape(-1, 1),
+        top_ids=top_ids,
+        top_logprobs=top_logprobs,
+        outputs=outputs,
+    )
+
+
+def _pool(group: CacheGroup, plan: Plan) -> np.ndarray:
+    """[blocks, elements of a block], in the plan's memory where it gives some."""
+    dtype = np.float16 if plan.kv_type is KVType.F16 else np.float32
+    memory = plan.memory.get(group.name)
+    if memory is None:
+        return np.zeros((plan.blocks, plan.cache_bytes(group) // plan.blocks // dtype().nbytes), dtype=dtype)
+    if len(memory) != plan.cache_bytes(group):
+        raise CompileError(f"cache {group.name!r} needs {plan.cache_bytes(group)} bytes, the plan gives {len(memory)}")
+    return np.frombuffer(memory, dtype=dtype).reshape(plan.blocks, -1)
+
+
+class _Paged:
+    """Index [layer, positions] into a pool whose blocks hold [layer, key or value, position, width]."""
+
+    def __init__(self, pool: np.ndarray, layers: int, size: int, first: int, width: int, per_layer: int) -> None:
+        self._pool, self._size, self._first, self._width, self._per_layer = pool, size, first, width, per_layer
+
+    def _at(self, key: tuple[int, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        layer, where = key
+        start = layer * self._per_layer + self._first + (where % self._size) * self._width
+        return (where // self._size)[:, None], start[:, None] + np.arange(self._width)
+
+    def __getitem__(self, key: tuple[int, np.ndarray]) -> np.ndarray:
+        values: np.ndarray = self._pool[self._at(key)]
+        return values
+
+    def __setitem__(self, key: tuple[int, np.ndarray], value: np.ndarray) -> None:
+        self._pool[self._at(key)] = value
+
+
+def _views(pool: np.ndarray, group: CacheGroup, plan: Plan) -> tuple[_Paged, _Paged]:
+    size = plan.block_size
+    per_layer = size * (group.key_width + group.value_width)
+    keys = _Paged(pool, group.layers, size, 0, group.key_width, per_layer)
+    values = _Paged(pool, group.layers, size, size * group.key_width, group.value_width, per_layer)
+    return keys, values

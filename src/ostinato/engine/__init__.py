@@ -1,0 +1,1 @@
+"""Requests -> batches -> tokens: scheduling, paged state, and surviving death."""

@@ -1,0 +1,111 @@
+"""From a path to something that runs: file, tokenizer, spec, programs, plan, executable.
+
+Every choice is made here once and kept in a frozen object: which backend, how many threads, how long a context,
+how many KV blocks.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ostinato.backends.choose import choose
+from ostinato.backends.contract import Backend, Executable, KVType, Plan
+from ostinato.gguf.reader import GGUFFile, open_gguf
+from ostinato.gguf.types_table import TensorType
+from ostinato.model.architectures import read_spec
+from ostinato.model.spec import ModelSpec
+from ostinato.program.compile import compile_model
+from ostinato.program.ir import Programs
+
+if TYPE_CHECKING:
+    from ostinato.gguf.tokenizer import Tokenizer
+
+DEFAULT_CONTEXT = 8192  # positions, where the model was trained for more
+KV_SHARE_OF_MEMORY = 4  # at most a quarter of the machine's memory for KV, unless asked for
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user may say about how a model is run. None and 0 mean: choose."""
+
+    backend: str | None = None
+    threads: int = 0
+    context: int | None = None  # positions of one sequence
+    max_rows: int = 512
+    max_sequences: int = 64
+    max_logit_rows: int = 64
+    blocks: int | None = None
+    block_size: int = 16
+    kv_type: KVType | None = None
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A model that was read and planned, but holds no device memory yet."""
+
+    path: Path
+    file: GGUFFile
+    spec: ModelSpec
+    programs: Programs
+    plan: Plan
+    backend: Backend
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Built on use: an engine process never needs it."""
+        from ostinato.gguf.tokenizer import Tokenizer
+
+        return Tokenizer.from_gguf(self.file)
+
+    def compile(self, memory: Mapping[str, memoryview] | None = None) -> Executable:
+        """The executable; `memory` places the paged state (one writable buffer per cache group)."""
+        plan = replace(self.plan, memory=memory) if memory is not None else self.plan
+        return self.backend.compile(self.programs, self.file.tensors, plan)
+
+
+def open_model(path: str | os.PathLike[str], options: Options = Options()) -> Opened:
+    """Reads and plans a model. Raises GGUFError, ModelError, VerifyError, BackendError, CompileError."""
+    backend = choose(options.backend)
+    file = open_gguf(path)
+    try:
+        spec = read_spec(file)
+        programs = compile_model(spec, file.tensors)
+        return Opened(Path(path), file, spec, programs, make_plan(spec, programs, file, options), backend)
+    except BaseException:
+        file.close()
+        raise
+
+
+def make_plan(spec: ModelSpec, programs: Programs, file: GGUFFile, options: Options) -> Plan:
+    """Resolves the options. KV: every sequence slot at full context, within a share of the machine's memory, but
+    always one whole sequence."""
+    context = options.context or min(spec.context, DEFAULT_CONTEXT)
+    kv_type = options.kv_type or _kv_type(file)
+    per_block = sum(g.block_bytes(options.block_size, kv_type.nbytes) for g in programs.caches)
+    per_sequence = -(-context // options.block_size)
+    affordable = _memory_bytes() // KV_SHARE_OF_MEMORY // per_block
+    blocks = options.blocks or max(per_sequence, min(affordable, per_sequence * options.max_sequences))
+    return Plan(
+        max_rows=options.max_rows,
+        max_logit_rows=max(options.max_logit_rows, options.max_sequences),
+        max_sequences=options.max_sequences,
+        context=context,
+        blocks=blocks,
+        block_size=options.block_size,
+        kv_type=kv_type,
+        threads=options.threads,
+    )
+
+
+def _kv_type(file: GGUFFile) -> KVType:
+    """A file of unreduced weights gets unreduced keys and values."""
+    matrices = [t for t in file.tensors.values() if len(t.shape) >= 2]
+    return KVType.F32 if all(t.type is TensorType.F32 for t in matrices) else KVType.F16
+
+
+def _memory_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

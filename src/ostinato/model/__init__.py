@@ -1,0 +1,1 @@
+"""From the tensors of a file to what they mean: ModelSpec."""

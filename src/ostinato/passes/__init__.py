@@ -1,0 +1,1 @@
+"""Program -> program: rewrites, each followed by verify, and plans made of programs."""

@@ -1,0 +1,65 @@
+"""Programs as text, like an assembly listing, with what each instruction costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from ostinato.program.cost import cost_of
+from ostinato.program.ir import Instruction, Program
+from ostinato.program.ops_table import Field, FieldKind, Load
+from ostinato.program.weights import StoredTensor
+
+
+def format_program(program: Program, tensors: Mapping[str, StoredTensor], load: Load | None = None) -> str:
+    """The listing; with `load`, two columns tell each instruction's operations and bytes at that size."""
+    return "\n".join(_lines(program, tensors, load))
+
+
+def format_instruction(instruction: Instruction, program: Program) -> str:
+    """One instruction: outputs, op, operands, fields, shapes."""
+    outputs = ", ".join(instruction.outputs)
+    operands = [str(o) for o in (*instruction.inputs, *instruction.weights) if o is not None]
+    fields = [_field(f, instruction.fields[f.name]) for f in instruction.spec.fields if f.name not in ("cache", "index")]
+    if "cache" in instruction.fields:
+        group = program.caches[int(instruction.fields["cache"])]
+        fields.insert(0, f"cache={group.name}.{int(instruction.fields['index'])}")
+    shapes = ", ".join(str(program.values[name]) for name in instruction.outputs)
+    text = f"{outputs:>11} {'=' if outputs else ' '} {instruction.op:<9} {', '.join(operands)}"
+    if fields:
+        text += "  " + " ".join(fields)
+    return f"{text:<92}  {shapes}".rstrip()
+
+
+def _lines(program: Program, tensors: Mapping[str, StoredTensor], load: Load | None) -> Iterator[str]:
+    yield f"program {program.name}"
+    for group in program.caches:
+        yield (
+            f"  cache {group.name}: {group.layers} layers, {group.kv_heads} heads, keys {group.key_dim}, "
+            f"values {group.value_dim}"
+        )
+    layer = None
+    for instruction in program.instructions:
+        if instruction.layer != layer:
+            layer = instruction.layer
+            yield "  --" if layer < 0 else f"  -- layer {layer}"
+        text = format_instruction(instruction, program)
+        if load is not None:
+            cost = cost_of(instruction, program, tensors, load)
+            text = f"{text:<112} {_si(cost.flops):>8}op {_si(cost.weight_bytes + cost.state_bytes):>8}B"
+        yield text
+    for name, value in program.outputs.items():
+        yield f"  output {name} = {value}"
+
+
+def _field(field: Field, value: float) -> str:
+    if field.choices is not None:
+        return f"{field.name}={field.choices(int(value)).name.lower()}"
+    return f"{field.name}={value:.4g}" if field.kind is FieldKind.FLOAT else f"{field.name}={int(value)}"
+
+
+def _si(value: float) -> str:
+    for unit in ("", "k", "M", "G", "T"):
+        if value < 1000:
+            return f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:.3g} P"

@@ -1,0 +1,107 @@
+"""verify: is this a program? Run after compile and after every pass.
+
+Single assignment, definition before use, known ops with exactly their fields, shapes as the table's rules say,
+weights that the file can give, cache groups and layers that were declared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ostinato.program.ir import Instruction, Program
+from ostinato.program.ops_table import BY_NAME, Axis, Op, Operands, Shape, ShapeError
+from ostinato.program.weights import StoredTensor, WeightError, resolve
+
+
+class VerifyError(ValueError):
+    """A broken program; the text names the instruction (number, op, layer) and the rule."""
+
+
+def verify(program: Program, tensors: Mapping[str, StoredTensor]) -> None:
+    """Raises VerifyError for the first instruction that breaks a rule."""
+    defined: dict[str, Shape] = {}
+    for number, instruction in enumerate(program.instructions):
+        where = f"{program.name}, instruction {number} ({instruction.op}, layer {instruction.layer})"
+        try:
+            _instruction(program, instruction, defined, tensors)
+        except (ShapeError, WeightError, VerifyError) as error:
+            raise VerifyError(f"{where}: {error}") from error
+    if unused := set(program.values) - set(defined):
+        raise VerifyError(f"{program.name}: values without a definition: {sorted(unused)}")
+    _outputs(program, defined)
+
+
+def operands_of(
+    instruction: Instruction, values: Mapping[str, Shape], tensors: Mapping[str, StoredTensor]
+) -> Operands:
+    """What the shape and cost rules see of an instruction."""
+    return Operands(
+        tuple(None if name is None else values[name] for name in instruction.inputs),
+        tuple(None if w is None else resolve(w, tensors).shape for w in instruction.weights),
+        instruction.fields,
+    )
+
+
+def _instruction(
+    program: Program, instruction: Instruction, defined: dict[str, Shape], tensors: Mapping[str, StoredTensor]
+) -> None:
+    if instruction.op not in BY_NAME:
+        raise VerifyError("unknown op")
+    op = instruction.spec
+    _signature(op, instruction)
+    for name in instruction.inputs:
+        if name is not None and name not in defined:
+            raise VerifyError(f"{name} is used before it is defined")
+    shapes = op.shape(operands_of(instruction, defined, tensors))
+    for name, shape in zip(instruction.outputs, shapes, strict=True):
+        if name in defined:
+            raise VerifyError(f"{name} is defined twice")
+        if program.values.get(name) != shape:
+            raise VerifyError(f"{name} is declared {program.values.get(name)}, the rule gives {shape}")
+        defined[name] = shape
+    if "cache" in instruction.fields:
+        _cache(program, instruction, defined)
+
+
+def _signature(op: Op, instruction: Instruction) -> None:
+    for what, declared, given in (
+        ("outputs", op.outputs, instruction.outputs),
+        ("inputs", op.inputs, instruction.inputs),
+        ("weights", op.weights, instruction.weights),
+    ):
+        if len(declared) != len(given):
+            raise VerifyError(f"{len(given)} {what}, the op has {len(declared)}")
+        for name, operand in zip(declared, given, strict=True):
+            if operand is None and not name.endswith("?"):
+                raise VerifyError(f"operand {name!r} is missing")
+    if set(instruction.fields) != {f.name for f in op.fields}:
+        raise VerifyError(f"fields {sorted(instruction.fields)}, the op has {[f.name for f in op.fields]}")
+    for field in op.fields:
+        if field.choices is not None and instruction.fields[field.name] not in list(field.choices):
+            raise VerifyError(f"{field.name}={instruction.fields[field.name]} is not a {field.choices.__name__}")
+
+
+def _cache(program: Program, instruction: Instruction, defined: Mapping[str, Shape]) -> None:
+    cache, index = int(instruction.fields["cache"]), int(instruction.fields["index"])
+    if not 0 <= cache < len(program.caches) or not 0 <= index < program.caches[cache].layers:
+        raise VerifyError(f"cache {cache} layer {index} is not declared")
+    group = program.caches[cache]
+    if instruction.op == "append":
+        k, v = (defined[str(name)] for name in instruction.inputs)
+        if (k.width, v.width) != (group.key_width, group.value_width):
+            raise VerifyError(f"keys {k.width} and values {v.width} wide; cache {group.name!r} is declared otherwise")
+    if instruction.op == "attend":
+        dims = tuple(int(instruction.fields[name]) for name in ("kv_heads", "key_dim", "value_dim"))
+        if dims != (group.kv_heads, group.key_dim, group.value_dim):
+            raise VerifyError(f"reads {dims} from cache {group.name!r}, which is declared otherwise")
+
+
+def _outputs(program: Program, defined: Mapping[str, Shape]) -> None:
+    for name, value in program.outputs.items():
+        if value not in defined:
+            raise VerifyError(f"{program.name}: output {name!r} is {value}, which no instruction defines")
+    logits = program.outputs.get("logits")
+    if logits is not None:
+        shape = defined[logits]
+        if shape.axis is not Axis.R or shape.width != program.vocab_size:
+            raise VerifyError(f"{program.name}: logits are {shape}, the vocabulary has {program.vocab_size}")
