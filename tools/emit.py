@@ -111,7 +111,9 @@ def cpp() -> Iterator[str]:
     yield "namespace op {"
     yield ""
     yield "enum class Opcode : int32_t {"
-    yield from (f"  k{camel(op.name)} = {code}," for op, code in ((op, ops_table.OPCODE[op.name]) for op in ops_table.OPS))
+    yield from (
+        f"  k{camel(op.name)} = {code}," for op, code in ((op, ops_table.OPCODE[op.name]) for op in ops_table.OPS)
+    )
     yield "};"
     yield f"constexpr int32_t kOps = {len(ops_table.OPS)};"
     yield "constexpr int32_t kWords[kOps] = {" + ", ".join(str(op.words) for op in ops_table.OPS) + "};"
@@ -145,7 +147,10 @@ def main() -> None:
     parser.add_argument("--cpp", type=Path, help="write the C++ header here")
     parser.add_argument("--json", type=Path, help="write the JSON here")
     options = parser.parse_args()
-    for path, text in ((options.cpp, "\n".join(cpp()) + "\n"), (options.json, json.dumps(as_json(), indent=1) + "\n")):
+    for path, text in (
+        (options.cpp, "\n".join(cpp()) + "\n"),
+        (options.json, json.dumps(as_json(), indent=1) + "\n"),
+    ):
         if path:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)

@@ -100,7 +100,9 @@ class _Encoder:
         np, batch = self._np, self._batch
         spans = self._records(SPAN, [self._span(span) for span in batch.spans])
         enters = self._enters()
-        tables = self._records(TABLE, [(t.cache, t.slot, t.first, len(t.blocks), self._put(t.blocks)) for t in batch.tables])
+        tables = self._records(
+            TABLE, [(t.cache, t.slot, t.first, len(t.blocks), self._put(t.blocks)) for t in batch.tables]
+        )
         masks = self._records(MASK, [(slot, self._put(bits.view(np.int32))) for slot, bits in batch.masks])
         header = self._records(HEADER, [(
             len(batch.spans), len(batch.enters), len(batch.tables), len(batch.masks), self._pool_size,
@@ -119,7 +121,16 @@ class _Encoder:
 
     def _span(self, span: Span) -> tuple[int, ...]:
         tokens = FROM_STATE if span.tokens is None else self._put(span.tokens)
-        return (span.slot, span.kind, span.start, span.count, tokens, span.logit_rows, int(span.sample), span.adapter)
+        return (
+            span.slot,
+            span.kind,
+            span.start,
+            span.count,
+            tokens,
+            span.logit_rows,
+            int(span.sample),
+            span.adapter,
+        )
 
     def _enters(self) -> np.ndarray:
         np = self._np
@@ -132,7 +143,10 @@ class _Encoder:
         np, s = self._np, enter.sampling
         bias = np.array(s.logit_bias, dtype=np.float32).reshape(-1, 2)
         pairs = np.empty((len(bias), 2), dtype=np.int32)
-        pairs[:, 0], pairs[:, 1] = [token for token, _ in s.logit_bias], bias[:, 1].view(np.int32) if len(bias) else []
+        pairs[:, 0], pairs[:, 1] = (
+            [token for token, _ in s.logit_bias],
+            bias[:, 1].view(np.int32) if len(bias) else [],
+        )
         seed = np.array([s.seed], dtype=np.uint64).view(np.int32)
         integers = {
             "slot": enter.slot, "history": self._put(enter.history), "history_count": len(enter.history),

@@ -56,7 +56,7 @@ SPAN = Record("Span", "Consecutive rows of one sequence. Spans of kind PROMPT co
     "adapter",  # LoRA adapter of the rows; 0: none
 ))  # fmt: skip
 
-ENTER = Record("Enter", "A sequence takes a slot: its sampling settings, and tokens whose rows are not computed again.", (
+ENTER = Record("Enter", "A sequence takes a slot: its settings, and tokens whose rows are not computed again.", (
     "slot",
     "history",  # offset in pool of tokens at positions 0 .. history_count (a cached prefix)
     "history_count",

@@ -87,9 +87,7 @@ class StepState:
         starts = [self.slots[s.slot].length for s in batch.spans]
         positions = [start + np.arange(s.count) for start, s in zip(starts, batch.spans, strict=True)]
         position = np.concatenate(positions).astype(np.int32) if positions else np.zeros(0, np.int32)
-        token = np.array(
-            [self.slots[s].history[p] for s, p in zip(slots, position, strict=True)], dtype=np.int32
-        )
+        token = np.array([self.slots[s].history[p] for s, p in zip(slots, position, strict=True)], dtype=np.int32)
         return Rows(slots, position, token, _logit_rows(batch), batch.prompt_rows)
 
 

@@ -132,7 +132,8 @@ def _rope(file: _File, head_dim: int, style: RopeStyle) -> Rope:
 
 
 def _dense(file: _File, stem: str) -> Dense:
-    return Dense(*(file.projection(f"{stem}.ffn_{part}") for part in ("gate", "up", "down")))
+    gate, up, down = (file.projection(f"{stem}.ffn_{part}") for part in ("gate", "up", "down"))
+    return Dense(gate, up, down)
 
 
 def _experts(file: _File, stem: str) -> Experts:

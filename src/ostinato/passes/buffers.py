@@ -48,7 +48,7 @@ def _last_uses(program: Program) -> dict[str, int]:
     for number, instruction in enumerate(program.instructions):
         last.update({name: number for name in instruction.inputs if name is not None})
     end = len(program.instructions)
-    return last | {name: end for name in program.outputs.values()}
+    return last | dict.fromkeys(program.outputs.values(), end)
 
 
 def _first_fit(taken: list[tuple[int, int]], need: int) -> int:

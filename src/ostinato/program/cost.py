@@ -10,9 +10,7 @@ from ostinato.program.verify import operands_of
 from ostinato.program.weights import StoredTensor
 
 
-def cost_of(
-    instruction: Instruction, program: Program, tensors: Mapping[str, StoredTensor], load: Load
-) -> Cost:
+def cost_of(instruction: Instruction, program: Program, tensors: Mapping[str, StoredTensor], load: Load) -> Cost:
     """Cost of one instruction in a step of the given size."""
     return instruction.spec.cost(operands_of(instruction, program.values, tensors), load)
 

@@ -31,9 +31,7 @@ def verify(program: Program, tensors: Mapping[str, StoredTensor]) -> None:
     _outputs(program, defined)
 
 
-def operands_of(
-    instruction: Instruction, values: Mapping[str, Shape], tensors: Mapping[str, StoredTensor]
-) -> Operands:
+def operands_of(instruction: Instruction, values: Mapping[str, Shape], tensors: Mapping[str, StoredTensor]) -> Operands:
     """What the shape and cost rules see of an instruction."""
     return Operands(
         tuple(None if name is None else values[name] for name in instruction.inputs),

@@ -2,7 +2,7 @@
 
 A token depends on the sequence's own tokens, their kinds, and its seed and choice, nothing else. Instead of keys
 and values, each position of the paged cache holds a hash of the sequence so far, and every row checks what it
-would attend to: a wrong block table, a block reused too early or KV lost in a restart raises InconsistentState.
+would attend to: a wrong block table, a block reused too early or KV lost in a restart raises InconsistentStateError.
 
 OSTINATO_NULL_FAULT=TOKEN:SIGNAL makes a row with that token kill the process with that signal (SIGSEGV, ...).
 """
@@ -35,7 +35,7 @@ _MULTIPLIER = 0x9E3779B97F4A7C15
 _MASK = (1 << 64) - 1
 
 
-class InconsistentState(RuntimeError):
+class InconsistentStateError(RuntimeError):
     """A row would read KV that its own sequence did not write there."""
 
 
@@ -86,7 +86,13 @@ class NullExecutable:
         return self._results.popleft()
 
     def state(
-        self, action: StateAction, cache: int, blocks: Sequence[int], *, to: Sequence[int] = (), data: bytes = b""
+        self,
+        action: StateAction,
+        cache: int,
+        blocks: Sequence[int],
+        *,
+        to: Sequence[int] = (),
+        data: bytes = b"",
     ) -> bytes:
         pool = self._pools[cache]
         if action is StateAction.COPY:
@@ -106,13 +112,13 @@ class NullExecutable:
         end = slot.length + span.count
         chain = hash_chain(slot.history[:end], slot.prompt_length)
         if (span.kind is Kind.PROMPT) != (slot.length < slot.prompt_length):
-            raise InconsistentState(f"slot {span.slot}, position {slot.length}: a row of the wrong kind")
+            raise InconsistentStateError(f"slot {span.slot}, position {slot.length}: a row of the wrong kind")
         for cache, pool in enumerate(self._pools):
             at = _where(slot, cache, np.arange(end), self._plan.block_size)
             found = pool[at[0][: slot.length], at[1][: slot.length]]
             wrong = np.flatnonzero(found != np.array(chain[: slot.length], dtype=np.uint64))
             if len(wrong):
-                raise InconsistentState(f"slot {span.slot}: position {wrong[0]} of cache {cache} is not its own")
+                raise InconsistentStateError(f"slot {span.slot}: position {wrong[0]} of cache {cache} is not its own")
             pool[at[0][slot.length :], at[1][slot.length :]] = chain[slot.length :]
         return chain
 

@@ -12,7 +12,6 @@ from ostinato.backends.batch_table import MAX_TOP_LOGPROBS
 from ostinato.backends.contract import (
     MAX_IN_FLIGHT,
     CompileError,
-    KVType,
     Plan,
     Probe,
     StateAction,
@@ -20,9 +19,10 @@ from ostinato.backends.contract import (
     check_batch,
 )
 from ostinato.backends.reference.ops import MEANING, Step
+from ostinato.backends.reference.paged import make_pool, make_views
 from ostinato.backends.stepstate import StepState
 from ostinato.gguf.blocks import dequantize
-from ostinato.program.ir import CacheGroup, Instruction, Program, Programs
+from ostinato.program.ir import Instruction, Program, Programs
 from ostinato.program.weights import StoredTensor, WeightExpr, WeightView, resolve
 
 
@@ -34,9 +34,7 @@ class ReferenceBackend:
     def probe(self) -> Probe:
         return Probe(self.name, True, "NumPy float32", {"use": "definition of every op; slow"})
 
-    def compile(
-        self, programs: Programs, tensors: Mapping[str, StoredTensor], plan: Plan
-    ) -> ReferenceExecutable:
+    def compile(self, programs: Programs, tensors: Mapping[str, StoredTensor], plan: Plan) -> ReferenceExecutable:
         return ReferenceExecutable(programs, tensors, plan)
 
 
@@ -50,8 +48,8 @@ class ReferenceExecutable:
         for program in programs:
             for instruction in program.instructions:
                 self._load(instruction, tensors)
-        self._pools = [_pool(group, plan) for group in programs.caches]
-        self._caches = [_views(pool, group, plan) for pool, group in zip(self._pools, programs.caches, strict=True)]
+        self._pools = [make_pool(group, plan) for group in programs.caches]
+        self._caches = [make_views(pool, group, plan) for pool, group in zip(self._pools, programs.caches, strict=True)]
         self._results: deque[StepResult] = deque()
         self.trace: dict[str, np.ndarray] = {}  # every value of the last step, for comparisons
 
@@ -72,7 +70,13 @@ class ReferenceExecutable:
         return self._results.popleft()
 
     def state(
-        self, action: StateAction, cache: int, blocks: Sequence[int], *, to: Sequence[int] = (), data: bytes = b""
+        self,
+        action: StateAction,
+        cache: int,
+        blocks: Sequence[int],
+        *,
+        to: Sequence[int] = (),
+        data: bytes = b"",
     ) -> bytes:
         pool = self._pools[cache]
         if action is StateAction.COPY:
@@ -133,41 +137,3 @@ def step_result(
         top_logprobs=top_logprobs,
         outputs=outputs,
     )
-
-
-def _pool(group: CacheGroup, plan: Plan) -> np.ndarray:
-    """[blocks, elements of a block], in the plan's memory where it gives some."""
-    dtype = np.float16 if plan.kv_type is KVType.F16 else np.float32
-    memory = plan.memory.get(group.name)
-    if memory is None:
-        return np.zeros((plan.blocks, plan.cache_bytes(group) // plan.blocks // dtype().nbytes), dtype=dtype)
-    if len(memory) != plan.cache_bytes(group):
-        raise CompileError(f"cache {group.name!r} needs {plan.cache_bytes(group)} bytes, the plan gives {len(memory)}")
-    return np.frombuffer(memory, dtype=dtype).reshape(plan.blocks, -1)
-
-
-class _Paged:
-    """Index [layer, positions] into a pool whose blocks hold [layer, key or value, position, width]."""
-
-    def __init__(self, pool: np.ndarray, layers: int, size: int, first: int, width: int, per_layer: int) -> None:
-        self._pool, self._size, self._first, self._width, self._per_layer = pool, size, first, width, per_layer
-
-    def _at(self, key: tuple[int, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        layer, where = key
-        start = layer * self._per_layer + self._first + (where % self._size) * self._width
-        return (where // self._size)[:, None], start[:, None] + np.arange(self._width)
-
-    def __getitem__(self, key: tuple[int, np.ndarray]) -> np.ndarray:
-        values: np.ndarray = self._pool[self._at(key)]
-        return values
-
-    def __setitem__(self, key: tuple[int, np.ndarray], value: np.ndarray) -> None:
-        self._pool[self._at(key)] = value
-
-
-def _views(pool: np.ndarray, group: CacheGroup, plan: Plan) -> tuple[_Paged, _Paged]:
-    size = plan.block_size
-    per_layer = size * (group.key_width + group.value_width)
-    keys = _Paged(pool, group.layers, size, 0, group.key_width, per_layer)
-    values = _Paged(pool, group.layers, size, size * group.key_width, group.value_width, per_layer)
-    return keys, values

@@ -15,6 +15,7 @@ import numpy as np
 from ostinato.backends.batch import Batch
 from ostinato.backends.contract import Plan
 from ostinato.backends.reference import sample as sampling
+from ostinato.backends.reference.paged import Paged
 from ostinato.backends.stepstate import Rows, StepState
 from ostinato.program.ops_table import Activation, RopeStyle, Scoring
 
@@ -28,7 +29,7 @@ class Step:
     batch: Batch
     rows: Rows
     state: StepState
-    caches: list[tuple[Array, Array]]  # keys, values: [layers, blocks * block_size, width]
+    caches: list[tuple[Paged, Paged]]  # keys and values of each cache group
     plan: Plan
     sampled: list[tuple[int, int, float, Array, Array]]  # slot, token, logprob, top ids, top logprobs
 
@@ -124,9 +125,7 @@ def group(step: Step, ids: Array, *, experts: int) -> tuple[Array, Array]:
     return order[:, None], np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)[None, :]
 
 
-def experts(
-    _: Step, x: Array, order: Array, offsets: Array, gate: Array, up: Array, down: Array, *, act: int
-) -> Array:
+def experts(_: Step, x: Array, order: Array, offsets: Array, gate: Array, up: Array, down: Array, *, act: int) -> Array:
     top_k = len(order) // max(len(x), 1)
     out = np.empty((len(order), down.shape[1]), dtype=np.float32)
     for bucket in range(2 * len(gate)):
