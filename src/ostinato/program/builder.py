@@ -1,0 +1,66 @@
+"""Builder: appends instructions, names values, and works out shapes by the table's rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ostinato.program.ir import CacheGroup, Instruction, Program
+from ostinato.program.ops_table import Axis, Operands, Shape
+from ostinato.program.weights import StoredTensor, WeightExpr, resolve
+
+
+class Builder:
+    """Appends instructions, names their values and works out shapes by the table's rules."""
+
+    def __init__(self, tensors: Mapping[str, StoredTensor]) -> None:
+        self.layer = -1
+        self.caches: list[CacheGroup] = []
+        self._tensors = tensors
+        self._instructions: list[Instruction] = []
+        self._values: dict[str, Shape] = {}
+        self._used: dict[str, int] = {}
+
+    def add(self, op: str, *inputs: str, weights: tuple[WeightExpr | None, ...] = (), **fields: float) -> str:
+        """Appends an instruction of at most one output and returns its name ("" for none)."""
+        return next(iter(self.add_many(op, *inputs, weights=weights, **fields)), "")
+
+    def add_many(
+        self, op: str, *inputs: str, weights: tuple[WeightExpr | None, ...] = (), **fields: float
+    ) -> tuple[str, ...]:
+        draft = Instruction(op, (), inputs, weights, fields, self.layer)
+        given = {f.name: fields.get(f.name, f.default) for f in draft.spec.fields}
+        missing = [name for name, value in given.items() if value is None]
+        if missing or set(fields) - set(given):
+            raise TypeError(f"{op}: fields missing {missing}, unknown {sorted(set(fields) - set(given))}")
+        known = {name: value for name, value in given.items() if value is not None}
+        operands = Operands(
+            tuple(self._values[name] for name in inputs),
+            tuple(None if w is None else resolve(w, self._tensors).shape for w in weights),
+            known,
+        )
+        shapes = draft.spec.shape(operands)
+        start = len(self._values)
+        outputs = tuple(f"%{start + i}" for i in range(len(shapes)))
+        self._values.update(zip(outputs, shapes, strict=True))
+        self._instructions.append(Instruction(op, outputs, inputs, weights, known, self.layer))
+        return outputs
+
+    def axis(self, name: str) -> Axis:
+        """What the rows of a value count."""
+        return self._values[name].axis
+
+    def width(self, name: str) -> int:
+        """Elements of a row of a value."""
+        return self._values[name].width
+
+    def next_layer_of(self, cache: str) -> tuple[int, int]:
+        """(index of the cache group, next unused layer in it)."""
+        group = next(i for i, c in enumerate(self.caches) if c.name == cache)
+        index = self._used.get(cache, 0)
+        self._used[cache] = index + 1
+        return group, index
+
+    def program(self, name: str, outputs: Mapping[str, str], vocab_size: int) -> Program:
+        return Program(
+            name, tuple(self._instructions), dict(self._values), tuple(self.caches), dict(outputs), vocab_size
+        )
