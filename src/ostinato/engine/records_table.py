@@ -28,16 +28,60 @@ class Command(IntEnum):
     CANCEL = 2
 
 
-ENUMS = (FinishReason, Command)
+class SequenceState(IntEnum):
+    """Who a sequence record belongs to."""
+
+    FREE = 0  # nobody
+    LIVE = 1  # a request, from its submission until its owner has seen the end
+
+
+ENUMS = (FinishReason, Command, SequenceState)
+
+MAX_STOP_IDS = 32  # per request
+MAX_BIAS = 512  # logit_bias pairs per request
+MAX_CACHES = 8  # cache groups of a model
 
 # Command ring, server -> engine.
 COMMAND = Record("CommandRecord", "A command about one sequence record.", ("command", "record", "generation"))
 
 # Token ring, engine -> server.
-TOKEN = Record("TokenRecord", "A published token; the same (record, generation, index) may come again after a restart.", (
-    "record", "generation", "index", "token", "finish", "logprob:f", "top_count",
+TOKEN = Record("TokenRecord", "A published token; the same one may come again after a restart.", (
+    "record", "generation", "index",  # name the token
+    "token", "finish", "logprob:f", "top_count",
     *(f"top_id{i}" for i in range(MAX_TOP_LOGPROBS)), *(f"top_logprob{i}:f" for i in range(MAX_TOP_LOGPROBS)),
 ))  # fmt: skip
 
-RECORDS = (COMMAND, TOKEN)
-CONSTANTS: dict[str, int] = {}
+# Sequence table (native/rings/sequences.h): one of these runs per request.
+STEP_MARKS = Record("StepMarks", "Steps of the whole table: started, and finished in every record.", (
+    "submitted", "collected",
+))  # fmt: skip
+
+OWNER = Record("SequenceOwner", "Words of one sequence that the server writes.", (
+    "state",  # SequenceState
+    "generation",  # counts the requests this record has served
+    "order",  # arrival: counts the requests of the whole table
+    "acked",  # generated tokens the server has taken out of the token ring
+))  # fmt: skip
+
+ENGINE = Record("SequenceEngine", "Words of one sequence that the engine writes (the supervisor, while it is dead).", (
+    "commits",  # counts commits; its lowest bit names the slot that holds
+    "step",  # last step that named this sequence
+    "suspect",  # 1: was inside a step that died of a fault
+))  # fmt: skip
+
+SLOT = Record("CommittedSlot", "Committed state of one sequence: one of two, flipped by one store.", (
+    "length",  # tokens known: prompt and generated
+    "computed",  # positions whose KV is valid
+    "finish",  # FinishReason
+    *(f"blocks{i}" for i in range(MAX_CACHES)),  # entries of each cache group's block table
+))  # fmt: skip
+
+PARAMETERS = Record("SequenceParameters", "What was asked for; written once, before the record becomes LIVE.", (
+    "prompt_length", "max_tokens", "temperature:f", "top_k", "top_p:f", "min_p:f", "presence_penalty:f",
+    "frequency_penalty:f", "repetition_penalty:f", "seed_low", "seed_high", "choice", "logprobs",
+    "stop_count",  # of the stop ids that follow
+    "bias_count",  # of the pairs (token id, float32) that follow the stop ids
+))  # fmt: skip
+
+RECORDS = (COMMAND, TOKEN, STEP_MARKS, OWNER, ENGINE, SLOT, PARAMETERS)
+CONSTANTS: dict[str, int] = {"kMaxStopIds": MAX_STOP_IDS, "kMaxBias": MAX_BIAS, "kMaxCaches": MAX_CACHES}
