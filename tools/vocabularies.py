@@ -34,6 +34,11 @@ def _pieces() -> Iterator[str]:
         length += 1
 
 
+def made_up_pieces(count: int) -> list[str]:
+    """The first `count` pieces, all different."""
+    return list(islice(_pieces(), count))
+
+
 def add_sentencepiece(writer: GGUFWriter, size: int) -> None:
     """A `llama` (SentencePiece BPE) tokenizer of `size` >= 320 pieces: three specials, 256 bytes, made-up pieces.
 
@@ -41,7 +46,7 @@ def add_sentencepiece(writer: GGUFWriter, size: int) -> None:
     """
     special = ["<unk>", "<s>", "</s>"]
     octets = [f"<0x{byte:02X}>" for byte in range(256)]
-    pieces = list(islice(_pieces(), size - len(special) - len(octets)))
+    pieces = made_up_pieces(size - len(special) - len(octets))
     writer.add("tokenizer.ggml.model", "llama")
     writer.add("tokenizer.ggml.tokens", [*special, *octets, *pieces])
     scores = [0.0] * (len(special) + len(octets)) + [-float(rank) for rank in range(len(pieces))]
