@@ -1,0 +1,61 @@
+# make run     builds what it needs in .venv and answers a prompt with the built-in model
+# make test    the tests, without the slow tiers     make test-all   with them
+# make check   lint, types and format                make wheel      a wheel in dist/
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PROMPT ?= What is the capital of France?
+NATIVE := $(shell find native CMakeLists.txt tools/emit.py -type f) $(shell find src -name '*_table.py')
+
+.PHONY: run test test-all check format wheel clean native
+
+run: $(VENV)/installed
+	$(BIN)/ostinato run "$(PROMPT)"
+
+test: $(VENV)/installed-test
+	$(BIN)/python -m pytest -q -m "not slow"
+
+test-all: $(VENV)/installed-test
+	$(BIN)/python -m pytest -q
+
+check: $(VENV)/installed-check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	git ls-files '*.h' '*.cpp' ':!native/tokenizer/unicode_tables.h' | xargs $(BIN)/clang-format --dry-run --Werror
+
+format: $(VENV)/installed-check
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	git ls-files '*.h' '*.cpp' ':!native/tokenizer/unicode_tables.h' | xargs $(BIN)/clang-format -i
+
+wheel: $(VENV)/bin/python
+	$(BIN)/pip -q wheel --no-deps -w dist .
+
+# An incremental build of the native modules into src/ostinato, for work on C++ (PYTHONPATH=src uses it).
+native: $(VENV)/installed-check
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -G Ninja -S . -B build/dev -DOSTINATO_INPLACE=ON \
+	    -DPython_EXECUTABLE="$(CURDIR)/$(BIN)/python"
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --build build/dev
+
+clean:
+	rm -rf build dist $(VENV)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import ensurepip, sysconfig, os, sys; \
+	    os.path.exists(sysconfig.get_paths()["include"] + "/Python.h") or sys.exit(1)' || \
+	    { echo "make: $(PYTHON) lacks venv or its headers; on Debian: apt install python3-venv python3-dev" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: $(BIN)/python pyproject.toml $(NATIVE)
+	$(BIN)/pip -q install -e .
+	@touch $@
+
+$(VENV)/installed-test: $(BIN)/python pyproject.toml $(NATIVE)
+	$(BIN)/pip -q install -e ".[test]"
+	@touch $@ $(VENV)/installed
+
+$(VENV)/installed-check: $(VENV)/installed-test
+	$(BIN)/pip -q install -e ".[check]" cmake ninja nanobind
+	@touch $@
