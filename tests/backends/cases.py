@@ -7,16 +7,16 @@ mean squared error of the reference's. The list feeds the tests, the benchmarks 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
+from ostinato.gguf.blocks import quantize
 
 from ostinato.backends.batch import Batch, Enter, Span, TableEdit
 from ostinato.backends.batch_table import Kind
 from ostinato.backends.contract import Backend, KVType, Plan
 from ostinato.backends.sampling import Sampling
-from ostinato.gguf.blocks import quantize
 from ostinato.gguf.types_table import TensorType
 from ostinato.program.builder import Builder
 from ostinato.program.ir import CacheGroup, Program, Programs
@@ -72,7 +72,6 @@ class OpCase:
     kv_type: KVType = KVType.F32
     caches: tuple[CacheGroup, ...] = ()
     prompts: tuple[int, ...] = (7, 1, 19)
-    fields: Mapping[str, object] = field(default_factory=dict)
 
     def programs(self) -> tuple[Programs, dict[str, StoredTensor]]:
         """embed -> the ops under test -> select -> output; the program under test and its weights."""

@@ -1,0 +1,38 @@
+"""Every op case on every backend, against the reference."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from ostinato.backends.choose import BACKENDS, choose
+from ostinato.backends.reference import ReferenceBackend
+from ostinato.program.ops_table import BY_NAME
+from tests.backends.cases import CASES, OpCase, nmse, run_case
+
+COMPARED = [name for name in BACKENDS if name not in ("reference", "null")]
+NAMES = {case.name: case for case in CASES}
+
+
+@cache
+def wanted(name: str) -> list[np.ndarray]:
+    return run_case(NAMES[name], ReferenceBackend())
+
+
+@pytest.mark.parametrize("backend", COMPARED)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_backend_agrees_with_the_reference(case: OpCase, backend: str) -> None:
+    for step, (found, reference) in enumerate(zip(run_case(case, choose(backend)), wanted(case.name), strict=True)):
+        assert np.isfinite(found).all()
+        assert nmse(found, reference) <= case.nmse, f"step {step}"
+
+
+def test_names_are_unique() -> None:
+    assert len(NAMES) == len(CASES)
+
+
+def test_every_op_has_a_case() -> None:
+    used = {i.op for case in CASES for i in case.programs()[0].prefill.instructions}
+    assert used == set(BY_NAME) - {"sample"}, "sample has tests of its own: test_sample.py"

@@ -1,0 +1,101 @@
+"""verify refuses what is not a program, and names the instruction."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ostinato.gguf.types_table import TensorType
+from ostinato.program.builder import Builder
+from ostinato.program.ir import CacheGroup, Instruction, Program
+from ostinato.program.ops_table import Axis, DType, Shape, ShapeError
+from ostinato.program.verify import VerifyError, verify
+from ostinato.program.weights import StoredTensor, Tensor
+from tests.backends.cases import MemoryTensor
+
+
+def tensor(name: str, *shape: int) -> MemoryTensor:
+    return MemoryTensor(name, TensorType.F32, shape, np.zeros(4 * int(np.prod(shape)), np.uint8))
+
+
+TENSORS: dict[str, StoredTensor] = {
+    t.name: t for t in (tensor("table", 10, 8), tensor("gain", 8), tensor("w", 10, 8), tensor("kv", 4, 8))
+}
+
+
+def program() -> Program:
+    b = Builder(TENSORS)
+    b.caches.append(CacheGroup("full", 1, 1, 4, 4))
+    x = b.add("embed", weights=(Tensor("table"),))
+    k = b.add("linear", x, weights=(Tensor("kv"), None))
+    b.add("append", k, k, cache=0, index=0)
+    x = b.add("select", b.add("rms_norm", x, weights=(Tensor("gain"),), eps=1e-5))
+    y = b.add("linear", x, weights=(Tensor("w"), None))
+    b.add("sample", y)
+    return b.program("test", {"logits": y}, 10)
+
+
+def changed(number: int, **changes: object) -> Program:
+    whole = program()
+    instructions = list(whole.instructions)
+    instructions[number] = replace(instructions[number], **changes)  # type: ignore[arg-type]
+    return replace(whole, instructions=tuple(instructions))
+
+
+def test_accepts_a_program() -> None:
+    verify(program(), TENSORS)
+
+
+@pytest.mark.parametrize(
+    ("broken", "says"),
+    [
+        (changed(0, op="frobnicate"), "unknown op"),
+        (changed(1, inputs=("%9",)), "%9 is used before"),
+        (changed(1, outputs=("%0",)), "%0 is defined twice"),
+        (changed(1, weights=(Tensor("absent"), None)), "no tensor 'absent'"),
+        (changed(1, weights=(Tensor("gain"), None)), "must have 2 dimensions"),
+        (changed(1, weights=(None, None)), "'weight' is missing"),
+        (changed(1, weights=(Tensor("kv"),)), "1 weights, the op has 2"),
+        (changed(1, fields={"eps": 1.0}), "fields ['eps']"),
+        (changed(2, fields={"cache": 1, "index": 0}), "cache 1 layer 0 is not declared"),
+        (changed(2, fields={"cache": 0, "index": 1}), "cache 0 layer 1 is not declared"),
+        (changed(2, inputs=("%0", "%1")), "is declared otherwise"),
+        (changed(3, fields={"eps": 1e-5, "groups": 3}), "does not split into 3"),
+        (replace(program(), vocab_size=11), "the vocabulary has 11"),
+        (replace(program(), outputs={"logits": "%7"}), "no instruction defines"),
+    ],
+)
+def test_refuses(broken: Program, says: str) -> None:
+    with pytest.raises(VerifyError, match=says.replace("[", r"\[")):
+        verify(broken, TENSORS)
+
+
+def test_names_the_instruction() -> None:
+    with pytest.raises(VerifyError, match=r"test, instruction 1 \(linear, layer -1\)"):
+        verify(changed(1, inputs=("%9",)), TENSORS)
+
+
+def test_refuses_a_value_that_nothing_defines() -> None:
+    whole = program()
+    values = {**whole.values, "%99": Shape(DType.F32, Axis.T, 1, 1)}
+    with pytest.raises(VerifyError, match="%99"):
+        verify(replace(whole, values=values), TENSORS)
+
+
+def test_builder_names_missing_fields() -> None:
+    with pytest.raises(TypeError, match="eps"):
+        Builder(TENSORS).add("rms_norm", weights=(Tensor("gain"),))
+
+
+def test_shape_rules_name_both_sides() -> None:
+    b = Builder(TENSORS)
+    x = b.add("embed", weights=(Tensor("table"),))
+    k = b.add("linear", x, weights=(Tensor("kv"), None))
+    with pytest.raises(ShapeError, match=r"f32\[T, 8\] and f32\[T, 4\] differ"):
+        b.add("add", x, k)
+
+
+def test_instruction_knows_its_spec() -> None:
+    assert Instruction("add", ("%2",), ("%0", "%1")).spec.doc == "a + b."
