@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+_LONGEST = 160  # a field's name quotes keys, and a hostile key is long
+
 
 class GGUFError(ValueError):
     """A file that is not a sound GGUF file, or lacks what was asked of it.
@@ -13,6 +15,7 @@ class GGUFError(ValueError):
     """
 
     def __init__(self, path: Path, offset: int | None, field: str, expectation: str) -> None:
+        field = field if len(field) <= _LONGEST else f"{field[:_LONGEST]}..."
         where = "" if offset is None else f"at byte {offset}, "
         super().__init__(f"{path}: {where}{field}: {expectation}")
         self.path = path

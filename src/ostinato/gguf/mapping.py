@@ -1,0 +1,61 @@
+"""A file mapped into memory, read-only.
+
+A file that another process truncates while it is mapped answers reads behind its new end with SIGBUS; no check can
+prevent that. Replace model files by renaming (as `GGUFWriter` does), never by writing into them.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import stat
+from pathlib import Path
+
+from ostinato.gguf.errors import GGUFError
+
+
+class MappedFile:
+    """The bytes of a regular file. The mapping lives until `close` and until the last view on it is dropped."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._memory: memoryview | None = memoryview(_map(path))
+
+    @property
+    def memory(self) -> memoryview:
+        """All bytes of the file; GGUFError after `close`."""
+        if self._memory is None:
+            raise GGUFError(self.path, None, "file", "is closed; read tensors before closing it")
+        return self._memory
+
+    def close(self) -> None:
+        self._memory = None
+
+
+def _map(path: Path) -> mmap.mmap:
+    """Raises GGUFError for what is not a readable, regular, non-empty file."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # NONBLOCK: a FIFO has no writer
+    except (OSError, ValueError) as error:
+        raise GGUFError(path, None, "file", f"cannot be opened: {_reason(error)}") from None
+    try:
+        size = _checked_size(path, descriptor)
+        try:
+            return mmap.mmap(descriptor, size, access=mmap.ACCESS_READ)
+        except (OSError, ValueError, OverflowError) as error:
+            raise GGUFError(path, None, "file", f"cannot be mapped: {_reason(error)}") from None
+    finally:
+        os.close(descriptor)
+
+
+def _checked_size(path: Path, descriptor: int) -> int:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise GGUFError(path, None, "file", "is not a regular file; expected a GGUF file")
+    if status.st_size == 0:
+        raise GGUFError(path, 0, "magic", "the file is empty; expected the four bytes GGUF")
+    return status.st_size
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
