@@ -129,16 +129,12 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-@llama_cpp.llama_log_callback
-def _silent(level: int, text: bytes, data: object) -> None:
-    """Drops llama.cpp's log lines."""
-
-
 def main() -> None:
     """Measure, and print one JSON object."""
     options = parse_arguments()
     batches = [int(size) for size in options.batch.split(",")]
-    llama_cpp.llama_log_set(_silent, None)
+    silent = llama_cpp.llama_log_callback(lambda level, text, data: None)
+    llama_cpp.llama_log_set(silent, None)
     llama_cpp.llama_backend_init()
     started = time.perf_counter()
     session = Session.open(options.model, options.threads, max(batches), options.prompt + options.generate)

@@ -8,6 +8,7 @@ Speed and equality do not depend on what the weights say, only on shapes and typ
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from pathlib import Path
 
@@ -42,7 +43,7 @@ PRESETS = {
 def _deviation(tensor: TensorPlan) -> float:
     """1 / sqrt(K), which keeps activations near 1; twice that for logits and router."""
     sharp = tensor.name == "output.weight" or "ffn_gate_inp" in tensor.name
-    return (2.0 if sharp else 1.0) / float(tensor.shape[-1]) ** 0.5
+    return (2.0 if sharp else 1.0) / math.sqrt(tensor.shape[-1])
 
 
 def _contents(tensor: TensorPlan, rng: np.random.Generator) -> bytes:

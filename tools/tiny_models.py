@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import math
 import zlib
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def random_weights(tensor: TensorPlan, seed: int) -> NDArray[np.float32]:
     unit = (source.random_raw(count) >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24)  # [0, 1)
     if tensor.is_norm:
         return np.float32(0.5) + unit
-    width = np.float32(12.0**0.5 * _deviation(tensor))  # of a uniform distribution with this deviation
+    width = np.float32(math.sqrt(12.0) * _deviation(tensor))  # of a uniform distribution with this deviation
     return ((unit - np.float32(0.5)) * width).reshape(tensor.shape)
 
 
@@ -56,7 +57,7 @@ def _deviation(tensor: TensorPlan) -> float:
     if tensor.name == "token_embd.weight":
         return 1.0
     gain = 2.0 if tensor.name == "output.weight" or "ffn_gate_inp" in tensor.name else 1.0
-    return gain / float(tensor.shape[-1]) ** 0.5
+    return gain / math.sqrt(tensor.shape[-1])
 
 
 def weights_digest(shape: LlamaShape, seed: int) -> str:
