@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.bandwidth import read_bandwidth
+from bench.floor import bytes_per_token, read_bandwidth
 
 FIELDS = (
     "load_seconds",
@@ -86,7 +86,7 @@ def print_table(summary: Record, floor: float, bandwidth: float) -> None:
     for field, ratio in summary["ratio_ostinato_to_peer"].items():
         print(f"{field:28}{summary['ostinato'][field]:14.4g}{summary['peer'][field]:14.4g}{ratio:9.3f}")
     over = summary["times_the_floor"]
-    print(f"floor: {1e3 * floor:.2f} ms per token (the file once at {bandwidth / 1e9:.1f} GB/s); ", end="")
+    print(f"floor: {1e3 * floor:.2f} ms per token (its weights once at {bandwidth / 1e9:.1f} GB/s); ", end="")
     print(f"ostinato {over['ostinato']:.2f} times, peer {over['peer']:.2f} times")
     print(f"time per token, ostinato over peer: {summary['time_per_token_ratio']:.3f}")
 
@@ -120,7 +120,8 @@ def main() -> None:
         ours.append(run_json(our_command))
         peers.append(run_json(peer_command))
     bandwidth = read_bandwidth(options.threads)
-    floor = options.model.stat().st_size / bandwidth
+    weight_bytes = bytes_per_token(options.model)
+    floor = weight_bytes / bandwidth
     summary = summarise(ours, peers, floor)
     print_table(summary, floor, bandwidth)
     date = datetime.datetime.now(datetime.UTC)
@@ -136,6 +137,7 @@ def main() -> None:
         "model_bytes": options.model.stat().st_size,
         "model_sha256": peers[0]["model_sha256"],
         "read_bytes_per_second": bandwidth,
+        "weight_bytes_per_token": weight_bytes,
         "floor_seconds_per_token": floor,
         **summary,
         "rounds": {"ostinato": ours, "peer": peers},
