@@ -28,6 +28,8 @@ def export_builtin(trained: Path, out: Path, type: str = "Q8_0") -> None:
     tensors = plan(shape, type)
     with np.load(trained / "weights.npz") as weights, GGUFWriter(out) as writer:
         add_architecture(writer, shape, "Ostinato tiny", type)
+        writer.add("general.license", "apache-2.0")
+        writer.add("general.description", "trained by tools/train_builtin.py on text that tools/corpus.py makes")
         add_byte_level(writer, vocabulary["tokens"], vocabulary["merges"])
         for tensor in tensors:
             writer.add_tensor(tensor.name, tensor.shape, TensorType[tensor.type])
