@@ -142,7 +142,7 @@ def held_out_loss(model: TinyLlama, documents: Documents, options: argparse.Name
     """Mean loss on eight batches of conversations of another seed."""
     batches = (batch(documents, options.rows, options.length) for _ in range(8))
     with torch.no_grad():
-        return sum(loss_of(model, data).item() for data in batches) / 8
+        return sum(float(loss_of(model, data)) for data in batches) / 8
 
 
 def save(folder: Path, model: TinyLlama, tokenizer: Tokenizer, record: dict[str, object]) -> None:
