@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -53,7 +53,7 @@ class Tensor:
     shape: tuple[int, ...]
     offset: int
     nbytes: int
-    part: Part
+    part: Part = field(repr=False)
 
     @property
     def data(self) -> np.ndarray:

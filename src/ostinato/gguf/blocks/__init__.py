@@ -1,0 +1,74 @@
+"""Block formats in NumPy: stored bytes <-> float32, exactly as the `gguf` package computes them.
+
+The definition that every other implementation is compared with; not meant to be fast. One file per format:
+`plain` F32, F16, BF16; `q8_0`; `q4_0`; `q4_k`; `q6_k`. Formats are described in ggml-common.h and ggml-quants.c.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+
+from ostinato.gguf.blocks import plain, q4_0, q4_k, q6_k, q8_0
+from ostinato.gguf.blocks.format import Format
+from ostinato.gguf.types_table import TensorType, nbytes
+
+_FORMATS: dict[TensorType, Format] = {
+    TensorType.F32: plain.F32,
+    TensorType.F16: plain.F16,
+    TensorType.BF16: plain.BF16,
+    TensorType.Q8_0: q8_0.FORMAT,
+    TensorType.Q4_0: q4_0.FORMAT,
+    TensorType.Q4_K: q4_k.FORMAT,
+    TensorType.Q6_K: q6_k.FORMAT,
+}
+_AT_ONCE = 1 << 19  # elements converted at once: temporaries stay small, whatever the tensor's size
+
+
+def dequantize(data: np.ndarray, type: TensorType, shape: Sequence[int]) -> np.ndarray:
+    """The float32 values [*shape] of a tensor's bytes, uint8 of any shape. ValueError if they do not fit together.
+
+    `shape` is rows first. Raises NotImplementedError, naming it, for a type without a format here.
+    """
+    form = _format(type)
+    if data.dtype != np.uint8 or data.size != nbytes(type, shape):
+        expected = f"expected {nbytes(type, shape)} of uint8"
+        raise ValueError(f"{data.size} elements of {data.dtype} for {type.name} of shape {tuple(shape)}; {expected}")
+    blocks = np.ascontiguousarray(data).reshape(-1).view(form.layout)
+    values = np.empty((prod(shape) // type.block_elements, type.block_elements), np.float32)
+    for part in _parts(len(blocks), type):
+        values[part] = form.dequantize(blocks[part])
+    return values.reshape(shape)
+
+
+def quantize(array: np.ndarray, type: TensorType) -> np.ndarray:
+    """The bytes, uint8 [..., row bytes], of float32 values [..., K]; K must hold whole blocks.
+
+    Raises ValueError for values that the type cannot hold: NaN and infinities (F32, F16 and BF16 keep them), scales
+    that overflow. Raises NotImplementedError, naming it, for a type without a format here.
+    """
+    form = _format(type)
+    if array.dtype != np.float32 or not array.ndim:
+        raise ValueError(f"an array of {array.dtype} with {array.ndim} axes; expected float32, at least one axis")
+    row_bytes = nbytes(type, array.shape[-1:])
+    values = np.ascontiguousarray(array).reshape(-1, type.block_elements)
+    if type.block_elements > 1 and not np.isfinite(values).all():
+        raise ValueError(f"NaN or infinity cannot be quantised to {type.name}")
+    blocks = np.empty(len(values), form.layout)
+    for part in _parts(len(values), type):
+        blocks[part] = form.quantize(values[part])
+    return blocks.view(np.uint8).reshape(*array.shape[:-1], row_bytes)
+
+
+def _format(type: TensorType) -> Format:
+    if type not in _FORMATS:
+        known = ", ".join(known.name for known in _FORMATS)
+        raise NotImplementedError(f"block format {type.name} is not supported; supported: {known}")
+    return _FORMATS[type]
+
+
+def _parts(blocks: int, type: TensorType) -> list[slice]:
+    step = _AT_ONCE // type.block_elements
+    return [slice(start, start + step) for start in range(0, blocks, step)]
