@@ -35,7 +35,15 @@ class SequenceState(IntEnum):
     LIVE = 1  # a request, from its submission until its owner has seen the end
 
 
-ENUMS = (FinishReason, Command, SequenceState)
+class EngineState(IntEnum):
+    """What an engine process says of itself."""
+
+    STARTING = 0
+    READY = 1
+    REFUSED = 2  # it cannot run this model; the message section says why
+
+
+ENUMS = (FinishReason, Command, SequenceState, EngineState)
 
 MAX_STOP_IDS = 32  # per request
 MAX_BIAS = 512  # logit_bias pairs per request
@@ -83,5 +91,21 @@ PARAMETERS = Record("SequenceParameters", "What was asked for; written once, bef
     "bias_count",  # of the pairs (token id, float32) that follow the stop ids
 ))  # fmt: skip
 
-RECORDS = (COMMAND, TOKEN, STEP_MARKS, OWNER, ENGINE, SLOT, PARAMETERS)
+# Head of the shared mapping (engine/shared.py).
+SHARED = Record("SharedHeader", "Sizes that everything else in the mapping follows from, and the engine's state.", (
+    "magic", "version", "capacity", "context", "blocks_per_sequence",
+    "caches",
+    *(f"kv_{half}{i}" for i in range(MAX_CACHES) for half in ("low", "high")),  # bytes of each cache group's KV
+    "state",  # EngineState
+    "blocked",  # 1: the engine waits for room in the token ring
+    "message_bytes",
+))  # fmt: skip
+
+# int64 words that the engine process writes after every step, for metrics.
+COUNTERS = (
+    "steps", "rows", "prompt_tokens", "generated_tokens", "prefix_hits", "preemptions",  # since its start
+    "running", "waiting", "free_blocks",
+)  # fmt: skip
+
+RECORDS = (COMMAND, TOKEN, STEP_MARKS, OWNER, ENGINE, SLOT, PARAMETERS, SHARED)
 CONSTANTS: dict[str, int] = {"kMaxStopIds": MAX_STOP_IDS, "kMaxBias": MAX_BIAS, "kMaxCaches": MAX_CACHES}

@@ -1,0 +1,123 @@
+"""The engine process: attaches to the shared mapping, loads the model, resumes what is unfinished, and steps.
+
+    python -m ostinato.engine.process --link FDS --model PATH --options JSON
+
+It ends with its supervisor, however that ends. Exit codes tell the supervisor what happened.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from ostinato.backends.contract import KVType
+from ostinato.engine.ports import Link, RingPort
+from ostinato.engine.records_table import EngineState
+from ostinato.engine.shared import Shared, Sizes
+
+if TYPE_CHECKING:
+    from ostinato.engine.loading import Options
+
+EXIT_REFUSED = 3  # the model cannot be run; trying again is useless
+EXIT_STEP = 70  # a step raised an error: a fault of its requests, like a fault signal
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+class Steps(Protocol):
+    """What this process drives: an Engine."""
+
+    def recover(self) -> None:
+        """Rebuilds free lists, reference counts and prefix hashes from the records."""
+
+    def step(self) -> bool:
+        """One step. False when there was nothing to do."""
+
+    def counters(self) -> Mapping[str, int]:
+        """Figures for metrics, by the names in records_table.COUNTERS."""
+
+
+Build = Callable[[Shared, RingPort], Steps]
+
+
+def serve(link: Link, build: Build) -> int:
+    """Runs the engine that `build` makes until the supervisor is gone or says SIGTERM; returns the exit code."""
+    _die_with_parent(link)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to handle
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    shared = Shared.attach(link.memory)
+    port = RingPort(shared, link)
+    try:
+        engine = build(shared, port)
+    except Exception as error:
+        shared.set_state(EngineState.REFUSED, f"{type(error).__name__}: {error}")
+        return EXIT_REFUSED
+    try:
+        engine.recover()
+        shared.set_state(EngineState.READY)
+        link.tokens.ring()
+        _run(engine, shared, port)
+    except Exception:
+        traceback.print_exc()
+    return EXIT_STEP
+
+
+def _run(engine: Steps, shared: Shared, port: RingPort) -> None:
+    while True:
+        worked = engine.step()
+        shared.counters = engine.counters()
+        if not worked:
+            port.wait()
+
+
+def _die_with_parent(link: Link) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if not link.commands.wait(link.alive, 0):  # it was gone before
+        sys.exit("the server is gone")
+
+
+def build_model(path: str, options: str, shared: Shared, port: RingPort) -> Steps:
+    """The engine for a GGUF file, its KV in the shared mapping; `options` as `encode_options` makes them."""
+    from ostinato.engine.engine import Engine
+    from ostinato.engine.loading import open_model
+
+    opened = open_model(path, decode_options(options))
+    caches = opened.programs.caches
+    shared.check(Sizes.of(opened.plan, caches, shared.sizes.capacity))
+    executable = opened.compile({group.name: shared.kv(index) for index, group in enumerate(caches)})
+    return Engine(executable, opened.plan, caches, shared.table, port)
+
+
+def encode_options(options: Options) -> str:
+    """Options as one argument of a command line."""
+    return json.dumps(asdict(options), default=lambda kv_type: kv_type.value)
+
+
+def decode_options(text: str) -> Options:
+    """The reverse of encode_options."""
+    from ostinato.engine.loading import Options
+
+    fields = json.loads(text)
+    kv_type = fields.pop("kv_type")
+    return Options(**fields, kv_type=KVType(kv_type) if kv_type else None)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--link", type=Link.parse, required=True, help="descriptors inherited from the supervisor")
+    parser.add_argument("--model", required=True, help="path of the GGUF file")
+    parser.add_argument("--options", required=True, help="loading.Options as JSON")
+    given = parser.parse_args()
+    return serve(given.link, partial(build_model, given.model, given.options))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
