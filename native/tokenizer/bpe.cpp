@@ -1,0 +1,104 @@
+#include "tokenizer/bpe.h"
+
+#include <string>
+
+#include "tokenizer/alphabet.h"
+
+namespace ostinato::tokenizer {
+
+// Merges by rank; a symbol's hash is kept, since it is asked for once with either neighbour.
+struct Bpe::Policy {
+  const Bpe& bpe;
+  std::string_view text;
+
+  std::string_view of(const Symbol& symbol) const { return text.substr(symbol.begin, symbol.size); }
+
+  void changed(Symbol& symbol) const {
+    if (symbol.size < bpe.longest_) symbol.hash = hash_of(of(symbol));
+  }
+
+  uint32_t priority(const Symbol& left, const Symbol& right) const {
+    if (left.size + right.size > bpe.longest_) return kNeverJoin;
+    return bpe.ranks_.find(hash_of(left.hash, right.hash), [&](uint32_t rank) {
+      const Parts merge = bpe.parts(rank);
+      return merge.left == of(left) && merge.right == of(right);
+    });
+  }
+};
+static_assert(kNeverJoin == HashTable::kNone);
+
+Status Bpe::build(const Source& source) {
+  const std::string_view name = source.pre.empty() ? "default" : source.pre;
+  pre_ = find_pretokenizer(name);
+  if (!pre_) {
+    return failed("tokenizer.ggml.pre '" + std::string(name) +
+                  "' is not supported; known: " + known_pretokenizers());
+  }
+  if (!source.merges.present) return failed("tokenizer.ggml.merges is missing, and byte-level BPE needs it");
+  if (Status status = merges_.load(source.merges, "tokenizer.ggml.merges"); !status.ok()) return status;
+  ranks_.reserve(merges_.size());
+  for (uint32_t rank = 0; rank < merges_.size(); ++rank) {
+    const auto [left, right] = parts(rank);
+    if (left.empty() || right.empty()) {
+      return failed("tokenizer.ggml.merges: merge " + std::to_string(rank) +
+                    " is not two parts with a space between");
+    }
+    longest_ = std::max(longest_, static_cast<uint32_t>(left.size() + right.size()));
+    const auto is_pair = [&, left = left, right = right](uint32_t other) {
+      return parts(other).left == left && parts(other).right == right;
+    };
+    uint32_t first = 0;  // a merge given twice keeps its first rank
+    const auto insertion = ranks_.insert(hash_of(hash_of(left), hash_of(right)), rank, is_pair, first);
+    if (insertion == HashTable::Insertion::kCrafted) {
+      return failed("tokenizer.ggml.merges: texts crafted to collide, at merge " + std::to_string(rank));
+    }
+  }
+  return {};
+}
+
+// The parts of a merge; both empty where it has no space after its first byte.
+Bpe::Parts Bpe::parts(uint32_t rank) const {
+  const std::string_view merge = merges_[rank];
+  const size_t space = merge.find(' ', 1);
+  if (space == std::string_view::npos) return {};
+  return {merge.substr(0, space), merge.substr(space + 1)};
+}
+
+void Bpe::encode(const Vocab& vocab, std::string_view text, std::vector<int32_t>& ids) const {
+  std::vector<uint32_t> ends;
+  split_words(*pre_, text, ends);
+  MergeSpace space;
+  std::string word;
+  uint32_t begin = 0;
+  for (const uint32_t end : ends) {
+    word.clear();
+    to_alphabet(text.substr(begin, end - begin), word);
+    encode_word(vocab, word, space, ids);
+    begin = end;
+  }
+}
+
+void Bpe::encode_word(const Vocab& vocab, std::string_view word, MergeSpace& space,
+                      std::vector<int32_t>& ids) const {
+  if (pre_->ignore_merges) {
+    if (const int32_t id = vocab.find(word); id != kNoToken) {
+      ids.push_back(id);
+      return;
+    }
+  }
+  space.split(word);
+  merge(space, Policy{*this, word});
+  for (const Symbol& symbol : space.symbols) {
+    if (symbol.size == 0) continue;
+    const std::string_view piece = word.substr(symbol.begin, symbol.size);
+    if (const int32_t id = vocab.find(piece); id != kNoToken) {
+      ids.push_back(id);
+      continue;
+    }
+    for (size_t i = 0; i < piece.size(); ++i) {
+      if (const int32_t id = vocab.find(piece.substr(i, 1)); id != kNoToken) ids.push_back(id);
+    }
+  }
+}
+
+}  // namespace ostinato::tokenizer

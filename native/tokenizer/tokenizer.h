@@ -1,0 +1,46 @@
+// A model's tokenizer: text to ids and back. Immutable once built, so any number of threads may use one.
+#pragma once
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tokenizer/bpe.h"
+#include "tokenizer/partition.h"
+#include "tokenizer/source.h"
+#include "tokenizer/specials.h"
+#include "tokenizer/spm.h"
+#include "tokenizer/status.h"
+#include "tokenizer/vocab.h"
+
+namespace ostinato::tokenizer {
+
+class Tokenizer {
+ public:
+  static constexpr size_t kLongestText = size_t{1} << 29;  // offsets into escaped texts must fit 31 bits
+
+  Status build(const Source& source);
+
+  // Appends the ids of `text`. `add_special`: with the BOS and EOS that the file wants; `parse_special`:
+  // control tokens that stand in the text literally are taken as such, otherwise as text.
+  Status encode(std::string_view text, bool add_special, bool parse_special, std::vector<int32_t>& ids) const;
+
+  // Appends the bytes that a token means; a control token means its text.
+  void append_bytes(int32_t id, std::string& out) const;
+
+  const Vocab& vocab() const { return vocab_; }
+  const Specials& specials() const { return specials_; }
+  bool is_control(int32_t id) const { return vocab_.is(id, kControl | kUnknown); }
+  Status check(std::span<const int32_t> ids) const;  // every id is one of the vocabulary
+
+ private:
+  bool sentencepiece_ = false;
+  Vocab vocab_;
+  Specials specials_;
+  Partitioner partitioner_;
+  Spm spm_;
+  Bpe bpe_;
+};
+
+}  // namespace ostinato::tokenizer
