@@ -1,0 +1,131 @@
+"""Active: one sequence as the engine drives it, from its arrival to its end.
+
+The record in the sequence table says what is known for good; this adds what is under way: rows and draws in
+steps not yet collected, the slot, and what the backend has been told.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ostinato.backends.batch import Span
+from ostinato.backends.batch_table import Kind
+from ostinato.engine.records_table import FinishReason
+from ostinato.engine.request import Request
+from ostinato.engine.sequences import Committed, SequenceTable
+
+if TYPE_CHECKING:
+    import numpy as np
+
+NO_SLOT = -1
+
+
+@dataclass(eq=False, slots=True)
+class Active:
+    """0 <= computed <= scheduled <= length + pending, and blocks cover at least the scheduled positions."""
+
+    record: int
+    generation: int
+    arrival: int
+    request: Request
+    limit: int  # tokens at which it ends: max_tokens generated, or the context is full
+    tokens: np.ndarray  # int32 [context], the record's own
+    tables: tuple[np.ndarray, ...]  # int32 [blocks_per_sequence] per cache group, the record's own
+    length: int  # tokens known for good
+    computed: int = 0  # rows committed
+    scheduled: int = 0  # rows submitted
+    pending: int = 0  # tokens drawn in steps not yet collected
+    blocks: list[list[int]] = field(default_factory=list)  # held, per cache group
+    names: list[bytes] = field(default_factory=list)  # of full blocks of known tokens (engine/prefix.py)
+    remembered: int = 0  # blocks whose names the pools know
+    slot: int = NO_SLOT
+    entered: bool = False  # the backend knows that it has the slot
+    listed: int = 0  # entries of each block table that the backend has
+    run: int = 0  # counts losses of the slot; results of an earlier run are dropped
+    alone: int = 0  # steps that it must still survive alone
+
+    @property
+    def prompt_length(self) -> int:
+        return len(self.request.prompt)
+
+    @property
+    def generated(self) -> int:
+        """Generated tokens known for good."""
+        return self.length - self.prompt_length
+
+    def next_span(self, rows: int) -> Span | None:
+        """The next at most `rows` rows; None when all are submitted, or the last token is being drawn."""
+        start = self.scheduled
+        total = self.length + self.pending
+        if start >= total or total >= self.limit:
+            return None
+        if start == self.length:
+            return Span(self.slot, Kind.GENERATED, start, None, 1, sample=True)
+        kind = Kind.PROMPT if start < self.prompt_length else Kind.GENERATED
+        end = min(start + rows, self.prompt_length if kind is Kind.PROMPT else self.length)
+        last = end == self.length
+        return Span(self.slot, kind, start, self.tokens[start:end].tolist(), int(last), sample=last)
+
+    def submitted(self, span: Span) -> None:
+        """`span` is in a step that was submitted, with all the backend did not know before."""
+        self.entered = True
+        self.listed = self.block_count
+        self.scheduled += span.count
+        self.pending += span.sample
+
+    def draw(self, token: int) -> FinishReason:
+        """A drawn token becomes known; tells whether it is the last."""
+        self.tokens[self.length] = token
+        self.length += 1
+        self.pending -= 1
+        return self.ended()
+
+    def ended(self) -> FinishReason:
+        """Whether the tokens known are the whole answer."""
+        if self.generated and int(self.tokens[self.length - 1]) in self.request.stop_ids:
+            return FinishReason.STOP
+        return FinishReason.LENGTH if self.length >= self.limit else FinishReason.NONE
+
+    @property
+    def block_count(self) -> int:
+        """Blocks held, of every cache group alike."""
+        return len(self.blocks[0])
+
+    def hold(self, blocks: tuple[int, ...]) -> None:
+        """Appends one block per cache group to its block tables."""
+        for table, held, block in zip(self.tables, self.blocks, blocks, strict=True):
+            table[len(held)] = block
+            held.append(block)
+
+    def leave(self) -> list[list[int]]:
+        """Loses slot and KV, keeps its tokens; returns the blocks that it held."""
+        blocks = self.blocks
+        self.blocks = [[] for _ in blocks]
+        self.computed = self.scheduled = self.pending = self.remembered = self.listed = 0
+        self.slot, self.entered = NO_SLOT, False
+        self.run += 1
+        return blocks
+
+    def state(self, finish: FinishReason = FinishReason.NONE) -> Committed:
+        """What to commit."""
+        return Committed(self.length, self.computed, tuple(map(len, self.blocks)), finish)
+
+
+def activate(table: SequenceTable, record: int, arrival: int, capacity: int) -> Active:
+    """The sequence in `record` as it was committed, blocks included. `capacity`: positions it could ever have."""
+    request, state = table.request(record), table.committed(record)
+    tables = tuple(table.blocks(record, cache) for cache in range(table.caches))
+    return Active(
+        record=record,
+        generation=table.generation(record),
+        arrival=arrival,
+        request=request,
+        limit=min(len(request.prompt) + request.max_tokens, capacity),
+        tokens=table.tokens(record),
+        tables=tables,
+        length=state.length,
+        computed=state.computed,
+        scheduled=state.computed,
+        blocks=[entries[:count].tolist() for entries, count in zip(tables, state.blocks, strict=True)],
+    )

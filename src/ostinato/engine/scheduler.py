@@ -1,0 +1,195 @@
+"""Scheduler: decides which rows of which sequences make the next step.
+
+Every running sequence that is past its prompt gives one row; prompts (and what must be computed again) fill up
+the step in chunks; what still fits lets waiting sequences in. Whoever came first goes first. When blocks run
+out, the sequence that came last gives up its own and waits; its tokens are computed again later.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from dataclasses import dataclass
+from operator import attrgetter
+
+from ostinato.backends.batch import Batch, Enter, Span, TableEdit
+from ostinato.backends.contract import Plan
+from ostinato.engine.active import NO_SLOT, Active
+from ostinato.engine.paging import Paging
+from ostinato.engine.records_table import FinishReason
+from ostinato.engine.sequences import SequenceTable
+
+_ARRIVAL = attrgetter("arrival")
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One sequence's part of a step. Its result counts as long as the sequence is in the same `run`."""
+
+    sequence: Active
+    span: Span
+    run: int
+
+
+@dataclass(slots=True)
+class _Room:
+    """What a step that is being planned has left."""
+
+    rows: int
+    logit_rows: int
+
+
+class Scheduler:
+    """Who waits, who runs, in which slot; both lists in the order of arrival."""
+
+    def __init__(self, plan: Plan, paging: Paging, table: SequenceTable) -> None:
+        self._plan, self._paging, self._table = plan, paging, table
+        self._slots = list(reversed(range(plan.max_sequences)))  # free ones
+        self.waiting: list[Active] = []
+        self.running: list[Active] = []
+        self.preemptions = 0
+        self.prefix_hits = 0
+
+    def add(self, sequence: Active) -> None:
+        """A sequence arrives, or comes back from an earlier engine with its blocks: then it runs at once."""
+        if sequence.block_count:
+            self._paging.adopt(sequence)
+            self._run(sequence)
+        else:
+            insort(self.waiting, sequence, key=_ARRIVAL)
+
+    def plan_step(self, in_flight: int) -> list[Work]:
+        """The next step's work, prompt spans first; empty when nothing can be done now.
+
+        A sequence that must run alone does so with no other step in flight.
+        """
+        lone = min((s for s in (*self.running, *self.waiting) if s.alone), key=_ARRIVAL, default=None)
+        if lone is not None:
+            work = [] if in_flight else self._plan_alone(lone)
+        else:
+            work = self._plan_together()
+        return sorted(work, key=lambda w: w.span.kind)
+
+    def retire(self, sequence: Active, finish: FinishReason) -> None:
+        """Ends a sequence, or with NONE sends it back to wait. Committed first, then its blocks go back."""
+        if sequence.slot != NO_SLOT:
+            self._slots.append(sequence.slot)
+            self.running.remove(sequence)
+        else:
+            self.waiting.remove(sequence)
+        blocks = sequence.leave()
+        self._table.commit(sequence.record, sequence.state(finish))
+        self._paging.release(blocks)
+        if finish is FinishReason.NONE:
+            insort(self.waiting, sequence, key=_ARRIVAL)
+
+    def preempt_last(self, spare: set[Active] | frozenset[Active] = frozenset()) -> bool:
+        """The last to arrive, outside `spare`, gives up its slot and blocks. False when there is none."""
+        victim = next((s for s in reversed(self.running) if s not in spare), None)
+        if victim is None:
+            return False
+        self.retire(victim, FinishReason.NONE)
+        self.preemptions += 1
+        return True
+
+    def check(self) -> None:
+        """Raises AssertionError unless slots, lists and records agree."""
+        slots = [s.slot for s in self.running] + self._slots
+        assert sorted(slots) == list(range(self._plan.max_sequences)), f"slots {sorted(slots)}"
+        assert all(s.slot == NO_SLOT and not s.block_count for s in self.waiting), "a waiting sequence holds something"
+        for sequences in (self.waiting, self.running):
+            assert sequences == sorted(sequences, key=_ARRIVAL), "sequences are out of order"
+        for sequence in (*self.waiting, *self.running):
+            _check_sequence(sequence, self._table, self._plan.block_size)
+        self._paging.check(self.running)
+
+    def _plan_together(self) -> list[Work]:
+        room = _Room(self._plan.max_rows, self._plan.max_logit_rows)
+        work: list[Work] = []
+        past_prompt = [s for s in self.running if s.scheduled >= s.length - 1]
+        for sequence in past_prompt:
+            self._add_work(work, room, sequence)
+        for sequence in [s for s in self.running if s.scheduled < s.length - 1]:
+            self._add_work(work, room, sequence)
+        while room.rows and self.waiting and self._admit(self.waiting[0], spare=len(self.running)):
+            self._add_work(work, room, self.running[-1])
+        return work
+
+    def _plan_alone(self, sequence: Active) -> list[Work]:
+        work: list[Work] = []
+        while sequence.slot == NO_SLOT and not self._admit(sequence, spare=0):
+            self._must_preempt(sequence)
+        while not self._add_work(work, _Room(self._plan.max_rows, self._plan.max_logit_rows), sequence):
+            self._must_preempt(sequence)
+        return work
+
+    def _must_preempt(self, sequence: Active) -> None:
+        if not self.preempt_last({sequence}):
+            raise RuntimeError(f"record {sequence.record}: all blocks are free, and yet too few")
+
+    def _add_work(self, work: list[Work], room: _Room, sequence: Active) -> bool:
+        """Adds the sequence's next rows, if it has any, the step has room for them and blocks are there."""
+        if sequence.slot == NO_SLOT or not room.rows:  # preempted by an earlier one, or too late
+            return False
+        span = sequence.next_span(room.rows)
+        if span is None or span.logit_rows > room.logit_rows:
+            return False
+        if not self._grow(sequence, span.start + span.count, {w.sequence for w in work}):
+            return False
+        room.rows -= span.count
+        room.logit_rows -= span.logit_rows
+        work.append(Work(sequence, span, sequence.run))
+        return True
+
+    def _grow(self, sequence: Active, positions: int, in_step: set[Active]) -> bool:
+        """Blocks for so many positions, at the cost of later sequences that are not in the step. Blocks of a
+        sequence that leaves may come only when a step is collected: then this one misses a step."""
+        while not self._paging.grow(sequence, positions):
+            earlier = {s for s in self.running if s.arrival <= sequence.arrival}
+            if self._paging.leaving or not self.preempt_last(earlier | in_step):
+                return False
+        return True
+
+    def _admit(self, sequence: Active, spare: int) -> bool:
+        """Slot and blocks for a waiting sequence, if there are, with `spare` blocks left for the others to grow."""
+        if not self._slots or not self._paging.admit(sequence, spare):
+            return False
+        self.prefix_hits += sequence.computed
+        self.waiting.remove(sequence)
+        self._run(sequence)
+        return True
+
+    def _run(self, sequence: Active) -> None:
+        sequence.slot = self._slots.pop()
+        insort(self.running, sequence, key=_ARRIVAL)
+
+
+def make_batch(work: list[Work]) -> Batch:
+    """What the backend must be told for a step: newcomers, new blocks, rows."""
+    sequences = [w.sequence for w in work]
+    return Batch(
+        spans=[w.span for w in work],
+        enters=[
+            Enter(s.slot, s.prompt_length, s.request.sampling, s.tokens[: s.scheduled].tolist())
+            for s in sequences
+            if not s.entered
+        ],
+        tables=[
+            TableEdit(cache, s.slot, s.listed, blocks[s.listed :])
+            for s in sequences
+            if s.listed < s.block_count
+            for cache, blocks in enumerate(s.blocks)
+        ],
+    )
+
+
+def _check_sequence(sequence: Active, table: SequenceTable, block_size: int) -> None:
+    s, state = sequence, table.committed(sequence.record)
+    where = f"record {s.record}"
+    assert table.generation(s.record) == s.generation, f"{where} serves another request"
+    assert state.finish is FinishReason.NONE, f"{where} has ended"
+    assert s.computed <= s.scheduled <= s.length + s.pending <= s.limit, f"{where}: {s}"
+    assert s.scheduled <= s.block_count * block_size or not s.scheduled, f"{where}: rows without blocks"
+    assert state.computed <= s.scheduled, f"{where}: committed rows that were never submitted"
+    assert all(count <= s.block_count for count in state.blocks), f"{where}: committed blocks that it does not hold"
+    for entries, blocks in zip(s.tables, s.blocks, strict=True):
+        assert entries[: len(blocks)].tolist() == blocks, f"{where}: block tables differ"
