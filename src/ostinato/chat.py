@@ -1,0 +1,115 @@
+"""Chat templates: messages -> the text a model was trained to continue.
+
+A template is a program by a stranger, read from the model file. It is rendered by a child process with little
+memory and little time, so that one that runs away takes nothing with it (see chat_worker.py).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Message = Mapping[str, Any]  # role, content, perhaps name
+
+PATIENCE = 30.0  # seconds on the wall for one rendering; the child itself stops after 2 seconds of work
+MAX_ANSWER = 64 << 20  # bytes
+
+
+class ChatError(ValueError):
+    """A template that is absent, broken, refuses these messages, or runs away; the text says which."""
+
+
+class ChatTemplate:
+    """One model's template. Rendering is thread-safe, one at a time; the child starts on first use (or `start`)."""
+
+    def __init__(self, source: str, bos_token: str = "", eos_token: str = "") -> None:
+        self._hello = {"source": source, "bos_token": bos_token, "eos_token": eos_token}
+        self._lock = threading.Lock()
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Starts the child without waiting for it."""
+        with self._lock:
+            self._running()
+
+    def render(self, messages: Sequence[Message], add_generation_prompt: bool = True) -> str:
+        """The prompt. Raises ChatError."""
+        question = {"messages": list(messages), "add_generation_prompt": add_generation_prompt}
+        with self._lock:
+            answer = self._ask(question)
+        if "error" in answer:
+            raise ChatError(f"the model's chat template: {answer['error']}")
+        return str(answer["text"])
+
+    def close(self) -> None:
+        """Ends the child."""
+        with self._lock:
+            self._end()
+
+    def _ask(self, question: Mapping[str, Any]) -> dict[str, Any]:
+        child = self._running()
+        assert child.stdin is not None
+        try:
+            child.stdin.write(json.dumps(question).encode() + b"\n")
+            child.stdin.flush()
+            return dict(json.loads(self._read_line(child)))
+        except (OSError, EOFError, ValueError) as error:
+            self._end()
+            return {"error": f"it was stopped: too much time or memory for one prompt ({error})"}
+
+    def _read_line(self, child: subprocess.Popen[bytes]) -> bytes:
+        assert child.stdout is not None
+        line = bytearray()
+        with selectors.DefaultSelector() as selector:
+            selector.register(child.stdout, selectors.EVENT_READ)
+            while not line.endswith(b"\n"):
+                part = os.read(child.stdout.fileno(), 1 << 16) if selector.select(PATIENCE) else b""
+                if not part or len(line) > MAX_ANSWER:
+                    raise EOFError("no answer")
+                line += part
+        return bytes(line)
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        """The child, started when it is not there. It is told the template first."""
+        if self._child is None or self._child.poll() is not None:
+            self._end()
+            command = [sys.executable, "-m", "ostinato.chat_worker"]
+            pipe = subprocess.PIPE
+            self._child = subprocess.Popen(
+                command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=_environment(),
+                start_new_session=True,
+            )  # fmt: skip
+            assert self._child.stdin is not None
+            self._child.stdin.write(json.dumps(self._hello).encode() + b"\n")
+        return self._child
+
+    def _end(self) -> None:
+        child, self._child = self._child, None
+        if child is None:
+            return
+        child.kill()
+        child.wait()
+        for pipe in (child.stdin, child.stdout):
+            if pipe is not None:
+                _close_quietly(pipe)
+
+
+def _close_quietly(pipe: Any) -> None:
+    """A pipe to a dead child may still hold unwritten bytes."""
+    try:
+        pipe.close()
+    except OSError:
+        return
+
+
+def _environment() -> dict[str, str]:
+    """The child imports this very package, wherever it lies."""
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}

@@ -1,0 +1,30 @@
+"""The model that a server serves: its names and numbers, its words, and the engine that runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from time import time
+
+from ostinato import __version__
+from ostinato.chat import ChatTemplate
+from ostinato.server.client import EngineClient, TextCodec
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """One loaded model. `context` counts positions of a sequence, `stop_ids` end an answer."""
+
+    name: str
+    context: int
+    vocab_size: int
+    tokenizer: TextCodec
+    template: ChatTemplate | None
+    engine: EngineClient
+    stop_ids: Sequence[int] = ()
+    created: int = field(default_factory=lambda: int(time()))
+
+    @property
+    def fingerprint(self) -> str:
+        """What an answer's numbers depend on beside the request: this software and the kind of machine."""
+        return f"ostinato-{__version__}-{self.engine.info().get('backend', 'unknown')}"
