@@ -13,6 +13,9 @@ namespace ostinato::cpu {
 
 enum class Isa { kPortable, kAvx2, kAvx512 };
 
+// Forms of a packed activation row. Weight types with the same packing read the same packed rows.
+enum class Packing { kNone, kFloats, kBlocks, kSuper };
+
 // n rows of K packed elements, `stride` bytes apart, as they lie in the mapped file.
 struct WeightRows {
   const uint8_t* data;
@@ -23,6 +26,9 @@ struct WeightRows {
 struct Kernels {
   Isa isa;
   const char* name;  // "portable", "avx2", "avx512"
+
+  // The form that `matmul` wants for weights of this type; kNone where the type is not supported.
+  Packing (*packing)(TensorType type);
 
   // Bytes of one activation row of k elements in the form that `matmul` wants for weights of this type
   // (a multiple of 64), or 0 where the type is not supported.
@@ -40,7 +46,7 @@ struct Kernels {
   void (*dequantize)(TensorType type, const uint8_t* row, int64_t k, float* out);
 };
 
-// The table in use; nullptr and a reason where OSTINATO_CPU names what the machine or the build lacks.
+// The table in use (OSTINATO_CPU is read at every call); nullptr and a reason where OSTINATO_CPU names what the machine or the build lacks.
 const Kernels* kernels(const char** why_not = nullptr);
 
 // The table of one level, or nullptr where this machine cannot run it.

@@ -1,0 +1,71 @@
+// The AVX-512 level: packing, and the list of its kernels.
+#include "cpu/kernels/level.h"
+
+#include "cpu/kernels/avx512/lanes.h"
+
+namespace ostinato::cpu::avx512 {
+
+Matmul matmul_f32, matmul_f16, matmul_q8_0, matmul_q4_0, matmul_q4_k, matmul_q6_k;
+
+namespace {
+
+// Quantises 16 x kCount floats with one scale and returns it; see "Activations" in sums.md.
+template <int kCount>
+float quantize(const float* x, int8_t* q) {
+  __m512i bits = _mm512_setzero_si512();
+  for (int i = 0; i < kCount; ++i)
+    bits = _mm512_max_epi32(bits, _mm512_and_si512(load(x + 16 * i), _mm512_set1_epi32(0x7fffffff)));
+  const int32_t most = _mm512_reduce_max_epi32(bits);
+  const float largest = std::bit_cast<float>(most);
+  if (most >= 0x7f800000 || largest < kTiny) {
+    std::memset(q, 0, 16 * kCount);
+    return most >= 0x7f800000 ? std::bit_cast<float>(0x7fc00000) : 0.0f;
+  }
+  const __m512 inverse = _mm512_set1_ps(127.0f / largest);
+  for (int i = 0; i < kCount; ++i) {
+    const __m512i rounded = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x + 16 * i), inverse));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(q + 16 * i), _mm512_cvtsepi32_epi8(rounded));
+  }
+  return largest / 127.0f;
+}
+
+// Sums of 16 consecutive quants each, for 64 of them.
+__m128i sums16(const int8_t* q) {
+  __m512i sums = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8(1), load(q));
+  sums = _mm512_add_epi32(sums, _mm512_shuffle_epi32(sums, static_cast<_MM_PERM_ENUM>(0b01'00'11'10)));
+  sums = _mm512_add_epi32(sums, _mm512_shuffle_epi32(sums, static_cast<_MM_PERM_ENUM>(0b10'11'00'01)));
+  const __m512i first = _mm512_setr_epi32(0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+  return _mm512_castsi512_si128(_mm512_permutexvar_epi32(first, sums));
+}
+
+void pack_super(const float* x, int64_t k, void* out) {
+  auto* rows = static_cast<SuperRow*>(out);
+  for (int64_t b = 0; b < k / kSuper; ++b) {
+    SuperRow& row = rows[b] = {};
+    row.d = quantize<16>(x + b * kSuper, row.q);
+    for (int i = 0; i < 4; ++i)
+      _mm_storel_epi64(reinterpret_cast<__m128i*>(row.sums16 + 4 * i), _mm_cvtepi32_epi16(sums16(row.q + 64 * i)));
+    for (int j = 0; j < 8; ++j) row.sums32[j] = static_cast<int16_t>(row.sums16[2 * j] + row.sums16[2 * j + 1]);
+  }
+}
+
+void pack_blocks(const float* x, int64_t k, void* out) {
+  auto* rows = static_cast<BlockRow*>(out);
+  for (int64_t b = 0; b < k / 32; ++b) {
+    BlockRow& row = rows[b / 8];
+    const int j = static_cast<int>(b % 8);
+    if (j == 0) row = {};
+    row.d[j] = quantize<2>(x + 32 * b, row.q + 32 * j);
+    const __m256i sums = _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_set1_epi8(1), load256(row.q + 32 * j));
+    row.minus_sums[j] = -_mm512_reduce_add_epi32(_mm512_zextsi256_si512(sums));
+  }
+}
+
+}  // namespace
+
+const Level level = {
+    Isa::kAvx512, "avx512",   pack_super,  pack_blocks, matmul_f32,
+    matmul_f16,   matmul_q8_0, matmul_q4_0, matmul_q4_k, matmul_q6_k,
+};
+
+}  // namespace ostinato::cpu::avx512

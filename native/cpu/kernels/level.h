@@ -1,0 +1,30 @@
+// What one instruction level brings; select.cpp makes the public tables of it.
+//
+// Every source of a level is compiled with that level's flags, so its helpers are `static`: an inline function with
+// external linkage could be the copy the linker keeps for everyone, and fail on older machines.
+#pragma once
+#include "cpu/kernels.h"
+
+namespace ostinato::cpu {
+
+using Pack = void(const float* x, int64_t k, void* out);
+using Matmul = void(WeightRows w, int64_t k, const void* packed, int64_t rows, float* out, int64_t out_stride);
+
+struct Level {
+  Isa isa;
+  const char* name;
+  Pack *pack_super, *pack_blocks;
+  Matmul *f32, *f16, *q8_0, *q4_0, *q4_k, *q6_k;
+};
+
+namespace portable {
+extern const Level level;
+}
+namespace avx2 {
+extern const Level level;
+}
+namespace avx512 {
+extern const Level level;
+}
+
+}  // namespace ostinato::cpu

@@ -1,0 +1,135 @@
+// Which table of kernels: the best this machine runs, or the one OSTINATO_CPU names.
+#include <cstdlib>
+#include <cstring>
+#include <string_view>
+
+#include "cpu/kernels/blocks.h"
+#include "cpu/kernels/dequantize.h"
+#include "cpu/kernels/level.h"
+
+namespace ostinato::cpu {
+namespace {
+
+Packing packing(TensorType type) {
+  switch (type) {
+    case TensorType::kF32:
+    case TensorType::kF16:
+      return Packing::kFloats;
+    case TensorType::kQ8_0:
+    case TensorType::kQ4_0:
+      return Packing::kBlocks;
+    case TensorType::kQ4_K:
+    case TensorType::kQ6_K:
+      return Packing::kSuper;
+    default:
+      return Packing::kNone;
+  }
+}
+
+size_t packed_bytes(TensorType type, int64_t k) {
+  switch (packing(type)) {
+    case Packing::kFloats:
+      return sizeof(float) * packed_floats(k);
+    case Packing::kBlocks:
+    case Packing::kSuper:
+      return sizeof(SuperRow) * ((k + kSuper - 1) / kSuper);
+    default:
+      return 0;
+  }
+}
+
+void pack_floats(const float* x, int64_t k, void* out) {
+  auto* floats = static_cast<float*>(out);
+  std::memcpy(floats, x, sizeof(float) * k);
+  std::memset(floats + k, 0, sizeof(float) * (packed_floats(k) - k));
+}
+
+template <const Level& kLevel>
+void pack(TensorType type, const float* x, int64_t k, void* out) {
+  switch (packing(type)) {
+    case Packing::kFloats:
+      return pack_floats(x, k, out);
+    case Packing::kBlocks:
+      return kLevel.pack_blocks(x, k, out);
+    case Packing::kSuper:
+      return kLevel.pack_super(x, k, out);
+    case Packing::kNone:
+      return;
+  }
+}
+
+template <const Level& kLevel>
+void matmul(TensorType type, WeightRows w, int64_t k, const void* packed, int64_t rows, float* out,
+            int64_t out_stride) {
+  switch (type) {
+    case TensorType::kF32:
+      return kLevel.f32(w, k, packed, rows, out, out_stride);
+    case TensorType::kF16:
+      return kLevel.f16(w, k, packed, rows, out, out_stride);
+    case TensorType::kQ8_0:
+      return kLevel.q8_0(w, k, packed, rows, out, out_stride);
+    case TensorType::kQ4_0:
+      return kLevel.q4_0(w, k, packed, rows, out, out_stride);
+    case TensorType::kQ4_K:
+      return kLevel.q4_k(w, k, packed, rows, out, out_stride);
+    case TensorType::kQ6_K:
+      return kLevel.q6_k(w, k, packed, rows, out, out_stride);
+    default:
+      return;  // packed_bytes() has said that the type is not supported
+  }
+}
+
+template <const Level& kLevel>
+const Kernels* table() {
+  static const Kernels kernels = {kLevel.isa,     kLevel.name, packing, packed_bytes, pack<kLevel>,
+                                  matmul<kLevel>, dequantize};
+  return &kernels;
+}
+
+#ifdef OSTINATO_X86
+bool has_avx2() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+}
+
+bool has_avx512() {
+  return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512vnni");
+}
+#endif
+
+const Kernels* choose(std::string_view wanted, const char** why_not) {
+  for (Isa isa : {Isa::kAvx512, Isa::kAvx2, Isa::kPortable}) {
+    const Kernels* found = kernels_for(isa);
+    if (found && (wanted.empty() || wanted == found->name)) return found;
+  }
+  const bool known = wanted == "avx512" || wanted == "avx2";
+  if (why_not)
+    *why_not = known ? "OSTINATO_CPU names an instruction level that this machine or this build lacks"
+                     : "OSTINATO_CPU must be one of: portable, avx2, avx512";
+  return nullptr;
+}
+
+}  // namespace
+
+const Kernels* kernels(const char** why_not) {
+  const char* wanted = std::getenv("OSTINATO_CPU");
+  return choose(wanted ? wanted : "", why_not);
+}
+
+const Kernels* kernels_for(Isa isa) {
+  switch (isa) {
+    case Isa::kPortable:
+      return table<portable::level>();
+#ifdef OSTINATO_X86
+    case Isa::kAvx2:
+      return has_avx2() ? table<avx2::level>() : nullptr;
+    case Isa::kAvx512:
+      return has_avx512() ? table<avx512::level>() : nullptr;
+#endif
+    default:
+      return nullptr;
+  }
+}
+
+}  // namespace ostinato::cpu

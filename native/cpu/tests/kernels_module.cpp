@@ -1,0 +1,69 @@
+// The kernels of one instruction level as Python functions on raw arrays, for tests and benchmarks.
+//
+// Sizes are the caller's duty, as they are the executor's: nothing is checked here.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+
+#include <string>
+
+#include "cpu/kernels.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+using namespace ostinato;
+
+namespace {
+
+using Bytes = nb::ndarray<uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Floats = nb::ndarray<float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+struct Level {
+  const cpu::Kernels* kernels;
+
+  explicit Level(const std::string& name) : kernels(nullptr) {
+    for (cpu::Isa isa : {cpu::Isa::kPortable, cpu::Isa::kAvx2, cpu::Isa::kAvx512})
+      if (const auto* found = cpu::kernels_for(isa); found && found->name == name) kernels = found;
+    if (!kernels) throw nb::value_error(("this machine does not run " + name).c_str());
+  }
+};
+
+TensorType tensor_type(int type) { return static_cast<TensorType>(type); }
+
+// Packs x [rows, k] into `out`, which starts at a multiple of 64.
+void pack(const Level& level, int type, Floats x, int64_t k, Bytes out) {
+  const size_t stride = level.kernels->packed_bytes(tensor_type(type), k);
+  for (size_t r = 0; r < x.size() / k; ++r)
+    level.kernels->pack(tensor_type(type), x.data() + r * k, k, out.data() + r * stride);
+}
+
+// out[r * out_stride + i] = row i of w (n rows, `stride` bytes apart) x packed row r.
+void matmul(const Level& level, int type, Bytes w, int64_t n, int64_t stride, int64_t k, Bytes packed,
+            int64_t rows, Floats out, int64_t out_stride) {
+  const nb::gil_scoped_release release;
+  level.kernels->matmul(tensor_type(type), {w.data(), n, stride}, k, packed.data(), rows, out.data(), out_stride);
+}
+
+void dequantize(const Level& level, int type, Bytes row, Floats out) {
+  level.kernels->dequantize(tensor_type(type), row.data(), static_cast<int64_t>(out.size()), out.data());
+}
+
+}  // namespace
+
+NB_MODULE(_kernels_test, m) {
+  nb::class_<Level>(m, "Level")
+      .def(nb::init<const std::string&>(), "name"_a)
+      .def("packed_bytes", [](const Level& level, int type, int64_t k) {
+        return level.kernels->packed_bytes(tensor_type(type), k);
+      })
+      .def("packing", [](const Level& level, int type) {
+        return static_cast<int>(level.kernels->packing(tensor_type(type)));
+      })
+      .def("pack", &pack)
+      .def("matmul", &matmul)
+      .def("dequantize", &dequantize);
+  m.def("chosen", [] {
+    const char* why_not = "";
+    const cpu::Kernels* found = cpu::kernels(&why_not);
+    return nb::make_tuple(found ? found->name : nullptr, why_not);
+  });
+}
