@@ -11,10 +11,10 @@ import json
 from pathlib import Path
 
 import numpy as np
-from ostinato.gguf.blocks import quantize
-from ostinato.gguf.writer import GGUFWriter
 
+from ostinato.gguf.blocks import quantize
 from ostinato.gguf.types_table import TensorType
+from ostinato.gguf.writer import GGUFWriter
 from tools.llama_files import FILE_TYPES, LlamaShape, add_architecture, plan
 from tools.vocabularies import add_byte_level
 
@@ -34,7 +34,7 @@ def export_builtin(trained: Path, out: Path, type: str = "Q8_0") -> None:
         for tensor in tensors:
             writer.add_tensor(tensor.name, tensor.shape, TensorType[tensor.type])
         for tensor in tensors:
-            writer.write(tensor.name, quantize(weights[tensor.name], TensorType[tensor.type]))
+            writer.write(tensor.name, quantize(weights[tensor.name], TensorType[tensor.type]).data)
 
 
 def main() -> None:

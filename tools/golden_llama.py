@@ -6,7 +6,7 @@ Run by an interpreter that has llama-cpp-python, numpy and gguf-reading parts of
 
 Every archive holds: `tokens` int32 [T]; `positions` int32 [P], where logits were kept; `logits` float32 [P, vocab], the
 row that predicts the token after each position; `about`, a JSON string with the recipe of the file, the digest of
-its weights before quantisation (random files) or of the file (built-in model), and llama.cpp's version.
+its stored weights, llama.cpp's version and the command.
 
 llama.cpp rounds activations to 8 bits before multiplying with quantised weights, and its F16 path rounds activations
 to F16, so only F32 files are compared tightly; the others say how far apart two honest engines may be.
@@ -15,7 +15,6 @@ to F16, so only F32 files are compared tightly; the others say how far apart two
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import tempfile
 from collections.abc import Iterator
@@ -28,10 +27,11 @@ from bench.peer import version
 from numpy.typing import NDArray
 
 from tools.export_builtin import SHIPPED
-from tools.tiny_models import tiny_shape, weights_digest, write_tiny_model
+from tools.tiny_models import weights_digest, write_tiny_model
 
 FOLDER = Path(__file__).resolve().parent.parent / "tests" / "golden"
 KEPT = 12  # positions whose logits go into an archive
+COMMAND = "python -m tools.golden_llama"
 CHAT = "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n"
 
 
@@ -86,13 +86,11 @@ def cases(folder: Path) -> Iterator[tuple[str, Path, list[int], dict[str, object
     for recipe in RECIPES:
         path = folder / f"{recipe.stem}.gguf"
         shape = write_tiny_model(path, recipe.moe, recipe.type, recipe.seed)
-        digest = weights_digest(tiny_shape(recipe.moe), recipe.seed)
-        about = {"moe": recipe.moe, "type": recipe.type, "seed": recipe.seed, "weights_sha256": digest}
+        about: dict[str, object] = {"moe": recipe.moe, "type": recipe.type, "seed": recipe.seed}
         yield recipe.stem, path, random_tokens(shape.vocab, recipe.tokens), about
     tokenizer = llama_cpp.Llama(str(SHIPPED), vocab_only=True, verbose=False)
     prompt = tokenizer.tokenize(CHAT.encode(), add_bos=False, special=True)
-    digest = hashlib.sha256(SHIPPED.read_bytes()).hexdigest()
-    yield "builtin", SHIPPED, prompt, {"file": SHIPPED.name, "prompt": CHAT, "file_sha256": digest}
+    yield "builtin", SHIPPED, prompt, {"file": SHIPPED.name, "prompt": CHAT}
 
 
 def main() -> None:
@@ -105,7 +103,7 @@ def main() -> None:
         for name, path, tokens, about in cases(Path(scratch)):
             logits = peer_logits(path, tokens)
             positions = np.linspace(0, len(tokens) - 1, min(KEPT, len(tokens))).astype(np.int32)
-            about |= {"peer": version(), "command": "python -m tools.golden_llama"}
+            about |= {"weights_sha256": weights_digest(path), "peer": version(), "command": COMMAND}
             np.savez_compressed(
                 out / f"{name}.npz",
                 tokens=np.array(tokens, np.int32),

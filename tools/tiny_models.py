@@ -16,10 +16,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from ostinato.gguf.blocks import quantize
-from ostinato.gguf.writer import GGUFWriter
 
+from ostinato.gguf.blocks import quantize
+from ostinato.gguf.reader import open_gguf
 from ostinato.gguf.types_table import TensorType
+from ostinato.gguf.writer import GGUFWriter
 from tools.llama_files import FILE_TYPES, LlamaShape, TensorPlan, add_architecture, plan
 from tools.vocabularies import add_sentencepiece
 
@@ -60,11 +61,12 @@ def _deviation(tensor: TensorPlan) -> float:
     return gain / math.sqrt(tensor.shape[-1])
 
 
-def weights_digest(shape: LlamaShape, seed: int) -> str:
-    """SHA-256 over the float32 weights (little-endian) of all tensors in file order, before any quantisation."""
+def weights_digest(path: Path) -> str:
+    """SHA-256 over the stored bytes of all tensors of a GGUF file, in file order; metadata does not count."""
     digest = hashlib.sha256()
-    for tensor in plan(shape, "F32"):
-        digest.update(random_weights(tensor, seed).astype("<f4").tobytes())
+    with open_gguf(path) as file:
+        for tensor in file.tensors.values():
+            digest.update(tensor.data.data)
     return digest.hexdigest()
 
 
@@ -83,7 +85,7 @@ def write_tiny_model(
         for tensor in tensors:
             writer.add_tensor(tensor.name, tensor.shape, TensorType[tensor.type])
         for tensor in tensors:
-            writer.write(tensor.name, quantize(random_weights(tensor, seed), TensorType[tensor.type]))
+            writer.write(tensor.name, quantize(random_weights(tensor, seed), TensorType[tensor.type]).data)
     return shape
 
 
