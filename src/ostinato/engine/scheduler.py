@@ -8,6 +8,8 @@ out, the sequence that came last gives up its own and waits; its tokens are comp
 from __future__ import annotations
 
 from bisect import insort
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import attrgetter
 
@@ -90,6 +92,21 @@ class Scheduler:
         self.retire(victim, FinishReason.NONE)
         self.preemptions += 1
         return True
+
+    @contextmanager
+    def lend(self, blocks: int) -> Iterator[tuple[int, list[list[int]]]]:
+        """A slot and so many blocks of every cache group, for rows that belong to no sequence. No step may be in
+        flight. Running sequences make way."""
+        while not self._slots or self._paging.available < blocks:
+            if not self.preempt_last():
+                raise ValueError(f"{blocks} blocks are wanted; there are {self._paging.available}")
+        slot = self._slots.pop()
+        lent = [[pool.take() for _ in range(blocks)] for pool in self._paging.pools]
+        try:
+            yield slot, lent
+        finally:
+            self._slots.append(slot)
+            self._paging.release(lent)
 
     def check(self) -> None:
         """Raises AssertionError unless slots, lists and records agree."""
