@@ -29,7 +29,7 @@ def format_instruction(instruction: Instruction, program: Program) -> str:
     text = f"{outputs:>11} {'=' if outputs else ' '} {instruction.op:<9} {', '.join(operands)}"
     if fields:
         text += "  " + " ".join(fields)
-    return f"{text:<92}  {shapes}".rstrip()
+    return f"{text:<100}  {shapes}".rstrip()
 
 
 def _lines(program: Program, tensors: Mapping[str, StoredTensor], load: Load | None) -> Iterator[str]:
@@ -47,7 +47,7 @@ def _lines(program: Program, tensors: Mapping[str, StoredTensor], load: Load | N
         text = format_instruction(instruction, program)
         if load is not None:
             cost = cost_of(instruction, program, tensors, load)
-            text = f"{text:<112} {_si(cost.flops):>8}op {_si(cost.weight_bytes + cost.state_bytes):>8}B"
+            text = f"{text:<120} {_si(cost.flops, 'op')} {_si(cost.weight_bytes + cost.state_bytes, 'B')}".rstrip()
         yield text
     for name, value in program.outputs.items():
         yield f"  output {name} = {value}"
@@ -59,9 +59,12 @@ def _field(field: Field, value: float) -> str:
     return f"{field.name}={value:.4g}" if field.kind is FieldKind.FLOAT else f"{field.name}={int(value)}"
 
 
-def _si(value: float) -> str:
-    for unit in ("", "k", "M", "G", "T"):
+def _si(value: float, unit: str) -> str:
+    """Three digits with a prefix, or blank for nothing."""
+    if value == 0:
+        return " " * 10
+    for prefix in ("", "k", "M", "G", "T"):
         if value < 1000:
-            return f"{value:.3g} {unit}"
+            break
         value /= 1000
-    return f"{value:.3g} P"
+    return f"{value:>6.3g} {prefix}{unit}".ljust(10)
