@@ -11,6 +11,7 @@ letters, and U+1C89, new in 16.0, as unassigned), because llama.cpp decides wher
 from __future__ import annotations
 
 import argparse
+import importlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -70,12 +71,12 @@ def main() -> None:
     parser.add_argument("header", type=Path, help="the file to write")
     options = parser.parse_args()
     try:
-        import unicodedata2
+        unicode = importlib.import_module("unicodedata2")
     except ImportError:
         raise SystemExit(f"pip install unicodedata2=={VERSION}") from None
-    if unicodedata2.unidata_version != VERSION:
-        raise SystemExit(f"unicodedata2 is {unicodedata2.unidata_version}, wanted {VERSION}")
-    options.header.write_text(render(unicodedata2))
+    if unicode.unidata_version != VERSION:
+        raise SystemExit(f"unicodedata2 is {unicode.unidata_version}, wanted {VERSION}")
+    options.header.write_text(render(unicode))
 
 
 if __name__ == "__main__":

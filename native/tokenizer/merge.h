@@ -32,14 +32,13 @@ struct MergeSpace {
   std::vector<Symbol> symbols;
   std::vector<Candidate> heap;
 
-  // One symbol for every character of `text`, by the lengths that first bytes announce.
+  // One symbol for every character of `text`, and for every stretch that is not one (see Utf8Step).
   void split(std::string_view text) {
     symbols.clear();
     for (uint32_t at = 0; at < text.size();) {
-      const auto left = static_cast<uint32_t>(text.size()) - at;
-      const uint32_t size = std::min(announced_length(static_cast<uint8_t>(text[at])), left);
+      const uint32_t size = utf8_step(text.data() + at, text.size() - at).size;
       const auto index = static_cast<int32_t>(symbols.size());
-      symbols.push_back({at, size, index - 1, size == left ? -1 : index + 1, 0});
+      symbols.push_back({at, size, index - 1, at + size == text.size() ? -1 : index + 1, 0});
       at += size;
     }
   }

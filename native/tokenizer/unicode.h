@@ -38,11 +38,6 @@ struct Utf8Step {
 // Reads one step of well-formed UTF-8; `size` >= 1. kIncomplete: all `size` bytes begin a character.
 Utf8Step utf8_step(const char* text, size_t size);
 
-// Length that a character's first byte announces, whatever follows.
-constexpr uint32_t announced_length(uint8_t first) {
-  return first < 0xC0 ? 1 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
-}
-
 // Class bits of code points. Keeps the last run of the table, since neighbours in a text share it.
 class Classifier {
  public:

@@ -1,8 +1,9 @@
 """The native tokenizer (native/tokenizer). Use `ostinato.gguf.tokenizer`, which reads the metadata for it."""
 
-from collections.abc import Buffer, Sequence
+from collections.abc import Sequence
 
 import numpy as np
+from typing_extensions import Buffer
 
 class TokenizerError(ValueError): ...
 
