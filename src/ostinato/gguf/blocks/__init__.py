@@ -25,6 +25,7 @@ _FORMATS: dict[TensorType, Format] = {
     TensorType.Q6_K: q6_k.FORMAT,
 }
 _AT_ONCE = 1 << 19  # elements converted at once: temporaries stay small, whatever the tensor's size
+_TOO_LARGE = np.float32(1e9)  # beyond what any block scale (float16) reaches; squares still fit float32
 
 
 def dequantize(data: np.ndarray, type: TensorType, shape: Sequence[int]) -> np.ndarray:
@@ -54,8 +55,8 @@ def quantize(array: np.ndarray, type: TensorType) -> np.ndarray:
         raise ValueError(f"an array of {array.dtype} with {array.ndim} axes; expected float32, at least one axis")
     row_bytes = nbytes(type, array.shape[-1:])
     values = np.ascontiguousarray(array).reshape(-1, type.block_elements)
-    if type.block_elements > 1 and not np.isfinite(values).all():
-        raise ValueError(f"NaN or infinity cannot be quantised to {type.name}")
+    if type.block_elements > 1 and not (np.abs(values) < _TOO_LARGE).all():
+        raise ValueError(f"NaN, infinity or a magnitude of {_TOO_LARGE} cannot be quantised to {type.name}")
     blocks = np.empty(len(values), form.layout)
     for part in _parts(len(values), type):
         blocks[part] = form.quantize(values[part])

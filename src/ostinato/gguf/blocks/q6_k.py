@@ -23,7 +23,7 @@ _PEAKS = np.linspace(-33.0, -30.0, 13, dtype=np.float32)
 def dequantize(blocks: np.ndarray) -> np.ndarray:
     n = len(blocks)
     centred = _unpack(blocks).astype(np.float32) - np.float32(ZERO)
-    values = _effective(blocks) * centred.reshape(n, SUBS, WIDTH)
+    values: np.ndarray = _effective(blocks) * centred.reshape(n, SUBS, WIDTH)
     return values.reshape(n, -1)
 
 
