@@ -44,12 +44,12 @@ class Recipe:
 
     @property
     def seed(self) -> int:
-        """With experts, of a hundred tried the seed with the clearest routes: rounding must send no row elsewhere."""
-        return 44 if self.moe else 0
+        """With experts, of four hundred tried the one with the clearest routes: rounding must send no row elsewhere."""
+        return 385 if self.moe else 0
 
     @property
     def tokens(self) -> int:
-        return 24 if self.moe else 64
+        return 16 if self.moe else 64
 
     @property
     def stem(self) -> str:
