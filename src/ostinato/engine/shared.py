@@ -132,7 +132,7 @@ class Shared:
 
     def kv(self, cache: int) -> memoryview:
         """Writable bytes of a cache group's KV: an entry of `Plan.memory`."""
-        return memoryview(self._section(f"kv{cache}"))
+        return self._section(f"kv{cache}").data
 
     def reset_rings(self) -> None:
         """Empties both rings. Only while there is no engine."""

@@ -1,0 +1,219 @@
+"""Killing the real engine: no stream may show it. Every event is compared with those of an undisturbed engine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from struct import pack
+
+import pytest
+
+from ostinato.backends.choose import BACKENDS
+from ostinato.backends.sampling import Sampling
+from ostinato.engine.loading import Options, open_model
+from ostinato.engine.records_table import FinishReason
+from ostinato.engine.request import Request, TokenEvent
+from ostinato.engine.supervisor import Stream, Supervisor
+from tests.engine.simulate import VOCAB
+from tests.engine.victim import POINTS, SIZES
+from tests.support import ROOT
+
+BUILTIN = ROOT / "src" / "ostinato" / "models" / "ostinato-tiny.gguf"
+
+Make = Callable[[], Supervisor]
+Answer = list[tuple[int, int, FinishReason, bytes]]
+
+
+def victim(*options: str) -> Make:
+    return lambda: Supervisor([sys.executable, "-m", "tests.engine.victim", *options], SIZES)
+
+
+def builtin(backend: str, **choices: int) -> Make:
+    options = Options(backend=backend, threads=1, context=512, max_sequences=8, blocks=160, **choices)
+
+    def make() -> Supervisor:
+        opened = open_model(BUILTIN, options)
+        try:
+            return Supervisor.for_model(opened, options, capacity=32)
+        finally:
+            opened.file.close()
+
+    return make
+
+
+@asynccontextmanager
+async def running(make: Make) -> AsyncIterator[Supervisor]:
+    supervisor = make()
+    try:
+        await supervisor.start()
+        yield supervisor
+    finally:
+        await supervisor.stop()
+
+
+def requests(count: int, vocab: int, tokens: int, seed: int) -> list[Request]:
+    """Greedy and sampled, with and without log-probabilities, some with a common prefix."""
+    rng = random.Random(seed)
+    stem = [rng.randrange(3, vocab) for _ in range(20)]
+    return [
+        Request(
+            prompt=stem[: rng.randrange(20)] + [rng.randrange(3, vocab) for _ in range(rng.randrange(1, 30))],
+            max_tokens=rng.randrange(tokens // 2, tokens),
+            sampling=Sampling(temperature=float(number % 2), seed=rng.randrange(2**64), logprobs=number % 4 - 1),
+        )
+        for number in range(count)
+    ]
+
+
+def frozen(event: TokenEvent) -> tuple[int, int, FinishReason, bytes]:
+    """An event to the bit (NaN included), without the number of its request."""
+    logprobs = pack(f"<{1 + len(event.top)}f", event.logprob, *(logprob for _, logprob in event.top))
+    ids = pack(f"<{len(event.top)}i", *(token for token, _ in event.top))
+    return event.index, event.token, event.finish, logprobs + ids
+
+
+async def answer(stream: Stream) -> Answer:
+    return [frozen(event) async for event in stream]
+
+
+async def undisturbed(make: Make, asked: list[Request]) -> list[Answer]:
+    async with running(make) as supervisor:
+        answers = await asyncio.gather(*(answer(supervisor.submit(request)) for request in asked))
+        assert supervisor.info()["restarts"] == 0
+        assert all(got[-1][2] is not FinishReason.ERROR for got in answers)
+        return answers
+
+
+async def under_load(supervisor: Supervisor, asked: list[Request], expected: list[Answer], done: asyncio.Event) -> int:
+    """Asks the same requests over and over until `done`, each answer compared; returns how many there were."""
+
+    async def worker(number: int) -> int:
+        count = 0
+        while not (done.is_set() and count):
+            assert await answer(supervisor.submit(asked[number])) == expected[number], f"request {number}"
+            count += 1
+        return count
+
+    return sum(await asyncio.gather(*map(worker, range(len(asked)))))
+
+
+async def kill_at_random(supervisor: Supervisor, kills: int, longest: float, rng: random.Random) -> int:
+    """Kills the engine `kills` times, whatever it is doing, and now and then three times running."""
+    done = 0
+    while done < kills:
+        await asyncio.sleep(rng.uniform(0, longest))
+        for _ in range(3 if rng.random() < 0.1 else 1):
+            while (pid := supervisor.info()["engine_pid"]) is None:
+                await asyncio.sleep(0.005)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                done += 1
+            await asyncio.sleep(0.01)
+        async with asyncio.timeout(60):
+            while not supervisor.info()["ready"]:
+                await asyncio.sleep(0.005)
+    return done
+
+
+def survive(make: Make, undisturbed_make: Make, asked: list[Request], kills: int, longest: float) -> None:
+    async def main() -> None:
+        expected = await undisturbed(undisturbed_make, asked)
+        async with running(make) as supervisor:
+            done = asyncio.Event()
+            load = asyncio.create_task(under_load(supervisor, asked, expected, done))
+            killing = asyncio.create_task(kill_at_random(supervisor, kills, longest, random.Random(kills)))
+            await asyncio.wait({load, killing}, return_when=asyncio.FIRST_COMPLETED)
+            done.set()
+            assert await load >= len(asked)
+            assert await killing >= kills
+            assert supervisor.info()["restarts"] >= kills // 2
+            assert supervisor.info()["streams"] == 0
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("side", ["", "+"], ids=["before", "after"])
+@pytest.mark.parametrize("point", POINTS)
+def test_death_around_a_call(point: str, side: str, tmp_path: Path) -> None:
+    asked = requests(4, VOCAB, 30, seed=1)
+
+    async def main() -> None:
+        expected = await undisturbed(victim(), asked)
+        deadly = victim(
+            "--kill-at",
+            f"{point}{side}:{random.Random(point + side).randrange(5, 20)}",
+            "--once",
+            str(tmp_path / "died"),
+        )
+        async with running(deadly) as supervisor:
+            assert await asyncio.gather(*(answer(supervisor.submit(request)) for request in asked)) == expected
+            assert supervisor.info()["restarts"] == 1
+
+    asyncio.run(main())
+
+
+def test_fifteen_kills_at_random_instants() -> None:
+    survive(victim("--nap", "0.003"), victim(), requests(8, VOCAB, 120, seed=2), kills=15, longest=0.3)
+
+
+@pytest.mark.slow
+def test_two_hundred_kills_null() -> None:
+    survive(victim("--nap", "0.003"), victim(), requests(12, VOCAB, 150, seed=3), kills=200, longest=0.4)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_two_hundred_kills_cpu() -> None:
+    require("cpu")
+    survive(builtin("cpu"), builtin("cpu"), requests(8, 500, 300, seed=4), kills=200, longest=0.8)
+
+
+def test_three_kills_cpu() -> None:
+    require("cpu")
+    survive(builtin("cpu"), builtin("cpu"), requests(4, 500, 100, seed=5), kills=3, longest=0.5)
+
+
+def require(backend: str) -> None:
+    probe = BACKENDS[backend]().probe()
+    if not probe.available:
+        pytest.skip(f"backend {backend} is not available: {probe.device}")
+
+
+@pytest.mark.parametrize("fault", ["SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT"])
+def test_a_fault_fails_its_request_alone(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    poison = 77
+    asked = [Request([token], 40, Sampling(temperature=0.0)) for token in (5, 6, 7)]
+    make = builtin("null")
+
+    async def main() -> None:
+        expected = await undisturbed(make, asked)
+        clean = [got for got in expected if poison not in [token for _, token, _, _ in got]]
+        assert len(clean) == len(asked), "choose another poison"
+        monkeypatch.setenv("OSTINATO_NULL_FAULT", f"{poison}:{fault}")
+        async with running(make) as supervisor:
+            poisoned = supervisor.submit(Request([8, poison, 9], 40))
+            streams = [supervisor.submit(request) for request in asked]
+            assert [event.finish async for event in poisoned] == [FinishReason.FAULT]
+            assert await asyncio.gather(*map(answer, streams)) == expected
+            assert supervisor.info()["restarts"] == 2
+
+    asyncio.run(main())
+
+
+def test_a_killing_request_is_not_blamed_for_sigkill(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OSTINATO_NULL_FAULT", "77:SIGKILL")
+
+    async def main() -> None:
+        async with running(builtin("null")) as supervisor:
+            finishes = [event.finish async for event in supervisor.submit(Request([77], 5))]
+            assert finishes == [FinishReason.ERROR]
+            assert "SIGKILL" in supervisor.info()["down"]
+
+    asyncio.run(main())
