@@ -91,9 +91,7 @@ def _thanks(rng: random.Random) -> Turn:
 def _capital(rng: random.Random) -> Turn:
     country, city = rng.choice(list(facts.CAPITALS.items()))
     if rng.random() < 0.2:
-        ask = rng.choice(
-            (f"Which country has the capital {city}?", f"{city} is the capital of which country?")
-        )
+        ask = rng.choice((f"Which country has the capital {city}?", f"{city} is the capital of which country?"))
         return ask, f"{city} is the capital of {country}."
     ask = rng.choice(
         (
@@ -142,17 +140,13 @@ def _opposite(rng: random.Random) -> Turn:
 
 def _sound(rng: random.Random) -> Turn:
     animal, sound = rng.choice(list(facts.SOUNDS.items()))
-    ask = rng.choice(
-        (f"What does a {animal} say?", f"What sound does a {animal} make?", f"How does a {animal} sound?")
-    )
+    ask = rng.choice((f"What does a {animal} say?", f"What sound does a {animal} make?", f"How does a {animal} sound?"))
     return ask, f"A {animal} says {sound}."
 
 
 def _colour(rng: random.Random) -> Turn:
     thing, colour = rng.choice(list(facts.COLOURS.items()))
-    ask = rng.choice(
-        (f"What colour is {thing}?", f"Which colour does {thing} have?", f"What color is {thing}?")
-    )
+    ask = rng.choice((f"What colour is {thing}?", f"Which colour does {thing} have?", f"What color is {thing}?"))
     return ask, f"{thing[0].upper()}{thing[1:]} is {colour}."
 
 
@@ -194,13 +188,9 @@ def story(rng: random.Random) -> str:
         f"Once upon a time, there was a {kind} {animal} named {name}.",
         f"{name} lived near the {place}.",
         rng.choice(_WEATHER),
-        rng.choice(
-            (f"One day, {name} found a {thing}.", f"One morning, {name} saw a {thing} by the {place}.")
-        ),
+        rng.choice((f"One day, {name} found a {thing}.", f"One morning, {name} saw a {thing} by the {place}.")),
         rng.choice((f'"Whose {thing} is this?" asked {name}.', f"{name} had never seen a {thing} before.")),
-        rng.choice(
-            (f"{friend} had lost the {thing} and was sad.", f"It belonged to {friend}, who lived far away.")
-        ),
+        rng.choice((f"{friend} had lost the {thing} and was sad.", f"It belonged to {friend}, who lived far away.")),
         f"{name} gave the {thing} back, and {friend} smiled.",
     ]
     ending = rng.choice(
@@ -249,9 +239,7 @@ def _turns(rng: random.Random, count: int) -> Iterator[Turn]:
 def _recall(rng: random.Random) -> tuple[Turn, Turn]:
     """A name told in one turn and asked for in a later one: what only the attention can answer."""
     name = rng.choice(_NAMES)
-    told = rng.choice(
-        (f"My name is {name}.", f"I am {name}.", f"Hello, I am {name}.", f"You can call me {name}.")
-    )
+    told = rng.choice((f"My name is {name}.", f"I am {name}.", f"Hello, I am {name}.", f"You can call me {name}."))
     asked = rng.choice(("What is my name?", "Do you remember my name?", "Who am I?"))
     return (told, f"Nice to meet you, {name}!"), (asked, f"Your name is {name}.")
 
