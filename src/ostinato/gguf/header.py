@@ -27,7 +27,7 @@ MAX_KEY = 65535  # bytes of a key, by the specification
 # Far above any real file; they keep a hostile (for instance sparse) file of terabytes from being walked for hours.
 MAX_KEYS = 1 << 16
 MAX_TENSORS = 1 << 18
-MAX_TEXT = 1 << 24  # bytes of one string value
+MAX_TEXT = 1 << 26  # bytes of all keys, names and string values of a file
 MAX_STRINGS = 1 << 24  # elements of one array of strings
 MAX_NESTED = 1 << 16  # inner arrays of a file
 MAX_DEPTH = 4  # arrays in arrays
@@ -80,6 +80,7 @@ class _Parser:
         self.memory = memory
         self.position = 0
         self.nested = 0  # inner arrays seen so far
+        self.text_left = MAX_TEXT
 
     # --- pieces -----------------------------------------------------------------------------------------------------
 
@@ -100,13 +101,15 @@ class _Parser:
         self.position += codec.size
         return values
 
-    def text(self, field: str, limit: int) -> bytes:
+    def text(self, field: str, limit: int = MAX_TEXT) -> bytes:
         start = self.position
         (length,) = self.unpack(LENGTH, f"length of {field}")
-        if length > limit:
-            raise self.error(f"length of {field}", f"{length} bytes; expected at most {limit}", start)
+        if length > min(limit, self.text_left):
+            expected = f"{length} bytes; expected at most {min(limit, self.text_left)}"
+            raise self.error(f"length of {field}", expected, start)
         self.need(length, field)
         self.position += length
+        self.text_left -= length
         return bytes(self.memory[self.position - length : self.position])
 
     def identifier(self, field: str, limit: int) -> str:
@@ -176,7 +179,7 @@ class _Parser:
 
     def value(self, type: ValueType, field: str) -> MetadataValue:
         if type is ValueType.STRING:
-            return decode_text(self.text(field, MAX_TEXT))
+            return decode_text(self.text(field))
         if type is ValueType.ARRAY:
             return self.array(field, 1)
         (value,) = self.unpack(_SCALARS[type], field)
