@@ -13,7 +13,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ostinato.gguf.tokenizer import Tokenizer
 
 Message = Mapping[str, Any]  # role, content, perhaps name
 
@@ -32,6 +35,17 @@ class ChatTemplate:
         self._hello = {"source": source, "bos_token": bos_token, "eos_token": eos_token}
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer) -> ChatTemplate | None:
+        """The template that came with a tokenizer; None where there is none."""
+        if tokenizer.chat_template is None:
+            return None
+        bos, eos = (
+            "" if id is None else tokenizer.token_bytes(id).decode(errors="replace")
+            for id in (tokenizer.bos_id, tokenizer.eos_id)
+        )
+        return cls(tokenizer.chat_template, bos, eos)
 
     def start(self) -> None:
         """Starts the child without waiting for it."""

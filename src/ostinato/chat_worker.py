@@ -35,6 +35,7 @@ def make_environment(source: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         filters={"tojson": to_json},
+        tests={"iterable": is_iterable},
         globals={"raise_exception": raise_exception, "strftime_now": strftime_now},
         auto_escape_callback=lambda name: False,
     )
@@ -53,6 +54,11 @@ def to_json(
 ) -> str:
     """JSON without HTML escapes, as templates were written against."""
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+
+def is_iterable(value: Any) -> bool:
+    """As Jinja2 sees it: None is not (minijinja's own test says it is)."""
+    return hasattr(value, "__iter__")
 
 
 def raise_exception(message: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import codecs
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ostinato.engine.records_table import FinishReason
@@ -39,13 +39,14 @@ class ByteCodec:
             text = text[len(mark) if mark else 1 :]
         return ids
 
-    def decode(self, ids: Sequence[int]) -> str:
-        return bytes(id for id in ids if id < 256).decode(errors="replace")
-
     def token_bytes(self, id: int) -> bytes:
         return bytes([id]) if id < 256 else b""
 
-    def stream(self) -> ByteDecoder:
+    def is_control(self, id: int) -> bool:
+        return id >= 256
+
+    def stream(self, skip_special: bool = False, continued: bool = False) -> ByteDecoder:
+        assert skip_special
         return ByteDecoder()
 
 

@@ -93,7 +93,8 @@ class _Choice:
         self.count = 0
         self._index = index
         self._stream = stream
-        self._decoder = model.tokenizer.stream()
+        continued = not model.tokenizer.is_control(job.requests[index].prompt[-1])
+        self._decoder = model.tokenizer.stream(skip_special=True, continued=continued)
         self._stops = StopMatcher(job.stops)
         self._keep = job.logprobs >= 0
         self._held: list[ShownToken] = []

@@ -8,6 +8,7 @@ from time import time
 
 from ostinato import __version__
 from ostinato.chat import ChatTemplate
+from ostinato.engine.loading import Opened
 from ostinato.server.client import EngineClient, TextCodec
 
 
@@ -23,6 +24,21 @@ class ServedModel:
     engine: EngineClient
     stop_ids: Sequence[int] = ()
     created: int = field(default_factory=lambda: int(time()))
+
+    @classmethod
+    def of(cls, opened: Opened, engine: EngineClient, name: str = "") -> ServedModel:
+        """A model file that was read and planned; called after its file unless it is given a name."""
+        tokenizer = opened.tokenizer
+        plan = opened.plan
+        return cls(
+            name=name or opened.path.stem,
+            context=min(plan.context, plan.blocks * plan.block_size),
+            vocab_size=opened.spec.vocab_size,
+            tokenizer=tokenizer,
+            template=ChatTemplate.of(tokenizer),
+            engine=engine,
+            stop_ids=sorted(tokenizer.stop_ids),
+        )
 
     @property
     def fingerprint(self) -> str:

@@ -1,0 +1,83 @@
+"""Plain output for people: tables, sizes, a little emphasis where there is a terminal, and nothing that a file
+or a model could use to drive the terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+
+def print_json(value: Any) -> None:
+    """For programs: one JSON value."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def is_terminal() -> bool:
+    """Whether a person reads standard output."""
+    return sys.stdout.isatty()
+
+
+def bold(text: str) -> str:
+    return _styled(text, "1")
+
+
+def dim(text: str) -> str:
+    return _styled(text, "2")
+
+
+def _styled(text: str, code: str) -> str:
+    plain = not is_terminal() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return text if plain else f"\x1b[{code}m{text}\x1b[0m"
+
+
+def printable(text: str) -> str:
+    """Text without control characters other than line ends and tabs: no escape sequence gets through."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else _escaped(c) for c in text)
+
+
+def one_line(text: str) -> str:
+    """The same on one line."""
+    return "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
+
+
+def print_table(rows: Sequence[Sequence[str]], header: Sequence[str] = (), right: Sequence[int] = ()) -> None:
+    """Columns as wide as they must be; those in `right` are aligned to the right, the last one is cut at the
+    terminal's width."""
+    for line in _lines(rows, header, right):
+        print(line)
+
+
+def _lines(rows: Sequence[Sequence[str]], header: Sequence[str], right: Sequence[int]) -> Iterator[str]:
+    cells = [[one_line(cell) for cell in row] for row in ([header] if header else []) + list(rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    limit = shutil.get_terminal_size().columns if is_terminal() else sys.maxsize
+    for index, row in enumerate(cells):
+        padded = [
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        line = _cut("  ".join(padded).rstrip(), limit)
+        yield bold(line) if header and index == 0 else line
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def size(count: float) -> str:
+    """Bytes for people: 3.8 MB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

@@ -1,0 +1,53 @@
+"""`ostinato serve FILE`: a model over HTTP, until SIGTERM or Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import socket
+from typing import TYPE_CHECKING
+
+from ostinato.cli.options import BUILTIN, add_machine, machine
+
+if TYPE_CHECKING:
+    from ostinato.server.model import ServedModel
+
+ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # where to reach a server that listens everywhere
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="FILE", nargs="?", default=BUILTIN, help="a GGUF file (default: built in)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+    parser.add_argument("--port", type=int, default=8080, help="port; 0 picks a free one (default: 8080)")
+    parser.add_argument("--name", default="", help="the model's name in the API (default: the file's)")
+    add_machine(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    from ostinato.server.run import listen
+
+    with listen(options.host, options.port) as listener:
+        asyncio.run(_serve(options, listener))
+    return 0
+
+
+async def _serve(options: argparse.Namespace, listener: socket.socket) -> None:
+    from ostinato.engine.loading import open_model
+    from ostinato.engine.supervisor import Supervisor
+    from ostinato.server.announce import announced
+    from ostinato.server.model import ServedModel
+    from ostinato.server.run import serve, url_of
+
+    settings = machine(options)
+    opened = open_model(options.model, settings)
+    model = ServedModel.of(opened, Supervisor.for_model(opened, settings), options.name)
+    host, port = listener.getsockname()[:2]
+    with announced(ANY_ADDRESS.get(host, host), port):
+        await serve(model, listener, on_ready=lambda: _say(model, url_of(listener)))
+
+
+def _say(model: ServedModel, url: str) -> None:
+    info = model.engine.info()
+    detail = f"backend {info['backend']}, context {model.context}, engine {info['engine_pid']}, server {os.getpid()}"
+    print(f"serving {model.name} at {url}/v1 ({detail})", flush=True)
