@@ -36,13 +36,22 @@ def pack(format: str, values: Sequence[float]) -> tuple[bytes, int]:
     return struct.pack(f"<{len(values)}{format}", *values), len(values)
 
 
-def native(tokens: Sequence[str | bytes], **metadata: Any) -> _tokenizer.Tokenizer:
-    """A native tokenizer. `merges`, `scores` and `types` are plain sequences; the model is gpt2 unless it is named."""
-    packed = {"merges": pack_strings, "scores": lambda v: pack("f", v), "types": lambda v: pack("i", v)}
-    arguments = {"model": "gpt2", "pre": "gpt-2", "name": ""} | {
-        key: packed[key](value) if key in packed else value for key, value in metadata.items()
-    }
-    return _tokenizer.Tokenizer(tokens=pack_strings(tokens), **arguments)
+def native(
+    tokens: Sequence[str | bytes],
+    merges: Sequence[str | bytes] | None = None,
+    scores: Sequence[float] | None = None,
+    types: Sequence[int] | None = None,
+    **metadata: Any,
+) -> _tokenizer.Tokenizer:
+    """A native tokenizer; other metadata as in `_tokenizer.Tokenizer`, the model gpt2 unless it is named."""
+    defaults = {"model": "gpt2", "pre": "gpt-2", "name": ""}
+    return _tokenizer.Tokenizer(
+        tokens=pack_strings(tokens),
+        merges=None if merges is None else pack_strings(merges),
+        scores=None if scores is None else pack("f", scores),
+        types=None if types is None else pack("i", types),
+        **(defaults | metadata),
+    )
 
 
 def small_bpe(tokens: Sequence[str | bytes], merges: Sequence[str | bytes], **metadata: Any) -> Tokenizer:
