@@ -36,7 +36,8 @@ nb::tuple skip_strings(nb::object buffer, uint64_t offset, uint64_t count) {
 
 NB_MODULE(_gguf, m) {
   m.doc() = "Scanner of GGUF string arrays.";
-  m.def("skip_strings", &skip_strings, nb::arg("buffer"), nb::arg("offset"), nb::arg("count"),
-        nb::sig("def skip_strings(buffer: collections.abc.Buffer, offset: int, count: int) -> tuple[int, int]"),
-        "Skip `count` length-prefixed strings from `offset` on: (whole strings skipped, offset behind them).");
+  m.def(
+      "skip_strings", &skip_strings, nb::arg("buffer"), nb::arg("offset"), nb::arg("count"),
+      nb::sig("def skip_strings(buffer: collections.abc.Buffer, offset: int, count: int) -> tuple[int, int]"),
+      "Skip `count` length-prefixed strings from `offset` on: (whole strings skipped, offset behind them).");
 }
