@@ -7,13 +7,15 @@ merely runs is a test of paging.
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from ostinato.backends.contract import Executable, Plan
+from ostinato.backends.batch import Batch
+from ostinato.backends.contract import MAX_IN_FLIGHT, Executable, Plan, StepResult, check_batch
 from ostinato.backends.null import NullExecutable
 from ostinato.backends.sampling import Sampling
 from ostinato.engine.engine import Engine
@@ -43,14 +45,16 @@ def with_memory(plan: Plan) -> Plan:
 class Bench:
     """An engine and the one who asks it."""
 
-    def __init__(self, plan: Plan = ROOMY, capacity: int = 64) -> None:
+    def __init__(self, plan: Plan = ROOMY, capacity: int = 64, lazy: bool = False) -> None:
+        self.lazy = lazy
         self.plan = with_memory(plan)
         self.port = LocalPort(self.plan, len(CACHES), capacity)
         self.table = self.port.table
         self.engine = self.new_engine()
 
     def new_engine(self) -> Engine:
-        engine = Engine(NullExecutable(PROGRAMS, self.plan), self.plan, CACHES, self.table, self.port)
+        executable: Any = LazyExecutable(self.plan) if self.lazy else NullExecutable(PROGRAMS, self.plan)
+        engine = Engine(executable, self.plan, CACHES, self.table, self.port)
         engines.append(engine)
         return engine
 
@@ -71,6 +75,7 @@ class Bench:
         for _ in range(limit):
             self.engine.check_integrity()
             if not self.engine.step():
+                assert not self.table.in_flight(), "idle with a step in flight"
                 return
         raise AssertionError(f"not idle after {limit} steps")
 
@@ -111,6 +116,24 @@ def requests(count: int, seed: int, longest: int = 40, prefixes: int = 3) -> lis
         stops = [rng.randrange(VOCAB)] if rng.random() < 0.3 else []
         made.append(Request(prompt, rng.randrange(1, 30), sampling, stops))
     return made
+
+
+class LazyExecutable:
+    """Computes a step when it is collected, as late as any backend may."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._inner, self._plan = NullExecutable(PROGRAMS, plan), plan
+        self._batches: deque[Batch] = deque()
+
+    def submit(self, batch: Batch) -> None:
+        if len(self._batches) == MAX_IN_FLIGHT:
+            raise RuntimeError("too many steps in flight")
+        check_batch(batch, self._plan, VOCAB)
+        self._batches.append(batch)
+
+    def collect(self) -> StepResult:
+        self._inner.submit(self._batches.popleft())
+        return self._inner.collect()
 
 
 class CrashError(Exception):
@@ -183,7 +206,8 @@ class CrashBench(Bench):
 
     def new_engine(self) -> Engine:
         self.fuse = Fuse(self.rng.randrange(1, 120), self.rng.random() < 0.5)
-        executable: Executable = self.fuse.wrap(NullExecutable(PROGRAMS, self.plan), ("submit", "collect"))
+        backend = self.rng.choice((LazyExecutable(self.plan), NullExecutable(PROGRAMS, self.plan)))
+        executable: Executable = self.fuse.wrap(backend, ("submit", "collect"))
         table = self.fuse.wrap(self.table, ("commit", "mark_step", "step_done"))
         return Engine(executable, self.plan, CACHES, table, self.fuse.wrap(self.port, ("publish",)))
 

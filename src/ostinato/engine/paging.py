@@ -34,12 +34,15 @@ class Paging:
     def blocks_for(self, positions: int) -> int:
         return -(-positions // self.block_size)
 
-    def admit(self, sequence: Active, spare: int) -> bool:
+    def admit(self, sequence: Active, spare: int, running: Iterable[Active] = ()) -> bool:
         """Gives blocks for all known tokens, shared where a prefix is known, if `spare` are left over.
 
-        The last row is never shared: its logits are wanted.
+        The last row is never shared: its logits are wanted. Where a `running` sequence is about to compute the next
+        block of the prefix, it is worth waiting for.
         """
         hits = self._match(sequence)
+        if self._coming(sequence, len(hits), running):
+            return False
         wanted = self.blocks_for(sequence.length) - len(hits) + spare
         for cache, pool in enumerate(self.pools):
             if pool.available - sum(pool.idle(blocks[cache]) for blocks in hits) < wanted:
@@ -118,6 +121,17 @@ class Paging:
                 break
             hits.append(found)
         return hits
+
+    def _coming(self, sequence: Active, index: int, running: Iterable[Active]) -> bool:
+        """Whether one of `running` has that block of `sequence` among its known tokens, not yet submitted."""
+        if index >= (sequence.length - 1) // self.block_size:
+            return False
+        for other in running:
+            if other.remembered <= index < other.length // self.block_size:
+                self._name(other, index + 1)
+                if other.names[index] == sequence.names[index]:
+                    return True
+        return False
 
     def _name(self, sequence: Active, count: int) -> None:
         self._prefix.extend(sequence.names, sequence.tokens, sequence.prompt_length, count)

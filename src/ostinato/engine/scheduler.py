@@ -127,13 +127,13 @@ class Scheduler:
             self._add_work(work, room, sequence)
         for sequence in [s for s in self.running if s.scheduled < s.length - 1]:
             self._add_work(work, room, sequence)
-        while room.rows and self.waiting and self._admit(self.waiting[0], spare=len(self.running)):
+        while room.rows and self.waiting and self._admit(self.waiting[0]):
             self._add_work(work, room, self.running[-1])
         return work
 
     def _plan_alone(self, sequence: Active) -> list[Work]:
         work: list[Work] = []
-        while sequence.slot == NO_SLOT and not self._admit(sequence, spare=0):
+        while sequence.slot == NO_SLOT and not self._admit(sequence, alone=True):
             self._must_preempt(sequence)
         while not self._add_work(work, _Room(self._plan.max_rows, self._plan.max_logit_rows), sequence):
             self._must_preempt(sequence)
@@ -166,9 +166,11 @@ class Scheduler:
                 return False
         return True
 
-    def _admit(self, sequence: Active, spare: int) -> bool:
-        """Slot and blocks for a waiting sequence, if there are, with `spare` blocks left for the others to grow."""
-        if not self._slots or not self._paging.admit(sequence, spare):
+    def _admit(self, sequence: Active, alone: bool = False) -> bool:
+        """Slot and blocks for a waiting sequence, if there are; with a block left for each of the others to grow,
+        unless it will run alone."""
+        others = [] if alone else self.running
+        if not self._slots or not self._paging.admit(sequence, len(others), others):
             return False
         self.prefix_hits += sequence.computed
         self.waiting.remove(sequence)
