@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import random
 import signal
@@ -17,6 +16,7 @@ import pytest
 
 from ostinato.backends.choose import BACKENDS
 from ostinato.backends.sampling import Sampling
+from ostinato.engine import supervisor as supervisor_module
 from ostinato.engine.loading import Options, open_model
 from ostinato.engine.records_table import FinishReason
 from ostinato.engine.request import Request, TokenEvent
@@ -104,22 +104,26 @@ async def under_load(supervisor: Supervisor, asked: list[Request], expected: lis
     return sum(await asyncio.gather(*map(worker, range(len(asked)))))
 
 
-async def kill_at_random(supervisor: Supervisor, kills: int, longest: float, rng: random.Random) -> int:
-    """Kills the engine `kills` times, whatever it is doing, and now and then three times running."""
-    done = 0
-    while done < kills:
+async def kill_at_random(supervisor: Supervisor, kills: int, longest: float, rng: random.Random) -> None:
+    """Kills `kills` engines, whatever they are doing; now and then three running, before they are ready."""
+    while supervisor.info()["restarts"] < kills:
         await asyncio.sleep(rng.uniform(0, longest))
         for _ in range(3 if rng.random() < 0.1 else 1):
-            while (pid := supervisor.info()["engine_pid"]) is None:
-                await asyncio.sleep(0.005)
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-                done += 1
-            await asyncio.sleep(0.01)
+            await kill_engine(supervisor)
+            await asyncio.sleep(rng.uniform(0, 0.2))
         async with asyncio.timeout(60):
             while not supervisor.info()["ready"]:
                 await asyncio.sleep(0.005)
-    return done
+
+
+async def kill_engine(supervisor: Supervisor) -> None:
+    """Returns when there is another engine process."""
+    async with asyncio.timeout(60):
+        while (pid := supervisor.info()["engine_pid"]) is None:
+            await asyncio.sleep(0.002)
+        os.kill(pid, signal.SIGKILL)
+        while supervisor.info()["engine_pid"] in (pid, None):
+            await asyncio.sleep(0.002)
 
 
 def survive(make: Make, undisturbed_make: Make, asked: list[Request], kills: int, longest: float) -> None:
@@ -132,8 +136,8 @@ def survive(make: Make, undisturbed_make: Make, asked: list[Request], kills: int
             await asyncio.wait({load, killing}, return_when=asyncio.FIRST_COMPLETED)
             done.set()
             assert await load >= len(asked)
-            assert await killing >= kills
-            assert supervisor.info()["restarts"] >= kills // 2
+            await killing
+            assert supervisor.info()["restarts"] >= kills
             assert supervisor.info()["streams"] == 0
 
     asyncio.run(main())
@@ -186,7 +190,7 @@ def require(backend: str) -> None:
         pytest.skip(f"backend {backend} is not available: {probe.device}")
 
 
-@pytest.mark.parametrize("fault", ["SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT"])
+@pytest.mark.parametrize("fault", ["SIGSEGV", "SIGABRT"])
 def test_a_fault_fails_its_request_alone(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     poison = 77
     asked = [Request([token], 40, Sampling(temperature=0.0)) for token in (5, 6, 7)]
@@ -209,6 +213,7 @@ def test_a_fault_fails_its_request_alone(fault: str, monkeypatch: pytest.MonkeyP
 
 def test_a_killing_request_is_not_blamed_for_sigkill(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OSTINATO_NULL_FAULT", "77:SIGKILL")
+    monkeypatch.setattr(supervisor_module, "MAX_BARREN_DEATHS", 3)
 
     async def main() -> None:
         async with running(builtin("null")) as supervisor:

@@ -17,10 +17,11 @@ from pathlib import Path
 import pytest
 
 from ostinato.backends.sampling import Sampling
+from ostinato.engine import supervisor as supervisor_module
 from ostinato.engine.records_table import FinishReason
 from ostinato.engine.request import Request, TokenEvent
 from ostinato.engine.shared import Sizes
-from ostinato.engine.supervisor import MAX_BARREN_DEATHS, EngineDownError, Overloaded, Stream, Supervisor
+from ostinato.engine.supervisor import EngineDownError, Overloaded, Stream, Supervisor
 from tests.engine.toy import next_token
 
 SIZES = Sizes(capacity=16, context=600, blocks_per_sequence=4, kv_bytes=(8192,))
@@ -194,13 +195,20 @@ def test_a_poisoned_request_in_mid_stream_keeps_what_it_had() -> None:
     asyncio.run(main())
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The supervisor gives up after three barren deaths."""
+    monkeypatch.setattr(supervisor_module, "MAX_BARREN_DEATHS", 3)
+
+
+@pytest.mark.usefixtures("impatient")
 def test_sigkill_blames_nobody_however_often() -> None:
     async def main() -> None:
         async with running("--poison", "666:SIGKILL") as supervisor:
             stream = supervisor.submit(Request([666], 5))
             [event] = await collect(stream)
             assert event.finish is FinishReason.ERROR, "not FAULT"
-            assert f"died {MAX_BARREN_DEATHS} times" in supervisor.info()["down"]
+            assert "died 3 times" in supervisor.info()["down"]
             with pytest.raises(EngineDownError, match="SIGKILL"):
                 supervisor.submit(Request([1], 1))
 
@@ -216,6 +224,7 @@ def test_refusal_says_why_at_once() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.usefixtures("impatient")
 def test_an_engine_that_never_gets_up_is_given_up() -> None:
     async def main() -> None:
         with pytest.raises(EngineDownError, match="exit code 70"):
@@ -223,6 +232,26 @@ def test_an_engine_that_never_gets_up_is_given_up() -> None:
                 pass
 
     asyncio.run(main())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_an_idle_engine_and_its_supervisor_use_no_processor_time() -> None:
+    async def main() -> None:
+        async with running() as supervisor:
+            await collect(supervisor.submit(Request([1], 5)))
+            stat = Path(f"/proc/{supervisor.info()['engine_pid']}/stat")
+            before = (time.process_time(), processor_ticks(stat))
+            await asyncio.sleep(0.6)
+            assert time.process_time() - before[0] < 0.02
+            assert processor_ticks(stat) - before[1] <= 2
+
+    asyncio.run(main())
+
+
+def processor_ticks(stat: Path) -> int:
+    """User and system time of a process (proc(5)), in ticks of 10 ms."""
+    fields = stat.read_text().rsplit(")", 1)[1].split()
+    return int(fields[11]) + int(fields[12])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

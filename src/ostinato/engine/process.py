@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import faulthandler
 import json
 import signal
 import sys
@@ -50,6 +51,7 @@ Build = Callable[[Shared, RingPort], Steps]
 def serve(link: Link, build: Build) -> int:
     """Runs the engine that `build` makes until the supervisor is gone or says SIGTERM; returns the exit code."""
     _die_with_parent(link)
+    faulthandler.enable()  # a fault signal still kills, but says where
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to handle
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     shared = Shared.attach(link.memory)

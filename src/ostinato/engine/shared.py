@@ -89,14 +89,14 @@ class Sizes:
 class Shared:
     """The mapping, seen from either process."""
 
-    def __init__(self, fd: int, sizes: Sizes, *, create: bool) -> None:
+    def __init__(self, fd: int, sizes: Sizes) -> None:
         self.fd, self.sizes = fd, sizes
         self._memory = np.frombuffer(mmap.mmap(fd, sizes.total), dtype=np.uint8)
         self._sections = sizes.sections()
         self._header = self._section("header").view(np.int32)
         self._counters = self._section("counters").view(np.int64)
         shape = (sizes.capacity, sizes.context, len(sizes.kv_bytes), sizes.blocks_per_sequence)
-        self.table = SequenceTable(self._section("sequences"), *shape, create=create)
+        self.table = SequenceTable(self._section("sequences"), *shape, create=False)  # new memory is zero: all free
         self._open_rings()
 
     @classmethod
@@ -109,7 +109,7 @@ class Shared:
             raise SharedError(f"{len(sizes.kv_bytes)} cache groups; at most {MAX_CACHES}")
         fd = _nameless_file()
         os.ftruncate(fd, sizes.total)
-        shared = cls(fd, sizes, create=True)
+        shared = cls(fd, sizes)
         _write_header(shared._header, sizes)
         return shared
 
@@ -123,7 +123,7 @@ class Shared:
         sizes = _read_header(np.frombuffer(os.pread(fd, header, 0), dtype=np.int32))
         if size != sizes.total:
             raise SharedError(f"shared memory has {size} bytes; its header speaks of {sizes.total}")
-        return cls(fd, sizes, create=False)
+        return cls(fd, sizes)
 
     def check(self, sizes: Sizes) -> None:
         """Raises SharedError unless the mapping was made for these sizes."""
