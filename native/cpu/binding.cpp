@@ -1,0 +1,223 @@
+// _cpu: the Python side of the executor. Builds a Model from arrays that stay where they are, and passes
+// packets and results; waits without the GIL.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/unique_ptr.h>
+#include <nanobind/stl/vector.h>
+
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "cpu/executor.h"
+
+namespace nb = nanobind;
+
+namespace ostinato::cpu {
+namespace {
+
+template <class T>
+using Array1 = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+template <class T>
+using Array2 = nb::ndarray<const T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Bytes = nb::ndarray<uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+// A NumPy array that owns a copy of the data.
+template <class T>
+nb::object numpy(const T* data, std::initializer_list<size_t> shape) {
+  size_t count = 1;
+  for (const size_t n : shape) count *= n;
+  auto* copy = new std::vector<T>(data, data + count);
+  nb::capsule owner(copy, [](void* p) noexcept { delete static_cast<std::vector<T>*>(p); });
+  return nb::cast(nb::ndarray<nb::numpy, T>(copy->data(), shape, owner));
+}
+
+const Kernels& chosen_kernels() {
+  const char* why = nullptr;
+  const Kernels* found = kernels(&why);
+  if (found == nullptr) throw std::invalid_argument(why);
+  return *found;
+}
+
+// An executor and the arrays that its pointers lead into.
+class PyExecutor {
+ public:
+  PyExecutor(Model&& model, const Kernels& kernels, int threads, std::vector<nb::object>&& alive)
+      : executor_(std::make_unique<Executor>(std::move(model), kernels, *vectors_for(kernels.isa), threads)),
+        alive_(std::move(alive)) {}
+  ~PyExecutor() { close(); }
+
+  void submit(Array1<int32_t> words) {
+    Executor& executor = open();
+    if (executor.in_flight() == kMaxInFlight)
+      throw std::runtime_error("2 steps are in flight; collect one first");
+    const std::string error = executor.submit({words.data(), words.size()});
+    if (!error.empty()) throw std::invalid_argument(error);
+  }
+
+  nb::tuple collect() {
+    Executor& executor = open();
+    if (executor.in_flight() == 0) throw std::runtime_error("no step is in flight");
+    const Result* result;
+    {
+      nb::gil_scoped_release unlocked;
+      result = &executor.collect();
+    }
+    const int32_t broken = result->broken_slot;
+    const nb::tuple out = arrays(*result);
+    executor.release();
+    if (broken >= 0) throw std::runtime_error("slot " + std::to_string(broken) + ": no logit is a number");
+    return out;
+  }
+
+  void close() {
+    nb::gil_scoped_release unlocked;
+    executor_.reset();
+  }
+
+ private:
+  Executor& open() {
+    if (executor_ == nullptr) throw std::runtime_error("the executable is closed");
+    return *executor_;
+  }
+
+  nb::tuple arrays(const Result& r) const {
+    const size_t n = r.draws, top = kMaxTopLogprobs, vocab = executor_->model().limits.vocab;
+    return nb::make_tuple(numpy(r.slots.data(), {n}), numpy(r.tokens.data(), {n, 1}),
+                          numpy(r.logprobs.data(), {n, 1}), numpy(r.top_ids.data(), {n, 1, top}),
+                          numpy(r.top_logprobs.data(), {n, 1, top}),
+                          numpy(r.logits.data(), {static_cast<size_t>(r.logit_rows), vocab}));
+  }
+
+  std::unique_ptr<Executor> executor_;
+  std::vector<nb::object> alive_;
+};
+
+// Collects what a Model consists of. Programs come in the order prefill, decode (or one that is both).
+class Builder {
+ public:
+  Builder(int32_t max_rows, int32_t max_logit_rows, int32_t max_sequences, int32_t context, int32_t blocks,
+          int32_t block_size, int32_t vocab)
+      : kernels_(chosen_kernels()) {
+    model_.limits = {max_rows, max_logit_rows, max_sequences, context, blocks, block_size, vocab};
+  }
+
+  void add_cache(int32_t layers, int32_t kv_heads, int32_t key_dim, int32_t value_dim, bool half,
+                 Bytes memory) {
+    const int64_t elements = int64_t{layers} * kv_heads * (key_dim + value_dim) * model_.limits.block_size;
+    const int64_t block_bytes = elements * (half ? 2 : 4);
+    if (memory.size() != static_cast<size_t>(block_bytes * model_.limits.blocks)) {
+      throw std::invalid_argument("a cache group needs " +
+                                  std::to_string(block_bytes * model_.limits.blocks) +
+                                  " bytes, the plan gives " + std::to_string(memory.size()));
+    }
+    model_.caches.push_back({layers, kv_heads, key_dim, value_dim, half, memory.data(), block_bytes});
+    alive_.push_back(nb::cast(memory));
+  }
+
+  void add_program(Array1<int32_t> instructions, Array2<int64_t> values, int64_t arena_bytes,
+                   int32_t logits) {
+    Program program;
+    program.instructions.assign(instructions.data(), instructions.data() + instructions.size());
+    for (size_t i = 0; i < values.shape(0); ++i) {
+      const int64_t* v = &values(i, 0);
+      program.values.push_back({static_cast<DType>(v[0]), static_cast<Axis>(v[1]), v[2], v[3], v[4]});
+    }
+    program.arena_bytes = arena_bytes;
+    program.logits = logits;
+    programs_.push_back(std::move(program));
+  }
+
+  using PyPiece = std::tuple<Array1<uint8_t>, int64_t, int64_t, int64_t>;  // data, offset, count, stride
+
+  // The next weight of the last program: [k], [rows, k] or [experts, rows / experts, k]. `vector`: its
+  // elements are wanted as floats.
+  void add_weight(int32_t type, int64_t rows, int64_t k, int64_t experts, bool vector,
+                  const std::vector<PyPiece>& pieces) {
+    Weight weight{static_cast<TensorType>(type), rows, k, experts, {}, {}};
+    const BlockShape block = block_shape(weight.type);
+    if (kernels_.packed_bytes(weight.type, k) == 0) throw std::invalid_argument("its type is not supported");
+    if (k % block.elements != 0) throw std::invalid_argument("its rows do not hold whole blocks");
+    const int64_t row_bytes = k / block.elements * block.bytes;
+    int64_t first = 0;
+    for (const auto& [data, offset, count, stride] : pieces) {
+      if (offset < 0 || count < 1 || stride < row_bytes ||
+          offset + (count - 1) * stride + row_bytes > static_cast<int64_t>(data.size())) {
+        throw std::invalid_argument("a piece of it lies outside its data");
+      }
+      weight.pieces.push_back({data.data() + offset, first, count, stride});
+      alive_.push_back(nb::cast(data));
+      first += count;
+    }
+    if (first != rows) throw std::invalid_argument("its pieces do not hold all its rows");
+    if (vector) {
+      weight.vector.resize(k);
+      kernels_.dequantize(weight.type, weight_row(weight, 0), k, weight.vector.data());
+    }
+    programs_.back().weights.push_back(std::move(weight));
+  }
+
+  std::unique_ptr<PyExecutor> build(int threads) {
+    model_.prefill = programs_.front();
+    model_.decode = programs_.back();
+    const int count = threads > 0 ? threads : Pool::usable_cores();
+    return std::make_unique<PyExecutor>(std::move(model_), kernels_, count, std::move(alive_));
+  }
+
+ private:
+  const Kernels& kernels_;
+  Model model_;
+  std::vector<Program> programs_;
+  std::vector<nb::object> alive_;
+};
+
+std::vector<std::string> ops() {
+  std::vector<std::string> names;
+  for (int32_t opcode = 0; opcode < op::kOps; ++opcode) {
+    if (has_op(opcode)) names.push_back(op::kNames[opcode]);
+  }
+  return names;
+}
+
+std::vector<std::string> levels() {
+  std::vector<std::string> names;
+  for (const Isa isa : {Isa::kPortable, Isa::kAvx2, Isa::kAvx512}) {
+    if (const Kernels* found = kernels_for(isa); found && found->name) names.push_back(found->name);
+  }
+  return names;
+}
+
+}  // namespace
+}  // namespace ostinato::cpu
+
+NB_MODULE(_cpu, m) {
+  using namespace ostinato::cpu;
+  m.doc() = "Executor of the CPU backend.";
+  m.def(
+      "level", [] { return std::string(chosen_kernels().name); },
+      "Instruction level in use; ValueError for one that OSTINATO_CPU names in vain.");
+  m.def("levels", &levels, "Instruction levels that this machine has, least first.");
+  m.def("ops", &ops, "Ops that the executor runs.");
+  m.def("usable_cores", &Pool::usable_cores, "Cores that this process may use.");
+  nb::class_<PyExecutor>(m, "Executor")
+      .def("submit", &PyExecutor::submit, nb::arg("words"),
+           "Starts a step; ValueError where the packet is unsound.")
+      .def("collect", &PyExecutor::collect,
+           "slots, tokens, logprobs, top_ids, top_logprobs, logits of the oldest step.")
+      .def("close", &PyExecutor::close, "Finishes the steps in flight and ends the threads.");
+  nb::class_<Builder>(m, "Builder")
+      .def(nb::init<int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t>(), nb::arg("max_rows"),
+           nb::arg("max_logit_rows"), nb::arg("max_sequences"), nb::arg("context"), nb::arg("blocks"),
+           nb::arg("block_size"), nb::arg("vocab"))
+      .def("add_cache", &Builder::add_cache, nb::arg("layers"), nb::arg("kv_heads"), nb::arg("key_dim"),
+           nb::arg("value_dim"), nb::arg("half"), nb::arg("memory"))
+      .def("add_program", &Builder::add_program, nb::arg("instructions"), nb::arg("values"),
+           nb::arg("arena_bytes"), nb::arg("logits"))
+      .def("add_weight", &Builder::add_weight, nb::arg("type"), nb::arg("rows"), nb::arg("k"),
+           nb::arg("experts"), nb::arg("vector"), nb::arg("pieces"))
+      .def("build", &Builder::build, nb::arg("threads"));
+}

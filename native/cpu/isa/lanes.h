@@ -1,0 +1,105 @@
+// 16 float lanes, whatever the machine's vectors are: the compiler splits them. Included by isa/vectors.cpp
+// only, inside the level's own namespace, so that no two levels share a symbol.
+
+typedef float F16x __attribute__((vector_size(64), may_alias));
+typedef float F16xAny __attribute__((vector_size(64), aligned(4), may_alias));
+typedef int32_t I16x __attribute__((vector_size(64), may_alias));
+typedef uint32_t U16x __attribute__((vector_size(64), may_alias));
+
+constexpr int64_t kLanes = 16;
+
+LANE_INLINE F16x load(const float* p) { return *reinterpret_cast<const F16xAny*>(p); }
+LANE_INLINE void store(float* p, F16x v) { *reinterpret_cast<F16xAny*>(p) = v; }
+LANE_INLINE F16x splat(float x) { return F16x{} + x; }
+LANE_INLINE I16x iota() { return I16x{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}; }
+
+// a x b + c; one rounding where the machine has it (these files are compiled with -ffp-contract=fast).
+LANE_INLINE F16x fma(F16x a, F16x b, F16x c) { return a * b + c; }
+
+LANE_INLINE F16x select(I16x mask, F16x yes, F16x no) {
+  return (F16x)(((I16x)yes & mask) | ((I16x)no & ~mask));
+}
+LANE_INLINE F16x larger(F16x a, F16x b) { return select(a > b, a, b); }  // b where a is NaN
+
+// The first n lanes from memory, `rest` in the others.
+LANE_INLINE F16x load_first(const float* p, int64_t n, float rest) {
+  float lanes[kLanes];
+  for (int64_t i = 0; i < kLanes; ++i) lanes[i] = i < n ? p[i] : rest;
+  return load(lanes);
+}
+LANE_INLINE void store_first(float* p, int64_t n, F16x v) {
+  float lanes[kLanes];
+  store(lanes, v);
+  for (int64_t i = 0; i < n; ++i) p[i] = lanes[i];
+}
+
+#define FOLD(v, op)                                                                               \
+  v = op(v, __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7)); \
+  v = op(v, __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11)); \
+  v = op(v, __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13)); \
+  v = op(v, __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14));
+
+LANE_INLINE F16x plus(F16x a, F16x b) { return a + b; }
+LANE_INLINE float sum_lanes(F16x v) {
+  FOLD(v, plus)
+  return v[0];
+}
+LANE_INLINE float max_lanes(F16x v) {
+  FOLD(v, larger)
+  return v[0];
+}
+#undef FOLD
+
+// Calls body(start, lanes) over n elements in steps of 16; lanes < 16 for the last, if n does not divide.
+template <class Body>
+LANE_INLINE void by_lanes(int64_t n, Body body) {
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) body(i, kLanes);
+  if (i < n) body(i, n - i);
+}
+LANE_INLINE F16x load_some(const float* p, int64_t lanes, float rest = 0) {
+  return lanes == kLanes ? load(p) : load_first(p, lanes, rest);
+}
+LANE_INLINE void store_some(float* p, int64_t lanes, F16x v) {
+  lanes == kLanes ? store(p, v) : store_first(p, lanes, v);
+}
+
+// 16 float16 numbers as floats.
+LANE_INLINE F16x load_half(const uint16_t* p) {
+#if defined(__AVX512F__)
+  return (F16x)_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+#elif defined(__F16C__)
+  float out[kLanes];
+  _mm256_storeu_ps(out, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+  _mm256_storeu_ps(out + 8, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 8))));
+  return load(out);
+#else
+  U16x h;
+  for (int i = 0; i < kLanes; ++i) h[i] = p[i];
+  const U16x magnitude = (h & 0x7fff) << 13;
+  const U16x finite = (U16x)((F16x)magnitude * splat(0x1p112f));  // rebias; subnormals come out exact
+  const U16x special = magnitude | 0x7f800000;                    // infinity, NaN
+  const U16x is_special = (U16x)((h & 0x7fff) >= 0x7c00);
+  return (F16x)((h & 0x8000) << 16 | (special & is_special) | (finite & ~is_special));
+#endif
+}
+
+// One float16, rounded to nearest even; too large becomes infinity.
+LANE_INLINE uint16_t half_of(float x) {
+  uint32_t bits;
+  __builtin_memcpy(&bits, &x, sizeof bits);
+  const uint32_t sign = bits >> 16 & 0x8000, magnitude = bits & 0x7fffffff;
+  if (magnitude > 0x7f800000) return static_cast<uint16_t>(sign | 0x7e00);
+  if (magnitude >= 0x477ff000) return static_cast<uint16_t>(sign | 0x7c00);  // 65520 and more
+  if (magnitude <
+      0x38800000) {  // subnormal: adding 0.5 leaves units of 2^-24 in the low bits, rounded to even
+    float shifted;
+    __builtin_memcpy(&shifted, &magnitude, sizeof shifted);
+    shifted += 0.5f;
+    uint32_t low;
+    __builtin_memcpy(&low, &shifted, sizeof low);
+    return static_cast<uint16_t>(sign | (low - 0x3f000000));
+  }
+  const uint32_t rounded = magnitude + 0xfff + (magnitude >> 13 & 1);
+  return static_cast<uint16_t>(sign | ((rounded - (112u << 23)) >> 13));
+}

@@ -1,0 +1,43 @@
+// exp and log on 16 lanes, to about one unit in the last place. Included by isa/vectors.cpp only.
+
+// e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln 2 / 2; e^r by its Taylor series, whose next term is below
+// 2^-27. Zero below -87.3, and no larger than e^88; NaN stays NaN.
+LANE_INLINE F16x exp16(F16x x) {
+  const I16x tiny = x < splat(-87.3f);
+  x = select(x > splat(88.0f), splat(88.0f), x);
+  x = select(tiny, splat(0.0f), x);
+  const F16x round = splat(0x1.8p23f);  // adding it leaves an integer in the low bits
+  const F16x shifted = fma(x, splat(1.44269504f), round);
+  const F16x n = shifted - round;
+  F16x r = fma(n, splat(-0x1.62e4p-1f), x);  // ln 2 in two parts; the first has 15 bits, so n x it is exact
+  r = fma(n, splat(-0x1.7f7d1cp-20f), r);
+  F16x p = splat(1.0f / 5040);
+  p = fma(p, r, splat(1.0f / 720));
+  p = fma(p, r, splat(1.0f / 120));
+  p = fma(p, r, splat(1.0f / 24));
+  p = fma(p, r, splat(1.0f / 6));
+  p = fma(p, r, splat(0.5f));
+  p = fma(p, r, splat(1.0f));
+  p = fma(p, r, splat(1.0f));
+  const I16x power = ((I16x)shifted - (I16x)round + 127) << 23;
+  return select(tiny, splat(0.0f), p * (F16x)power);
+}
+
+// log of normal positive x = 2^e m with m in [sqrt(1/2), sqrt(2)): log m = 2 atanh(s), s = (m - 1) / (m + 1),
+// by its series up to s^11.
+LANE_INLINE F16x log16(F16x x) {
+  const I16x bits = (I16x)x;
+  const I16x exponent = (bits - 0x3f3504f3) >> 23;  // 0x3f3504f3: sqrt(1/2)
+  const F16x m = (F16x)(bits - (exponent << 23));
+  const F16x f = m - splat(1.0f);
+  const F16x s = f / (m + splat(1.0f));
+  const F16x z = s * s;
+  F16x p = splat(2.0f / 11);
+  p = fma(p, z, splat(2.0f / 9));
+  p = fma(p, z, splat(2.0f / 7));
+  p = fma(p, z, splat(2.0f / 5));
+  p = fma(p, z, splat(2.0f / 3));
+  const F16x e = __builtin_convertvector(exponent, F16x);
+  const F16x rest = fma(p * z, s, e * splat(0x1.7f7d1cp-20f));
+  return fma(e, splat(0x1.62e4p-1f), fma(splat(2.0f), s, rest));
+}

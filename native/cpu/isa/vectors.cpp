@@ -1,0 +1,40 @@
+// Compiled once per instruction level: OSTINATO_LEVEL names the level's namespace and Isa, the flags do the
+// rest. Only headers whose functions are forced inline may be used, or a level's code could end up in
+// another's symbols.
+#include "cpu/vectors.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#define LANE_INLINE inline __attribute__((always_inline))
+
+namespace ostinato::cpu::OSTINATO_LEVEL {
+namespace {
+
+#include "cpu/isa/attend.h"
+#include "cpu/isa/draw.h"
+#include "cpu/isa/lanes.h"
+#include "cpu/isa/math.h"
+#include "cpu/isa/rows.h"
+
+}  // namespace
+
+extern const Vectors kVectors;
+const Vectors kVectors = {
+    .isa = Isa::OSTINATO_ISA,
+    .rms_norm = rms_norm,
+    .add = add,
+    .add_scaled = add_scaled,
+    .glu = glu,
+    .max = max,
+    .sum_exp = sum_exp,
+    .exp = exp,
+    .attend = attend,
+    .merge = merge,
+    .finish = finish,
+    .to_half = to_half,
+    .draw = draw,
+};
+
+}  // namespace ostinato::cpu::OSTINATO_LEVEL

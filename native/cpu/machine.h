@@ -1,0 +1,103 @@
+// What an instruction sees while a step runs: values, weights, state, threads and scratch; the ops
+// themselves.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "cpu/buffer.h"
+#include "cpu/kernels.h"
+#include "cpu/model.h"
+#include "cpu/pool.h"
+#include "cpu/scratch.h"
+#include "cpu/state.h"
+#include "cpu/vectors.h"
+#include "ostinato/tables.h"
+
+namespace ostinato::cpu {
+
+// What one step made; arrays run over the sampled spans, in order.
+struct Result {
+  explicit Result(const Limits& limits);
+
+  int32_t draws = 0, logit_rows = 0;
+  Buffer<int32_t> slots, tokens,
+      top_ids;  // [draws], [draws], [draws, kMaxTopLogprobs]: -1 beyond the number asked for
+  Buffer<float> logprobs, top_logprobs;  // NaN where not asked for
+  std::vector<float> logits;             // [logit_rows, vocab] where asked for
+  int32_t broken_slot = -1;              // a slot whose logits hold no number at all
+};
+
+struct Machine {
+  Machine(Model&& model, const Kernels& kernels, const Vectors& vectors, int threads);
+
+  const Model model;
+  const Kernels& kernels;
+  const Vectors& vectors;
+  Pool pool;
+  StepState state;
+  Rows rows;
+  Scratch scratch;
+  Buffer<uint8_t> arena;
+
+  // Of the step that runs:
+  const Program* program = nullptr;
+  Result* result = nullptr;
+
+  // Before and after the instructions of a step.
+  void start();
+  void finish(bool want_logits);
+
+  // Rows of a value in this step, and how many of them are of kind prompt (they come first).
+  int64_t count(int32_t value) const;
+  int64_t prompt_count(int32_t value) const;
+  int64_t width(int32_t value) const { return program->values[value].width; }
+  const Weight& weight(int32_t index) const { return program->weights[index]; }
+  // The elements of a weight of one row, or nullptr where the operand is absent.
+  const float* vector(int32_t index) const { return index < 0 ? nullptr : weight(index).vector.data(); }
+
+  template <class T = float>
+  T* data(int32_t value) const {
+    return reinterpret_cast<T*>(arena.data() + program->values[value].offset);
+  }
+  template <class T = float>
+  T* row(int32_t value, int64_t index) const {
+    return data<T>(value) + index * width(value);
+  }
+
+  // Calls body(row) for rows of `elements` elements each, on as many threads as the work deserves.
+  template <class Body>
+  void by_rows(int64_t rows, int64_t elements, Body&& body) {
+    constexpr int64_t kGrain = 1 << 14;  // elements that are worth waking a thread for
+    const int64_t tasks = std::min(rows, rows * elements / kGrain);
+    if (tasks < 2) {
+      for (int64_t row = 0; row < rows; ++row) body(row);
+      return;
+    }
+    pool.parallel(tasks, [&](int64_t task, int) {
+      for (int64_t row = rows * task / tasks; row < rows * (task + 1) / tasks; ++row) body(row);
+    });
+  }
+};
+
+// One overload per op, in ops/. What they mean is defined by backends/reference/ops.py.
+void run(const op::Embed& i, Machine& m);
+void run(const op::Angles& i, Machine& m);
+void run(const op::RmsNorm& i, Machine& m);
+void run(const op::Linear& i, Machine& m);
+void run(const op::Rope& i, Machine& m);
+void run(const op::Append& i, Machine& m);
+void run(const op::Attend& i, Machine& m);
+void run(const op::Glu& i, Machine& m);
+void run(const op::Add& i, Machine& m);
+void run(const op::Select& i, Machine& m);
+void run(const op::Route& i, Machine& m);
+void run(const op::Group& i, Machine& m);
+void run(const op::Experts& i, Machine& m);
+void run(const op::Combine& i, Machine& m);
+void run(const op::Sample& i, Machine& m);
+
+// out[rows of x, weight.rows] = x . weight^T + bias (or nullptr), on all threads.
+void linear(Machine& m, int32_t x, const Weight& weight, const float* bias, float* out);
+
+}  // namespace ostinato::cpu

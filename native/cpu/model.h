@@ -1,0 +1,77 @@
+// What the executor runs: limits of a step, weights where they lie, cache groups, encoded programs.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "cpu/kernels.h"
+#include "ostinato/tables.h"
+
+namespace ostinato::cpu {
+
+// Limits of one step and of the state, from the plan.
+struct Limits {
+  int32_t max_rows;        // T
+  int32_t max_logit_rows;  // R
+  int32_t max_sequences;   // slots
+  int32_t context;         // positions of a sequence
+  int32_t blocks;          // of every cache group
+  int32_t block_size;      // positions of a block
+  int32_t vocab;
+
+  int32_t blocks_per_sequence() const { return (context + block_size - 1) / block_size; }
+};
+
+// A value of a program: factor x axis rows of `width` four-byte elements at `offset` bytes of the arena.
+struct Value {
+  DType dtype;
+  Axis axis;
+  int64_t factor, width, offset;
+};
+
+// `count` rows of memory from row `first` of the weight, `stride` bytes apart.
+struct Piece {
+  const uint8_t* data;
+  int64_t first, count, stride;
+};
+
+// A resolved weight expression: `rows` packed rows of `k` elements, in pieces that lie in the mapped file.
+struct Weight {
+  TensorType type;
+  int64_t rows, k;
+  int64_t experts;  // of a stack [E, N, K]; 1 otherwise. rows = experts x N
+  std::vector<Piece> pieces;
+  std::vector<float> vector;  // the elements of a weight of one row (gains, biases, factors)
+};
+
+// Keys and values of the layers that share a block table. A block holds, per layer, keys as
+// [kv_heads, key_dim, block_size] (positions innermost: 16 scores come out of one vector) and then values as
+// [kv_heads, block_size, value_dim].
+struct Cache {
+  int32_t layers, kv_heads, key_dim, value_dim;
+  bool half;      // elements are float16, else float32
+  uint8_t* base;  // blocks x block_bytes
+  int64_t block_bytes;
+};
+
+struct Program {
+  std::vector<int32_t> instructions;  // words, as tables.h lays out
+  std::vector<Value> values;
+  std::vector<Weight> weights;
+  int64_t arena_bytes;
+  int32_t logits;  // value of the named output `logits`, or -1
+};
+
+struct Model {
+  Limits limits;
+  std::vector<Cache> caches;
+  Program prefill, decode;
+};
+
+// out[r x out_stride + i] = row (first + i) of `weight` . packed row r, for i < count.
+void multiply(const Kernels& kernels, const Weight& weight, int64_t first, int64_t count, const void* packed,
+              int64_t rows, float* out, int64_t out_stride);
+
+// The packed bytes of one row.
+const uint8_t* weight_row(const Weight& weight, int64_t row);
+
+}  // namespace ostinato::cpu

@@ -1,0 +1,179 @@
+// append and attend: keys and values into paged blocks, and attention over them.
+//
+// A task is one KV head of one tile of rows (rows of one sequence at consecutive positions, which read the
+// same keys). Its splits of 512 positions are merged in order; when a step has few tasks the splits
+// themselves are shared out and merged afterwards, by the same operations.
+#include <algorithm>
+
+#include "cpu/machine.h"
+
+namespace ostinato::cpu {
+namespace {
+
+// Where a layer's keys and values lie in a block, in elements.
+struct Layout {
+  int64_t element_bytes, layer, values;
+
+  Layout(const Cache& cache, int32_t block_size, int32_t index)
+      : element_bytes(cache.half ? 2 : 4),
+        layer(int64_t{index} * block_size * cache.kv_heads * (cache.key_dim + cache.value_dim)),
+        values(int64_t{block_size} * cache.kv_heads * cache.key_dim) {}
+};
+
+// out[i x stride] = x[i], as the cache's element type.
+void put(const Machine& m, bool half, const float* x, int64_t n, uint8_t* out, int64_t stride) {
+  constexpr int64_t kRun = 64;
+  for (int64_t i = 0; i < n; i += kRun) {
+    const int64_t run = std::min(kRun, n - i);
+    if (half) {
+      uint16_t converted[kRun];
+      m.vectors.to_half(x + i, run, converted);
+      for (int64_t j = 0; j < run; ++j) reinterpret_cast<uint16_t*>(out)[(i + j) * stride] = converted[j];
+    } else {
+      for (int64_t j = 0; j < run; ++j) reinterpret_cast<float*>(out)[(i + j) * stride] = x[i + j];
+    }
+  }
+}
+
+void append_row(const op::Append& i, const Machine& m, int64_t row) {
+  const Cache& cache = m.model.caches[i.cache];
+  const int64_t size = m.model.limits.block_size, position = m.rows.position[row], within = position % size;
+  const Layout at(cache, m.model.limits.block_size, i.index);
+  const int32_t block = m.state.table(i.cache, m.rows.slot[row])[position / size];
+  uint8_t* keys = cache.base + block * cache.block_bytes + at.layer * at.element_bytes;
+  uint8_t* values = keys + at.values * at.element_bytes;
+  put(m, cache.half, m.row(i.k, row), m.width(i.k), keys + within * at.element_bytes, size);
+  for (int64_t head = 0; head < cache.kv_heads; ++head) {
+    const int64_t to = (head * size + within) * cache.value_dim;
+    put(m, cache.half, m.row(i.v, row) + head * cache.value_dim, cache.value_dim,
+        values + to * at.element_bytes, 1);
+  }
+}
+
+// One `attend` in progress.
+class Attention {
+ public:
+  Attention(const op::Attend& i, Machine& m)
+      : i_(i), m_(m), cache_(m.model.caches[i.cache]), per_row_(i.heads / i.kv_heads) {}
+
+  int64_t tasks() const { return int64_t{m_.rows.tiles} * i_.kv_heads; }
+
+  // The whole of a task, by one thread.
+  void whole(int64_t task, int thread) {
+    AttendScratch& scratch = m_.scratch.attend[thread];
+    const Queries queries = prepare(task, scratch);
+    for (int64_t split = 0; split < splits(task); ++split) {
+      m_.vectors.attend(pages(task), queries, split, scratch.tile.data(), scratch.partial(split > 0));
+      if (split > 0)
+        m_.vectors.merge(scratch.partial(0), scratch.partial(1), queries.count, padded(i_.value_dim));
+    }
+    finish(task, scratch.partial(0));
+  }
+
+  // Splits of all tasks side by side; every tile has one row.
+  void divided() {
+    int64_t most = 0;
+    for (int64_t task = 0; task < tasks(); ++task) most = std::max(most, splits(task));
+    m_.pool.parallel(tasks() * most, [&](int64_t item, int thread) {
+      const int64_t task = item / most, split = item % most;
+      if (split >= splits(task)) return;
+      AttendScratch& scratch = m_.scratch.attend[thread];
+      const Queries queries = prepare(task, scratch);
+      m_.vectors.attend(pages(task), queries, split, scratch.tile.data(), divided_partial(item));
+    });
+    for (int64_t task = 0; task < tasks(); ++task) {
+      const Partial merged = divided_partial(task * most);
+      for (int64_t split = 1; split < splits(task); ++split) {
+        m_.vectors.merge(merged, divided_partial(task * most + split), per_row_, padded(i_.value_dim));
+      }
+      finish(task, merged);
+    }
+  }
+
+  bool worth_dividing() const {
+    if (tasks() >= kFewTasks * m_.pool.threads()) return false;
+    bool several = false;
+    for (int64_t tile = 0; tile < m_.rows.tiles; ++tile) {
+      if (m_.rows.tile[tile].count > 1) return false;
+      several = several || splits(tile * i_.kv_heads) > 1;
+    }
+    return several;
+  }
+
+ private:
+  const RowTile& tile(int64_t task) const { return m_.rows.tile[task / i_.kv_heads]; }
+  int64_t head(int64_t task) const { return task % i_.kv_heads; }
+
+  // Splits that hold a position which the tile's last row sees.
+  int64_t splits(int64_t task) const {
+    const RowTile& t = tile(task);
+    return m_.rows.position[t.first + t.count - 1] / kSplit + 1;
+  }
+
+  Queries prepare(int64_t task, AttendScratch& scratch) const {
+    const RowTile& t = tile(task);
+    int32_t count = 0;
+    for (int32_t row = t.first; row < t.first + t.count; ++row) {
+      const float* q = m_.row(i_.q, row) + head(task) * per_row_ * i_.key_dim;
+      for (int64_t j = 0; j < per_row_; ++j, ++count) {
+        scratch.query[count] = q + j * i_.key_dim;
+        scratch.limit[count] = m_.rows.position[row] + 1;
+      }
+    }
+    return {scratch.query.data(), scratch.limit.data(), count, i_.scale};
+  }
+
+  Pages pages(int64_t task) const {
+    const int32_t size = m_.model.limits.block_size;
+    const Layout at(cache_, size, i_.index);
+    const int64_t key = head(task) * size * i_.key_dim, value = at.values + head(task) * size * i_.value_dim;
+    return {cache_.base + at.layer * at.element_bytes,
+            m_.state.table(i_.cache, m_.rows.slot[tile(task).first]),
+            cache_.block_bytes,
+            key * at.element_bytes,
+            value * at.element_bytes,
+            size,
+            i_.key_dim,
+            i_.value_dim,
+            cache_.half};
+  }
+
+  Partial divided_partial(int64_t item) const {
+    const SplitScratch& s = m_.scratch.splits;
+    const int64_t at = item * per_row_;
+    return {s.max.data() + at, s.sum.data() + at, s.value.data() + at * padded(i_.value_dim)};
+  }
+
+  void finish(int64_t task, const Partial& partial) const {
+    const RowTile& t = tile(task);
+    for (int32_t row = 0; row < t.count; ++row) {
+      float* out = m_.row(i_.out, t.first + row) + head(task) * per_row_ * i_.value_dim;
+      for (int64_t j = 0; j < per_row_; ++j) {
+        m_.vectors.finish(partial, static_cast<int32_t>(row * per_row_ + j), i_.value_dim,
+                          out + j * i_.value_dim);
+      }
+    }
+  }
+
+  const op::Attend& i_;
+  Machine& m_;
+  const Cache& cache_;
+  const int64_t per_row_;  // queries of a row that share a KV head
+};
+
+}  // namespace
+
+void run(const op::Append& i, Machine& m) {
+  m.by_rows(m.count(i.k), 4 * (m.width(i.k) + m.width(i.v)), [&](int64_t row) { append_row(i, m, row); });
+}
+
+void run(const op::Attend& i, Machine& m) {
+  Attention attention(i, m);
+  if (attention.worth_dividing()) {
+    attention.divided();
+  } else {
+    m.pool.parallel(attention.tasks(), [&](int64_t task, int thread) { attention.whole(task, thread); });
+  }
+}
+
+}  // namespace ostinato::cpu

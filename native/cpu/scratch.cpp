@@ -1,0 +1,138 @@
+#include "cpu/scratch.h"
+
+#include <algorithm>
+
+#include "cpu/state.h"
+
+namespace ostinato::cpu {
+namespace {
+
+// The largest sizes any instruction of any program asks for.
+struct Needs {
+  size_t packed = 0;                                    // bytes of a packed value
+  int64_t queries = 0, key_dim = 0, value_dim = 0;      // attend: queries of one row and KV head
+  size_t router = 0;                                    // route: rows x experts
+  size_t gate_input = 0, up_input = 0, down_input = 0;  // experts: bytes of packed rows
+  int64_t hidden = 0, buckets = 0;                      // experts: assignments x hidden, 2 x experts
+};
+
+class Survey {
+ public:
+  Survey(const Model& model, const Kernels& kernels) : limits_(model.limits), kernels_(kernels) {
+    visit(model.prefill);
+    visit(model.decode);
+  }
+  Needs needs;
+
+ private:
+  void visit(const Program& program) {
+    for (size_t at = 0; at < program.instructions.size(); at += op::kWords[program.instructions[at]]) {
+      const int32_t* words = &program.instructions[at];
+      switch (static_cast<op::Opcode>(*words)) {
+        case op::Opcode::kLinear: {
+          const auto& i = *reinterpret_cast<const op::Linear*>(words);
+          pack(program, i.x, i.weight);
+          break;
+        }
+        case op::Opcode::kRoute: {
+          const auto& i = *reinterpret_cast<const op::Route*>(words);
+          pack(program, i.x, i.router);
+          needs.router = std::max<size_t>(needs.router, rows(program, i.x) * program.weights[i.router].rows);
+          break;
+        }
+        case op::Opcode::kAttend:
+          attend(*reinterpret_cast<const op::Attend*>(words));
+          break;
+        case op::Opcode::kExperts:
+          experts(program, *reinterpret_cast<const op::Experts*>(words));
+          break;
+        default:
+          break;
+      }
+    }
+  }
+
+  int64_t rows(const Program& program, int32_t value) const {
+    const Value& v = program.values[value];
+    return v.factor * (v.axis == Axis::kT   ? limits_.max_rows
+                       : v.axis == Axis::kR ? limits_.max_logit_rows
+                                            : 1);
+  }
+
+  size_t row_bytes(const Weight& weight) const { return kernels_.packed_bytes(weight.type, weight.k); }
+
+  void pack(const Program& program, int32_t value, int32_t weight) {
+    needs.packed = std::max<size_t>(needs.packed, rows(program, value) * row_bytes(program.weights[weight]));
+  }
+
+  void attend(const op::Attend& i) {
+    needs.queries = std::max<int64_t>(needs.queries, i.heads / i.kv_heads);
+    needs.key_dim = std::max<int64_t>(needs.key_dim, i.key_dim);
+    needs.value_dim = std::max<int64_t>(needs.value_dim, i.value_dim);
+  }
+
+  void experts(const Program& program, const op::Experts& i) {
+    const int64_t assignments = rows(program, i.order);
+    const auto larger = [&](size_t& need, int32_t weight) {
+      need = std::max<size_t>(need, assignments * row_bytes(program.weights[weight]));
+    };
+    larger(needs.gate_input, i.gate);
+    larger(needs.up_input, i.up);
+    larger(needs.down_input, i.down);
+    needs.hidden = std::max(needs.hidden, assignments * program.weights[i.down].k);
+    needs.buckets = std::max(needs.buckets, 2 * program.weights[i.gate].experts);
+  }
+
+  const Limits& limits_;
+  const Kernels& kernels_;
+};
+
+AttendScratch attend_scratch_of(const Needs& needs) {
+  const int64_t queries = kTileRows * needs.queries;
+  AttendScratch s;
+  s.tile = Buffer<float>(attend_scratch(needs.key_dim, needs.value_dim));
+  s.query = Buffer<const float*>(queries);
+  s.limit = Buffer<int32_t>(queries);
+  for (int which = 0; which < 2; ++which) {
+    s.max[which] = Buffer<float>(queries);
+    s.sum[which] = Buffer<float>(queries);
+    s.value[which] = Buffer<float>(queries * padded(needs.value_dim));
+  }
+  return s;
+}
+
+SampleScratch sample_scratch_of(int32_t vocab) {
+  SampleScratch s;
+  s.scores = Buffer<float>(vocab);
+  s.kept = Buffer<float>(vocab);
+  s.ids = Buffer<int32_t>(vocab);
+  s.counts = Buffer<int32_t>(vocab);
+  s.keys = Buffer<uint64_t>(vocab);
+  return s;
+}
+
+}  // namespace
+
+Scratch::Scratch(const Model& model, const Kernels& kernels, int threads) {
+  const Needs needs = Survey(model, kernels).needs;
+  for (PackedValue& p : packed) p.bytes = Buffer<uint8_t>(needs.packed);
+  for (int thread = 0; thread < threads; ++thread) {
+    attend.push_back(attend_scratch_of(needs));
+    sample.push_back(sample_scratch_of(model.limits.vocab));
+  }
+  const int64_t split_count = (model.limits.context + kSplit - 1) / kSplit;
+  const int64_t partials = kFewTasks * threads * split_count * needs.queries;
+  splits.max = Buffer<float>(partials);
+  splits.sum = Buffer<float>(partials);
+  splits.value = Buffer<float>(partials * padded(needs.value_dim));
+  router = Buffer<float>(needs.router);
+  experts.gate_input = Buffer<uint8_t>(needs.gate_input);
+  experts.up_input = Buffer<uint8_t>(needs.up_input);
+  experts.down_input = Buffer<uint8_t>(needs.down_input);
+  experts.gate = Buffer<float>(needs.hidden);
+  experts.up = Buffer<float>(needs.hidden);
+  experts.active = Buffer<int32_t>(needs.buckets);
+  experts.tile = Buffer<float>(threads * kExpertRows * kExpertOutputs);
+}
+
+}  // namespace ostinato::cpu

@@ -1,0 +1,73 @@
+// Memory that ops need besides their values, sized once for the largest step the plan allows.
+#pragma once
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "cpu/buffer.h"
+#include "cpu/model.h"
+#include "cpu/vectors.h"
+
+namespace ostinato::cpu {
+
+// Activations packed for a kind of weight, kept while the step may use them again (q, k and v read one
+// value).
+struct PackedValue {
+  int32_t value = -1;
+  Packing packing = Packing::kNone;
+  Buffer<uint8_t> bytes;
+};
+
+// Used by `attend`: the queries and sums of one task.
+struct AttendScratch {
+  Buffer<float> tile;                     // attend_scratch()
+  Buffer<const float*> query;             // [queries]
+  Buffer<int32_t> limit;                  // [queries]
+  std::array<Buffer<float>, 2> max, sum;  // [queries]: merged so far, and the next split
+  std::array<Buffer<float>, 2> value;     // [queries, padded(value_dim)]
+
+  Partial partial(int which) const { return {max[which].data(), sum[which].data(), value[which].data()}; }
+};
+
+// Partial results of splits that are computed side by side, when a step has few rows.
+struct SplitScratch {
+  Buffer<float> max, sum;  // [tasks, splits, queries of a row]
+  Buffer<float> value;     // [tasks, splits, queries of a row, padded(value_dim)]
+};
+
+// Used by `experts`, rows sorted by (kind, expert).
+struct ExpertScratch {
+  Buffer<uint8_t> gate_input, up_input, down_input;  // packed rows
+  Buffer<float> gate, up;                            // [assignments, hidden]
+  Buffer<int32_t> active;                            // buckets that have rows
+  Buffer<float> tile;                                // [threads, kExpertRows, kExpertOutputs]
+};
+
+// Rows x outputs that `experts` computes before it puts them where they belong.
+constexpr int64_t kExpertRows = 16, kExpertOutputs = 64;
+
+// Used by `sample`, one per thread.
+struct SampleScratch {
+  Buffer<float> scores;    // [vocab]
+  Buffer<float> kept;      // [vocab] scores of candidates
+  Buffer<int32_t> ids;     // [vocab] candidates
+  Buffer<int32_t> counts;  // [vocab] occurrences; all zero between draws
+  Buffer<uint64_t> keys;   // [vocab] ordered (score, id)
+};
+
+// Splits are computed side by side when there are fewer tasks than this per thread.
+constexpr int64_t kFewTasks = 2;
+
+struct Scratch {
+  Scratch(const Model& model, const Kernels& kernels, int threads);
+
+  std::array<PackedValue, 2> packed;
+  int32_t next_packed = 0;
+  std::vector<AttendScratch> attend;  // [threads]
+  SplitScratch splits;
+  ExpertScratch experts;
+  Buffer<float> router;               // [rows, experts] scores of `route`
+  std::vector<SampleScratch> sample;  // [threads]
+};
+
+}  // namespace ostinato::cpu

@@ -1,0 +1,82 @@
+#include "cpu/state.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace ostinato::cpu {
+
+Rows::Rows(const Limits& limits)
+    : slot(limits.max_rows),
+      position(limits.max_rows),
+      token(limits.max_rows),
+      logit(limits.max_logit_rows),
+      draw(limits.max_logit_rows),
+      tile(limits.max_rows) {}
+
+StepState::StepState(const Limits& limits, int32_t caches)
+    : limits_(limits),
+      caches_(caches),
+      slots_(limits.max_sequences),
+      tables_(static_cast<size_t>(limits.max_sequences) * caches * limits.blocks_per_sequence()) {
+  for (Slot& slot : slots_) slot.history = Buffer<int32_t>(limits.context + 1);
+}
+
+void StepState::apply(const Packet& packet, Rows& rows) {
+  for (const Enter& e : packet.enters) enter(packet, e);
+  for (const Table& t : packet.tables) {
+    int32_t* entries = const_cast<int32_t*>(table(t.cache, t.slot)) + t.first;
+    std::copy_n(packet.pool.begin() + t.blocks, t.count, entries);
+  }
+  rows.count = rows.prompt = rows.logit_count = rows.logit_prompt = rows.draws = rows.tiles = 0;
+  for (const Span& span : packet.spans) {
+    Slot& slot = slots_[span.slot];
+    if (span.tokens != kFromState) {
+      std::copy_n(packet.pool.begin() + span.tokens, span.count, slot.history.data() + span.start);
+      slot.length = span.start;
+    }
+    lay_out(packet, span, rows);
+  }
+}
+
+void StepState::enter(const Packet& packet, const Enter& e) {
+  Slot& slot = slots_[e.slot];
+  slot.settings = e;
+  slot.length = e.history_count;
+  std::copy_n(packet.pool.begin() + e.history, e.history_count, slot.history.data());
+  slot.bias.clear();
+  for (int32_t i = 0; i < e.bias_count; ++i) {
+    float bias;
+    std::memcpy(&bias, &packet.pool[e.bias + 2 * i + 1], sizeof bias);
+    slot.bias.emplace_back(packet.pool[e.bias + 2 * i], bias);
+  }
+}
+
+// Appends the span's rows, logit rows, draw and tiles.
+void StepState::lay_out(const Packet& packet, const Span& span, Rows& rows) {
+  const Slot& slot = slots_[span.slot];
+  for (int32_t i = 0; i < span.count; i += kTileRows) {
+    rows.tile[rows.tiles++] = {rows.count + i, std::min(kTileRows, span.count - i)};
+  }
+  for (int32_t i = 0; i < span.count; ++i, ++rows.count) {
+    rows.slot[rows.count] = span.slot;
+    rows.position[rows.count] = slot.length + i;
+    rows.token[rows.count] = slot.history[slot.length + i];
+  }
+  for (int32_t i = rows.count - span.logit_rows; i < rows.count; ++i) rows.logit[rows.logit_count++] = i;
+  if (span.kind == static_cast<int32_t>(Kind::kPrompt)) {
+    rows.prompt = rows.count;
+    rows.logit_prompt = rows.logit_count;
+  }
+  if (span.sample) {
+    const auto mask = std::find_if(packet.masks.begin(), packet.masks.end(),
+                                   [&](const Mask& m) { return m.slot == span.slot; });
+    rows.draw[rows.draws++] = {rows.logit_count - 1, span.slot, slot.length + span.count,
+                               mask == packet.masks.end() ? nullptr : &packet.pool[mask->bits]};
+  }
+}
+
+void StepState::finish(const Packet& packet) {
+  for (const Span& span : packet.spans) slots_[span.slot].length += span.count;
+}
+
+}  // namespace ostinato::cpu

@@ -1,0 +1,73 @@
+// StepState: everything that changes from step to step, by slot; the counterpart of backends/stepstate.py.
+#pragma once
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "cpu/buffer.h"
+#include "cpu/packet.h"
+
+namespace ostinato::cpu {
+
+// One sequence's place. history[p] is the token at position p for p < length, and at `length` once it was
+// sampled.
+struct Slot {
+  int32_t length = 0;  // positions whose rows were computed
+  Enter settings{};    // sampling settings; its pool offsets mean nothing any more
+  std::vector<std::pair<int32_t, float>> bias;
+  Buffer<int32_t> history;  // [context + 1]
+};
+
+// A span that draws a token: logit row `row` (of R), at `position`.
+struct Draw {
+  int32_t row, slot, position;
+  const int32_t* mask;  // bits of allowed tokens, or nullptr
+};
+
+// Rows of one sequence at consecutive positions that attention may compute together.
+struct RowTile {
+  int32_t first, count;
+};
+
+constexpr int32_t kTileRows = 8;
+
+// The rows of a step. Prompt rows come first, in T as in R.
+struct Rows {
+  explicit Rows(const Limits& limits);
+
+  int32_t count = 0, prompt = 0;              // T
+  int32_t logit_count = 0, logit_prompt = 0;  // R
+  int32_t draws = 0, tiles = 0;
+  Buffer<int32_t> slot, position, token;  // [T]
+  Buffer<int32_t> logit;                  // [R] index in T
+  Buffer<Draw> draw;                      // [draws]
+  Buffer<RowTile> tile;                   // [tiles]
+};
+
+class StepState {
+ public:
+  StepState(const Limits& limits, int32_t caches);
+
+  // Enters, block tables and known tokens come in; then the rows as they stand. Allocates nothing unless a
+  // sequence enters with logit biases.
+  void apply(const Packet& packet, Rows& rows);
+
+  // Spans advance their slots by their rows.
+  void finish(const Packet& packet);
+
+  Slot& slot(int32_t index) { return slots_[index]; }
+  const int32_t* table(int32_t cache, int32_t slot) const {
+    return tables_.data() + (static_cast<int64_t>(slot) * caches_ + cache) * limits_.blocks_per_sequence();
+  }
+
+ private:
+  void enter(const Packet& packet, const Enter& enter);
+  void lay_out(const Packet& packet, const Span& span, Rows& rows);
+
+  Limits limits_;
+  int32_t caches_;
+  std::vector<Slot> slots_;
+  Buffer<int32_t> tables_;  // [slots, caches, blocks_per_sequence]
+};
+
+}  // namespace ostinato::cpu

@@ -1,0 +1,33 @@
+#include "cpu/vectors.h"
+
+namespace ostinato::cpu {
+
+namespace portable {
+extern const Vectors kVectors;
+}
+#if defined(__x86_64__)
+namespace avx2 {
+extern const Vectors kVectors;
+}
+namespace avx512 {
+extern const Vectors kVectors;
+}
+#endif
+
+const Vectors* vectors_for(Isa isa) {
+  if (kernels_for(isa) == nullptr) return nullptr;  // the kernels' test of the machine covers what we use
+  switch (isa) {
+    case Isa::kPortable:
+      return &portable::kVectors;
+#if defined(__x86_64__)
+    case Isa::kAvx2:
+      return &avx2::kVectors;
+    case Isa::kAvx512:
+      return &avx512::kVectors;
+#endif
+    default:
+      return nullptr;
+  }
+}
+
+}  // namespace ostinato::cpu

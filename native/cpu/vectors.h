@@ -1,0 +1,98 @@
+// Float arithmetic on rows, per instruction set: the counterpart of kernels.h for everything but packed
+// matrices.
+//
+// isa/*.h hold the code once, on 16-lane vectors; isa/vectors.cpp is compiled once per level. A function's
+// result depends on its arguments alone, so a row gets the same bits whoever computes it and with whom.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "cpu/kernels.h"
+
+namespace ostinato::cpu {
+
+// Positions that attention takes together, and after which partial results are merged. Both count from
+// position 0, whatever the step computes, so that they shape every row's sums alike.
+constexpr int64_t kChunk = 64;
+constexpr int64_t kSplit = 512;
+
+// One KV head of one layer of one sequence, as paged memory.
+struct Pages {
+  const uint8_t* base;   // of the cache group, at this layer
+  const int32_t* table;  // the sequence's block table
+  int64_t block_bytes;
+  int64_t key_offset,
+      value_offset;  // of this head's keys [key_dim, block_size] and values [block_size, value_dim]
+  int32_t block_size, key_dim, value_dim;
+  bool half;  // float16 elements, else float32
+};
+
+// Queries that share a KV head. Query i sees positions 0 .. limit[i].
+struct Queries {
+  const float* const* data;  // [count] rows of key_dim
+  const int32_t* limit;      // [count]
+  int32_t count;
+  float scale;
+};
+
+// Softmax-weighted sum over some positions: value / sum is the attention, with weights exp(score - max).
+struct Partial {
+  float* max;    // [count]
+  float* sum;    // [count]
+  float* value;  // [count, padded(value_dim)]
+};
+
+constexpr int64_t padded(int64_t width) { return (width + 15) / 16 * 16; }
+
+// Floats of scratch for attend().
+constexpr size_t attend_scratch(int64_t key_dim, int64_t value_dim) {
+  return static_cast<size_t>(kChunk * (key_dim + padded(value_dim) + 4));
+}
+
+// The best of a Gumbel draw so far: token -1 before the first.
+struct Best {
+  float score;
+  int32_t token;
+};
+
+struct Vectors {
+  Isa isa;
+
+  // out = x / sqrt(mean(x^2) + eps) x gain.
+  void (*rms_norm)(const float* x, const float* gain, float eps, int64_t n, float* out);
+  // out = a + b.
+  void (*add)(const float* a, const float* b, int64_t n, float* out);
+  // out += weight x x.
+  void (*add_scaled)(float weight, const float* x, int64_t n, float* out);
+  // out = act(gate) x up.
+  void (*glu)(Activation act, const float* gate, const float* up, int64_t n, float* out);
+  // max(x), NaN ignored; -inf for none.
+  float (*max)(const float* x, int64_t n);
+  // sum of exp(x - shift).
+  float (*sum_exp)(const float* x, float shift, int64_t n);
+  // out = exp(x - shift); out may be x.
+  void (*exp)(const float* x, float shift, int64_t n, float* out);
+
+  // Attention of the queries over the positions of one split that each of them sees. Reads no position from
+  // the largest limit on (but for the rest of that block's vector).
+  void (*attend)(const Pages& pages, const Queries& queries, int64_t split, float* scratch,
+                 const Partial& out);
+  // into = into merged with the next split.
+  void (*merge)(const Partial& into, const Partial& next, int32_t count, int64_t width);
+  // out[i] = value[i] / sum[i], rows `width` long.
+  void (*finish)(const Partial& from, int32_t query, int64_t width, float* out);
+
+  // Float <-> float16 (round to nearest even).
+  void (*to_half)(const float* x, int64_t n, uint16_t* out);
+
+  // Draws among tokens `ids[0 .. n)` (or 0 .. n where ids is null) by score + Gumbel noise, with the noise of
+  // token t at (seed, choice, position, t); ties go to the lower id. Tokens of score -inf are never drawn.
+  // Merges into best.
+  void (*draw)(const float* scores, const int32_t* ids, int64_t n, const uint32_t key[2], uint32_t position,
+               uint32_t choice, Best* best);
+};
+
+// The functions of a level; nullptr where this machine or build lacks it.
+const Vectors* vectors_for(Isa isa);
+
+}  // namespace ostinato::cpu

@@ -1,0 +1,134 @@
+"""A compiled model on the CPU: what the C++ executor is built from, and the contract's four calls on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ostinato.backends.batch import Batch
+from ostinato.backends.contract import (
+    BatchError,
+    CompileError,
+    KVType,
+    Plan,
+    StateAction,
+    StepResult,
+    check_batch,
+)
+from ostinato.passes.buffers import plan_buffers
+from ostinato.passes.encode import encode
+from ostinato.program.ir import CacheGroup, Program, Programs
+from ostinato.program.verify import verify
+from ostinato.program.weights import StoredTensor, WeightExpr, WeightView, resolve
+
+if TYPE_CHECKING:
+    from ostinato import _cpu
+
+
+class CpuExecutable:
+    """Steps on the executor's threads. Weights are read where the tensors' data lies, which is kept alive."""
+
+    def __init__(self, programs: Programs, tensors: Mapping[str, StoredTensor], plan: Plan) -> None:
+        self._plan, self._vocab = plan, programs.vocab_size
+        self._pools = [_pool(group, plan) for group in programs.caches]
+        self._executor = _build(programs, tensors, plan, self._pools)
+
+    def submit(self, batch: Batch) -> None:
+        check_batch(batch, self._plan, self._vocab)
+        try:
+            self._executor.submit(batch.encode())
+        except ValueError as error:
+            raise BatchError(str(error)) from error
+
+    def collect(self) -> StepResult:
+        slots, tokens, logprobs, top_ids, top_logprobs, logits = self._executor.collect()
+        return StepResult(
+            slots=slots,
+            tokens=tokens,
+            counts=np.ones(len(slots), dtype=np.int32),
+            logprobs=logprobs,
+            top_ids=top_ids,
+            top_logprobs=top_logprobs,
+            outputs={"logits": logits} if len(logits) else {},
+        )
+
+    def state(
+        self,
+        action: StateAction,
+        cache: int,
+        blocks: Sequence[int],
+        *,
+        to: Sequence[int] = (),
+        data: bytes = b"",
+    ) -> bytes:
+        pool = self._pools[cache]
+        if action is StateAction.COPY:
+            pool[list(to)] = pool[list(blocks)]
+        elif action is StateAction.RESTORE:
+            pool[list(blocks)] = np.frombuffer(data, dtype=np.uint8).reshape(len(blocks), -1)
+        else:
+            return pool[list(blocks)].tobytes()
+        return b""
+
+    def close(self) -> None:
+        self._executor.close()
+
+
+def _pool(group: CacheGroup, plan: Plan) -> np.ndarray:
+    """uint8 [blocks, bytes of a block], in the plan's memory where it gives some."""
+    need = plan.cache_bytes(group)
+    memory = plan.memory.get(group.name)
+    if memory is None:
+        return np.zeros((plan.blocks, need // plan.blocks), dtype=np.uint8)
+    if memory.nbytes != need:
+        raise CompileError(f"cache {group.name!r} needs {need} bytes, the plan gives {memory.nbytes}")
+    return np.frombuffer(memory, dtype=np.uint8).reshape(plan.blocks, -1)
+
+
+def _build(
+    programs: Programs, tensors: Mapping[str, StoredTensor], plan: Plan, pools: Sequence[np.ndarray]
+) -> _cpu.Executor:
+    from ostinato import _cpu
+
+    try:
+        builder = _cpu.Builder(
+            plan.max_rows, plan.max_logit_rows, plan.max_sequences, plan.context, plan.blocks, plan.block_size,
+            programs.vocab_size,
+        )  # fmt: skip
+    except ValueError as error:
+        raise CompileError(f"cpu: {error}") from error
+    half = plan.kv_type is KVType.F16
+    for group, pool in zip(programs.caches, pools, strict=True):
+        builder.add_cache(group.layers, group.kv_heads, group.key_dim, group.value_dim, half, pool.reshape(-1))
+    for program in programs:
+        _add_program(builder, program, tensors, plan)
+    return builder.build(plan.threads)
+
+
+def _add_program(builder: _cpu.Builder, program: Program, tensors: Mapping[str, StoredTensor], plan: Plan) -> None:
+    from ostinato import _cpu
+
+    if lacking := {i.op for i in program.instructions} - set(_cpu.ops()):
+        raise CompileError(f"cpu: no op {', '.join(sorted(lacking))}")
+    verify(program, tensors)  # the executor trusts shapes, operands and cache indices
+    encoded = encode(program, plan_buffers(program, plan.max_rows, plan.max_logit_rows))
+    builder.add_program(encoded.instructions, encoded.values, encoded.arena_bytes, encoded.outputs.get("logits", -1))
+    for expr in encoded.weights:
+        _add_weight(builder, expr, resolve(expr, tensors))
+
+
+def _add_weight(builder: _cpu.Builder, expr: WeightExpr, view: WeightView) -> None:
+    rows = int(np.prod(view.dims[:-1], dtype=np.int64))
+    experts = view.dims[0] if len(view.dims) == 3 else 1
+    pieces = [(_bytes(p.data), p.offset, p.count, p.stride) for p in view.pieces]
+    try:
+        builder.add_weight(view.type, rows, view.dims[-1], experts, len(view.dims) == 1, pieces)
+    except ValueError as error:
+        raise CompileError(f"cpu: weight {expr} of type {view.type.name}: {error}") from error
+
+
+def _bytes(data: np.ndarray) -> np.ndarray:
+    """The same memory as uint8 [n]."""
+    return data.reshape(-1).view(np.uint8)
