@@ -116,11 +116,24 @@ IdArray encode_array(const Tokenizer& tokenizer, nb::bytes text, bool add_specia
   return IdArray(ids->data(), {ids->size()}, owner);
 }
 
+using PythonIds = std::vector<int64_t>;
+
+// Ids as the tokenizer has them; what does not fit 32 bits is no id either.
+std::vector<int32_t> checked(const Tokenizer& tokenizer, const PythonIds& given) {
+  std::vector<int32_t> ids(given.size());
+  for (size_t i = 0; i < given.size(); ++i) {
+    if (!tokenizer.vocab().contains(given[i])) throw TokenizerError(tokenizer.bad_id(given[i], i));
+    ids[i] = static_cast<int32_t>(given[i]);
+  }
+  return ids;
+}
+
+int32_t checked(const Tokenizer& tokenizer, int64_t id) { return checked(tokenizer, PythonIds{id})[0]; }
+
 nb::str to_str(const std::string& text) { return nb::str(text.data(), text.size()); }
 
-nb::str decode_text(const Tokenizer& tokenizer, const std::vector<int32_t>& ids, bool skip_special,
-                    bool continued) {
-  require(tokenizer.check(ids));
+nb::str decode_text(const Tokenizer& tokenizer, const PythonIds& given, bool skip_special, bool continued) {
+  const std::vector<int32_t> ids = checked(tokenizer, given);
   std::string text;
   {
     nb::gil_scoped_release release;
@@ -129,17 +142,15 @@ nb::str decode_text(const Tokenizer& tokenizer, const std::vector<int32_t>& ids,
   return to_str(text);
 }
 
-nb::bytes decode_to_bytes(const Tokenizer& tokenizer, const std::vector<int32_t>& ids, bool skip_special,
+nb::bytes decode_to_bytes(const Tokenizer& tokenizer, const PythonIds& given, bool skip_special,
                           bool continued) {
-  require(tokenizer.check(ids));
-  const std::string bytes = decode_bytes(tokenizer, ids, {skip_special, continued});
+  const std::string bytes = decode_bytes(tokenizer, checked(tokenizer, given), {skip_special, continued});
   return nb::bytes(bytes.data(), bytes.size());
 }
 
-nb::bytes token_bytes(const Tokenizer& tokenizer, int32_t id) {
-  require(tokenizer.check({&id, 1}));
+nb::bytes token_bytes(const Tokenizer& tokenizer, int64_t id) {
   std::string bytes;
-  tokenizer.append_bytes(id, bytes);
+  tokenizer.append_bytes(checked(tokenizer, id), bytes);
   return nb::bytes(bytes.data(), bytes.size());
 }
 
@@ -149,10 +160,9 @@ class Stream {
   Stream(const Tokenizer& tokenizer, bool skip_special, bool continued)
       : tokenizer_(tokenizer), decoder_(tokenizer, {skip_special, continued}) {}
 
-  nb::str push(int32_t id) {
-    require(tokenizer_.check({&id, 1}));
+  nb::str push(int64_t id) {
     std::string text;
-    decoder_.push(id, text);
+    decoder_.push(checked(tokenizer_, id), text);
     return to_str(text);
   }
   nb::str flush() {
@@ -193,10 +203,7 @@ NB_MODULE(_tokenizer, module) {
       .def("token_bytes", &token_bytes, "id"_a)
       .def(
           "is_control",
-          [](const Tokenizer& tokenizer, int32_t id) {
-            require(tokenizer.check({&id, 1}));
-            return tokenizer.is_control(id);
-          },
+          [](const Tokenizer& tokenizer, int64_t id) { return tokenizer.is_control(checked(tokenizer, id)); },
           "id"_a)
       .def_prop_ro("vocab_size", [](const Tokenizer& tokenizer) { return tokenizer.vocab().size(); })
       .def_prop_ro("stop", [](const Tokenizer& tokenizer) { return tokenizer.specials().stop; })
@@ -212,8 +219,8 @@ NB_MODULE(_tokenizer, module) {
   nb::class_<Stream>(module, "StreamDecoder")
       .def(nb::init<const Tokenizer&, bool, bool>(), "tokenizer"_a, "skip_special"_a, "continued"_a,
            nb::keep_alive<1, 2>())
-      .def("push", &Stream::push, "id"_a)
-      .def("flush", &Stream::flush);
+      .def("push", &Stream::push, "id"_a, "The text that this id completes: whole characters, possibly none.")
+      .def("flush", &Stream::flush, "What is left at the end: U+FFFD for half a character, or nothing.");
 }
 
 }  // namespace ostinato::tokenizer

@@ -155,7 +155,7 @@ Status Specials::read_switches(const Source& source, bool sentencepiece, bool ad
   add_bos =
       source.add_bos == kAbsent ? (sentencepiece || add_bos_default) && bos != kNoToken : source.add_bos > 0;
   add_eos = source.add_eos > 0;
-  add_space_prefix = source.add_space_prefix == kAbsent ? sentencepiece : source.add_space_prefix > 0;
+  add_space_prefix = sentencepiece && source.add_space_prefix != 0;  // wanted unless the file says no
   return {};
 }
 

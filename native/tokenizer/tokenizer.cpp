@@ -71,9 +71,12 @@ void Tokenizer::append_bytes(int32_t id, std::string& out) const {
 
 Status Tokenizer::check(std::span<const int32_t> ids) const {
   const auto bad = std::find_if(ids.begin(), ids.end(), [this](int32_t id) { return !vocab_.contains(id); });
-  if (bad == ids.end()) return {};
-  return failed("token id " + std::to_string(*bad) + " at position " + std::to_string(bad - ids.begin()) +
-                ": the vocabulary has ids 0 to " + std::to_string(vocab_.size() - 1));
+  return bad == ids.end() ? Status{} : failed(bad_id(*bad, bad - ids.begin()));
+}
+
+std::string Tokenizer::bad_id(int64_t id, size_t position) const {
+  return "token id " + std::to_string(id) + " at position " + std::to_string(position) +
+         ": the vocabulary has ids 0 to " + std::to_string(vocab_.size() - 1);
 }
 
 }  // namespace ostinato::tokenizer

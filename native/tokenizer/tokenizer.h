@@ -32,7 +32,8 @@ class Tokenizer {
   const Vocab& vocab() const { return vocab_; }
   const Specials& specials() const { return specials_; }
   bool is_control(int32_t id) const { return vocab_.is(id, kControl | kUnknown); }
-  Status check(std::span<const int32_t> ids) const;  // every id is one of the vocabulary
+  Status check(std::span<const int32_t> ids) const;       // that every id is one of the vocabulary
+  std::string bad_id(int64_t id, size_t position) const;  // the message where one is not
 
  private:
   bool sentencepiece_ = false;

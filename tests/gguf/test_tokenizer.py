@@ -91,6 +91,12 @@ def test_a_stream_never_gives_half_a_character(raw: bytes) -> None:
     assert stream.flush() == oracle.decode(b"", final=True)
 
 
+def test_ids_may_come_in_any_sequence() -> None:
+    tokenizer = load("gpt-2")
+    for ids in ((15496, 995), [15496, 995], np.array([15496, 995], np.int32), np.array([15496, 995])):
+        assert tokenizer.decode(ids) == "Hello world"
+
+
 def test_encode_array_is_encode() -> None:
     tokenizer = load("gpt-2")
     array = tokenizer.encode_array("some text, 123")
@@ -190,7 +196,7 @@ def test_harmony_end_closes_a_message_only() -> None:
     assert [tokenizer.is_control(id) for id in range(4)] == [False, True, True, False]
 
 
-@pytest.mark.parametrize("id", [-1, 50257, 2**31 - 1])
+@pytest.mark.parametrize("id", [-1, 50257, 2**31 - 1, 2**32, -(2**63)])
 def test_ids_out_of_range_are_refused(id: int) -> None:
     tokenizer = load("gpt-2")
     for call in (tokenizer.decode, tokenizer.decode_bytes):
