@@ -11,6 +11,7 @@ from ostinato.backends.contract import Plan
 from ostinato.engine.active import activate
 from ostinato.engine.local import LocalPort
 from ostinato.engine.paging import Paging
+from ostinato.engine.records_table import FinishReason
 from ostinato.engine.request import Request
 from ostinato.engine.scheduler import Scheduler, Work, make_batch
 
@@ -102,6 +103,16 @@ def test_the_last_to_arrive_is_preempted_and_replayed_with_its_kinds() -> None:
         [(1, Kind.GENERATED, 7, 6)],  # six known tokens, and then
         [(1, Kind.GENERATED, 13, 1)],
     ]
+
+
+def test_an_early_one_that_had_to_wait_comes_back_among_later_ones() -> None:
+    desk = Desk()
+    desk.ask(4)
+    desk.ask(4, first=20)
+    desk.plan_step()
+    desk.scheduler.retire(desk.scheduler.running[0], FinishReason.NONE)
+    assert [w[0] for w in desk.plan_step()] == [0, 1]
+    assert [s.arrival for s in desk.scheduler.running] == [0, 1]
 
 
 def test_nobody_else_is_preempted_while_blocks_are_on_their_way() -> None:

@@ -122,13 +122,11 @@ class Scheduler:
     def _plan_together(self) -> list[Work]:
         room = _Room(self._plan.max_rows, self._plan.max_logit_rows)
         work: list[Work] = []
-        past_prompt = [s for s in self.running if s.scheduled >= s.length - 1]
-        for sequence in past_prompt:
+        # Those with one known row to go, then those with several; sorting keeps the order of arrival.
+        for sequence in sorted(self.running, key=lambda s: s.scheduled < s.length - 1):
             self._add_work(work, room, sequence)
-        for sequence in [s for s in self.running if s.scheduled < s.length - 1]:
-            self._add_work(work, room, sequence)
-        while room.rows and self.waiting and self._admit(self.waiting[0]):
-            self._add_work(work, room, self.running[-1])
+        while room.rows and self.waiting and self._admit(first := self.waiting[0]):
+            self._add_work(work, room, first)
         return work
 
     def _plan_alone(self, sequence: Active) -> list[Work]:
@@ -150,19 +148,19 @@ class Scheduler:
         span = sequence.next_span(room.rows)
         if span is None or span.logit_rows > room.logit_rows:
             return False
-        if not self._grow(sequence, span.start + span.count, {w.sequence for w in work}):
+        if not self._grow(sequence, span.start + span.count, work):
             return False
         room.rows -= span.count
         room.logit_rows -= span.logit_rows
         work.append(Work(sequence, span, sequence.run))
         return True
 
-    def _grow(self, sequence: Active, positions: int, in_step: set[Active]) -> bool:
+    def _grow(self, sequence: Active, positions: int, work: list[Work]) -> bool:
         """Blocks for so many positions, at the cost of later sequences that are not in the step. Blocks of a
         sequence that leaves may come only when a step is collected: then this one misses a step."""
         while not self._paging.grow(sequence, positions):
             earlier = {s for s in self.running if s.arrival <= sequence.arrival}
-            if self._paging.leaving or not self.preempt_last(earlier | in_step):
+            if self._paging.leaving or not self.preempt_last(earlier.union(w.sequence for w in work)):
                 return False
         return True
 
