@@ -13,12 +13,12 @@ import time
 from pathlib import Path
 
 import numpy as np
-from ostinato.gguf.writer import GGUFWriter
-from tools.llama_files import FILE_TYPES, LlamaShape, TensorPlan, add_architecture, plan
-from tools.vocabularies import add_sentencepiece
 
 from bench.random_blocks import random_blocks
 from ostinato.gguf.types_table import TensorType
+from ostinato.gguf.writer import GGUFWriter
+from tools.llama_files import FILE_TYPES, LlamaShape, TensorPlan, add_architecture, plan
+from tools.vocabularies import add_sentencepiece
 
 PRESETS = {
     # TinyLlama/TinyLlama-1.1B-Chat-v1.0, config.json

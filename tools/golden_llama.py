@@ -23,9 +23,9 @@ from pathlib import Path
 
 import llama_cpp
 import numpy as np
-from bench.peer import version
 from numpy.typing import NDArray
 
+from bench.peer import version
 from tools.export_builtin import SHIPPED
 from tools.tiny_models import weights_digest, write_tiny_model
 

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from ostinato.gguf.blocks import quantize
 
 from ostinato.backends.batch import Batch, Enter, Span, TableEdit
 from ostinato.backends.batch_table import Kind
 from ostinato.backends.contract import Backend, KVType, Plan
 from ostinato.backends.sampling import Sampling
+from ostinato.gguf.blocks import quantize
 from ostinato.gguf.types_table import TensorType
 from ostinato.program.builder import Builder
 from ostinato.program.ir import CacheGroup, Program, Programs

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from bench.floor import bytes_per_token
 from tools.llama_files import plan
 from tools.tiny_models import tiny_shape, write_tiny_model

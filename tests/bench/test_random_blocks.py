@@ -5,8 +5,8 @@ from __future__ import annotations
 import gguf
 import numpy as np
 import pytest
-from bench.random_blocks import random_blocks
 
+from bench.random_blocks import random_blocks
 from ostinato.gguf.types_table import TensorType
 
 ELEMENTS = 256 * 512

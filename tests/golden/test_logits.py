@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tools.export_builtin import SHIPPED
-from tools.tiny_models import weights_digest, write_tiny_model
 
 import ostinato
+from tools.export_builtin import SHIPPED
+from tools.tiny_models import weights_digest, write_tiny_model
 
 FOLDER = Path(__file__).parent
 BACKENDS = ("reference", "cpu")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import minijinja
 import pytest
-from tools.export_builtin import SHIPPED
-from tools.llama_files import LlamaShape, plan
 
 from ostinato.gguf.reader import open_gguf
 from ostinato.gguf.values import ArrayView
+from tools.export_builtin import SHIPPED
+from tools.llama_files import LlamaShape, plan
 
 SHAPE = LlamaShape(layers=4, width=256, heads=8, kv_heads=4, feed_forward=768, vocab=1536, context=1024, tied=True)
 

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+
 from bench.write_model import PRESETS
 from tools.llama_files import plan, use_more_bits
 from tools.tiny_models import tiny_shape

@@ -7,6 +7,7 @@ from pathlib import Path
 import gguf
 import numpy as np
 import pytest
+
 from tools.llama_files import FILE_TYPES, plan
 from tools.tiny_models import random_weights, weights_digest, write_tiny_model
 

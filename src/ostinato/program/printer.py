@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import log10
 
 from ostinato.program.cost import cost_of
 from ostinato.program.ir import Instruction, Program
@@ -63,8 +64,5 @@ def _si(value: float, unit: str) -> str:
     """Three digits with a prefix, or blank for nothing."""
     if value == 0:
         return " " * 10
-    for prefix in ("", "k", "M", "G", "T"):
-        if value < 1000:
-            break
-        value /= 1000
-    return f"{value:>6.3g} {prefix}{unit}".ljust(10)
+    power = min(int(log10(value)) // 3, 4) if value >= 1 else 0
+    return f"{value / 1000**power:>6.3g} {' kMGT'[power].strip()}{unit}".ljust(10)
