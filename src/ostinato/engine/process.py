@@ -52,7 +52,6 @@ def serve(link: Link, build: Build) -> int:
     """Runs the engine that `build` makes until the supervisor is gone or says SIGTERM; returns the exit code."""
     _die_with_parent(link)
     faulthandler.enable()  # a fault signal still kills, but says where
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to handle
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     shared = Shared.attach(link.memory)
     port = RingPort(shared, link)

@@ -116,8 +116,10 @@ class Supervisor:
         asyncio.get_running_loop().add_reader(self._tokens.reader, self._on_bell)
         self._task = asyncio.create_task(self._keep_running())
         ready = asyncio.create_task(self._ready.wait())
-        await asyncio.wait({ready, self._task}, return_when=asyncio.FIRST_COMPLETED)
-        ready.cancel()
+        try:
+            await asyncio.wait({ready, self._task}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ready.cancel()
         if self._down:
             raise EngineDownError(self._down)
 
@@ -246,13 +248,16 @@ class Supervisor:
             await asyncio.sleep(RESTART_DELAY * self._barren_deaths)
 
     async def _spawn(self, engine_end: int) -> asyncio.subprocess.Process:
-        self._shared.set_state(EngineState.STARTING)
         self._progress = False
         link = Link(self._shared.fd, self._commands, self._tokens, engine_end)
         return await asyncio.create_subprocess_exec(
-            *self._argv, "--link", str(link),
-            pass_fds=link.descriptors, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-        )  # fmt: skip
+            *self._argv,
+            *("--link", str(link)),
+            pass_fds=link.descriptors,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is the server's to handle
+        )
 
     def _after_death(self, code: int) -> None:
         """Everything between two engines: nobody else touches the mapping now."""
@@ -272,6 +277,7 @@ class Supervisor:
             return
         table.roll_back()
         self._shared.reset_rings()  # the records say all that the commands said
+        self._shared.set_state(EngineState.STARTING)
         self._restarts += 1
 
     def _judge(self, code: int) -> None:
