@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
+from typing import NoReturn
 
 from ostinato import __version__
-from ostinato.cli.errors import CliError
+from ostinato.cli.errors import USAGE, CliError
+from ostinato.cli.output import one_line
 
 # Command -> what it does. Its module, of the same name, has add_arguments(parser) and run(arguments) -> exit status.
 COMMANDS = {
@@ -32,6 +35,7 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit status."""
+    _mend_streams()
     given = list(sys.argv[1:] if arguments is None else arguments)
     name = next((word for word in given if not word.startswith("-")), None)
     module = importlib.import_module(f"ostinato.cli.{name}") if name in COMMANDS else None
@@ -43,9 +47,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _guarded(module, options)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong on one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
 def _parser(name: str | None, module: ModuleType | None) -> argparse.ArgumentParser:
     """All commands by name; arguments only of the one that is called."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="ostinato",
         description="An inference engine for GGUF language models.",
         epilog="`ostinato COMMAND --help` tells more about each.",
@@ -73,13 +84,32 @@ def _guarded(module: ModuleType, options: argparse.Namespace) -> int:
         if os.environ.get("OSTINATO_DEBUG") == "1":
             raise
         print(f"ostinato: {_one_line(error)}", file=sys.stderr)
+        _flush_or_forget()
         return error.status if isinstance(error, CliError) else 1
     return status
 
 
+def _mend_streams() -> None:
+    """Closed streams (`<&-`, `>&-`) become empty ones; what a terminal cannot show becomes a question mark."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 (open as long as the process)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _flush_or_forget() -> None:
+    """What was printed before an error goes out, if it can."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _forget_stdout()
+
+
 def _one_line(error: Exception) -> str:
     """The text of an error that was foreseen; the kind as well, of one that was not."""
-    text = " ".join(str(error).split())
+    text = one_line(" ".join(str(error).split()))
     if isinstance(error, OSError) and error.filename is not None:
         text = f"{error.filename}: {error.strerror}"
     if isinstance(error, (CliError, OSError, ValueError, RuntimeError)) and text:

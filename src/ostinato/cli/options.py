@@ -55,7 +55,15 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 def positive(text: str) -> int:
     """An argument that counts something."""
-    value = int(text)
-    if value < 1:
-        raise ValueError(f"{value} is not above zero")
-    return value
+    return _between(text, 1, 2**31 - 1)
+
+
+def port(text: str) -> int:
+    """A TCP port; 0 stands for a free one."""
+    return _between(text, 0, 2**16 - 1)
+
+
+def _between(text: str, low: int, high: int) -> int:
+    if not (text.isdecimal() and len(text) < 12 and low <= int(text) <= high):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r}; expected a whole number from {low} to {high}")
+    return int(text)

@@ -34,20 +34,22 @@ def _styled(text: str, code: str) -> str:
     return text if plain else f"\x1b[{code}m{text}\x1b[0m"
 
 
+# Characters that drive a terminal instead of being shown: C0, DEL and C1 controls, and the marks that turn the
+# direction of text around.
+_DRIVING = [*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
+_BREAKS = [ord("\n"), ord("\t"), 0x2028, 0x2029]
+_ESCAPED = {code: chr(code).encode("unicode_escape").decode() for code in (*_DRIVING, *_BREAKS)}
+_ESCAPED_BUT_BREAKS = {code: text for code, text in _ESCAPED.items() if code not in _BREAKS}
+
+
 def printable(text: str) -> str:
     """Text without control characters other than line ends and tabs: no escape sequence gets through."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c in "\n\t" else _escaped(c) for c in text)
+    return text.translate(_ESCAPED_BUT_BREAKS)
 
 
 def one_line(text: str) -> str:
     """The same on one line."""
-    return "".join(c if c.isprintable() else _escaped(c) for c in text)
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode()
+    return text.translate(_ESCAPED)
 
 
 def print_table(rows: Sequence[Sequence[str]], header: Sequence[str] = (), right: Sequence[int] = ()) -> None:

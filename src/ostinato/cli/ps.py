@@ -8,7 +8,7 @@ import socket
 from typing import Any
 
 from ostinato.cli.errors import CliError
-from ostinato.cli.options import add_json
+from ostinato.cli.options import add_json, port
 from ostinato.cli.output import print_json, print_table, size
 from ostinato.server.announce import running
 
@@ -18,7 +18,7 @@ MAX_ANSWER = 1 << 20  # bytes
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="with --port (default: 127.0.0.1)")
-    parser.add_argument("--port", type=int, help="ask the server on this port only")
+    parser.add_argument("--port", type=port, help="ask the server on this port only")
     add_json(parser)
 
 
@@ -33,11 +33,11 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _one(host: str, port: int) -> list[dict[str, Any]]:
+def _one(host: str, number: int) -> list[dict[str, Any]]:
     try:
-        return ask(host, port)
+        return ask(host, number)
     except (OSError, ValueError) as error:
-        raise CliError(f"no server answers on {host} port {port}: {error}") from error
+        raise CliError(f"no server answers on {host} port {number}: {error}") from error
 
 
 def _all() -> list[dict[str, Any]]:
@@ -51,10 +51,10 @@ def _all() -> list[dict[str, Any]]:
     return models
 
 
-def ask(host: str, port: int) -> list[dict[str, Any]]:
+def ask(host: str, number: int) -> list[dict[str, Any]]:
     """GET /engines. Raises OSError when nobody answers, ValueError for an answer that makes no sense."""
     request = f"GET /engines HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n"
-    with socket.create_connection((host, port), timeout=PATIENCE) as connection:
+    with socket.create_connection((host, number), timeout=PATIENCE) as connection:
         connection.sendall(request.encode())
         answer = bytearray()
         while (part := connection.recv(1 << 16)) and len(answer) < MAX_ANSWER:
@@ -63,7 +63,7 @@ def ask(host: str, port: int) -> list[dict[str, Any]]:
     if b" 200 " not in head.partition(b"\r\n")[0]:
         raise ValueError("it is no Ostinato server")
     engines: list[dict[str, Any]] = json.loads(body)
-    return [{**engine, "host": host, "port": port} for engine in engines]
+    return [{**engine, "host": host, "port": number} for engine in engines]
 
 
 def _print(models: list[dict[str, Any]]) -> None:

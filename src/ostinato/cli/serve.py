@@ -8,7 +8,7 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
-from ostinato.cli.options import BUILTIN, add_machine, machine
+from ostinato.cli.options import BUILTIN, add_machine, machine, port
 
 if TYPE_CHECKING:
     from ostinato.server.model import ServedModel
@@ -19,7 +19,7 @@ ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # where to reach a server t
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="FILE", nargs="?", default=BUILTIN, help="a GGUF file (default: built in)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
-    parser.add_argument("--port", type=int, default=8080, help="port; 0 picks a free one (default: 8080)")
+    parser.add_argument("--port", type=port, default=8080, help="port; 0 picks a free one (default: 8080)")
     parser.add_argument("--name", default="", help="the model's name in the API (default: the file's)")
     add_machine(parser)
 
@@ -42,8 +42,8 @@ async def _serve(options: argparse.Namespace, listener: socket.socket) -> None:
     settings = machine(options)
     opened = open_model(options.model, settings)
     model = ServedModel.of(opened, Supervisor.for_model(opened, settings), options.name)
-    host, port = listener.getsockname()[:2]
-    with announced(ANY_ADDRESS.get(host, host), port):
+    host, number = listener.getsockname()[:2]
+    with announced(ANY_ADDRESS.get(host, host), number):
         await serve(model, listener, on_ready=lambda: _say(model, url_of(listener)))
 
 

@@ -69,7 +69,7 @@ ENGINE = {
     "free_blocks": ("ostinato_kv_blocks_free", "KV blocks that hold nothing needed.", False),
     "steps": ("ostinato_engine_steps", "Steps committed.", True),
     "preemptions": ("ostinato_preemptions", "Sequences put back, to be computed again.", True),
-    "prefix_hit_tokens": ("ostinato_prefix_hit_tokens", "Prompt tokens found computed.", True),
+    "prefix_hits": ("ostinato_prefix_hit_tokens", "Prompt tokens found computed.", True),
 }
 
 

@@ -41,6 +41,8 @@ def url_of(listener: socket.socket) -> str:
 
 async def serve(model: ServedModel, listener: socket.socket, on_ready: Callable[[], None]) -> None:
     """Serves until a signal comes. Raises EngineDownError when the engine cannot run the model."""
+    if model.template is not None:
+        model.template.start()
     server = _Server(_configuration(model))
     stop = _on_signals()
     http = asyncio.create_task(server.serve(sockets=[listener]))

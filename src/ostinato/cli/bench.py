@@ -1,0 +1,174 @@
+"""`ostinato bench MODEL -p 512 -n 128 -b 1,4`: how fast a model runs in this process, medians of several rounds.
+
+What the figures mean:
+
+    load_seconds                from opening the file (imports included) to a model that takes its first prompt
+    first_token_seconds         from submitting all prompts of the batch to the last of their first tokens
+    prefill_tokens_per_second   all prompt tokens of the batch over first_token_seconds
+    decode_tokens_per_second    all tokens after the first ones, over the time they took
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ostinato.cli.options import BUILTIN, add_json, add_machine, machine, positive
+from ostinato.cli.output import print_json, print_table, size
+
+if TYPE_CHECKING:
+    from ostinato.engine.engine import Engine
+    from ostinato.engine.loading import Opened
+    from ostinato.engine.local import LocalPort, Stream
+    from ostinato.engine.request import Request
+
+Figures = dict[str, float]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", nargs="?", type=Path, default=BUILTIN, help="(default: built in)")
+    parser.add_argument("-p", "--prompt", type=positive, default=512, metavar="N", help="tokens of a prompt (512)")
+    parser.add_argument("-n", "--generate", type=positive, default=128, metavar="N", help="tokens to decode (128)")
+    parser.add_argument("-b", "--batch", type=_counts, default=[1], metavar="N,...", help="sequences at once (1)")
+    parser.add_argument("-r", "--rounds", type=positive, default=3, metavar="N", help="repetitions (3)")
+    add_machine(parser)
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    started = time.perf_counter()
+    session = Session.open(options)
+    load_seconds = time.perf_counter() - started
+    try:
+        batches = [_measure(session, options, batch) for batch in options.batch]
+    finally:
+        session.executable.close()
+    report = {
+        "model": str(options.model),
+        "model_sha256": digest(session.opened),
+        "backend": session.opened.backend.name,
+        "device": session.opened.backend.probe().device,
+        "threads": options.threads,
+        "prompt_tokens": options.prompt,
+        "generated_tokens": options.generate,
+        "rounds": options.rounds,
+        "load_seconds": load_seconds,
+        **{key: value for key, value in batches[0].items() if key != "batch"},
+        "peak_memory_bytes": peak_memory_bytes(),
+        "batches": batches,
+    }
+    print_json(report) if options.json else _print(report)
+    return 0
+
+
+@dataclass(frozen=True)
+class Session:
+    """A loaded model and its engine, in this process."""
+
+    opened: Opened
+    executable: Any
+    port: LocalPort
+    engine: Engine
+
+    @classmethod
+    def open(cls, options: argparse.Namespace) -> Session:
+        """Raises ValueError where the model's context is too short."""
+        from dataclasses import replace
+
+        from ostinato.engine.engine import Engine
+        from ostinato.engine.loading import open_model
+        from ostinato.engine.local import LocalPort
+
+        needed = options.prompt + options.generate + 1
+        batch = max(options.batch)
+        settings = replace(machine(options), context=options.context or needed, max_sequences=max(batch, 1))
+        opened = open_model(options.model, settings)
+        if opened.plan.context < needed:
+            raise ValueError(f"a prompt of {options.prompt} and {options.generate} more need --context {needed}")
+        executable = opened.compile()
+        caches = opened.programs.caches
+        port = LocalPort(opened.plan, len(caches), batch)
+        return cls(opened, executable, port, Engine(executable, opened.plan, caches, port.table, port))
+
+    def submit(self, request: Request) -> Stream:
+        """There is a record for every sequence of the largest batch."""
+        stream = self.port.submit(request)
+        assert stream is not None
+        return stream
+
+
+def _measure(session: Session, options: argparse.Namespace, batch: int) -> Figures:
+    """Medians; a round before the first warms up and is not counted."""
+    rounds = [_round(session, options, batch, seed) for seed in range(options.rounds + 1)][1:]
+    return {"batch": batch, **{key: statistics.median(r[key] for r in rounds) for key in rounds[0]}}
+
+
+def _round(session: Session, options: argparse.Namespace, batch: int, seed: int) -> Figures:
+    """One round of greedy answers to random prompts, new ones each time: the prefix cache must not help."""
+    import numpy as np
+
+    from ostinato.backends.sampling import Sampling
+    from ostinato.engine.request import Request
+
+    random = np.random.default_rng((seed, batch))
+    prompts = random.integers(0, session.opened.spec.vocab_size, (batch, options.prompt)).tolist()
+    greedy = Sampling(temperature=0.0)
+    started = time.perf_counter()
+    streams = [session.submit(Request(prompt, options.generate + 1, greedy)) for prompt in prompts]
+    first = 0.0
+    while not all(stream.finish for stream in streams):
+        session.engine.step()
+        if not first and all(stream.events for stream in streams):
+            first = time.perf_counter()
+    ended = time.perf_counter()
+    return {
+        "first_token_seconds": first - started,
+        "prefill_tokens_per_second": batch * options.prompt / (first - started),
+        "decode_tokens_per_second": batch * options.generate / (ended - first),
+    }
+
+
+def _counts(text: str) -> list[int]:
+    return [positive(part) for part in text.split(",")]
+
+
+def digest(opened: Opened) -> str:
+    """SHA-256 over the model's files, in their order."""
+    total = hashlib.sha256()
+    for part in opened.file.parts:
+        with open(part.path, "rb") as file:
+            while block := file.read(1 << 20):
+                total.update(block)
+    return total.hexdigest()
+
+
+def peak_memory_bytes() -> int:
+    """The largest resident set of this process so far (`ru_maxrss`: KiB on Linux, bytes on macOS)."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _print(report: dict[str, Any]) -> None:
+    batches: Sequence[Figures] = report["batches"]
+    print(f"{report['model']} on {report['backend']} ({report['device']})")
+    print(f"loaded in {report['load_seconds']:.3f} s, peak memory {size(report['peak_memory_bytes'])}")
+    rows = [
+        (
+            f"{figures['batch']}",
+            f"{1e3 * figures['first_token_seconds']:.1f} ms",
+            f"{figures['prefill_tokens_per_second']:.1f} tokens/s",
+            f"{figures['decode_tokens_per_second']:.1f} tokens/s",
+        )
+        for figures in batches
+    ]
+    prompt, generated = report["prompt_tokens"], report["generated_tokens"]
+    header = ("BATCH", "FIRST TOKEN", f"PREFILL {prompt}", f"DECODE {generated}")
+    print_table(rows, header, right=(0, 1, 2, 3))

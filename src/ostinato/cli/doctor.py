@@ -1,0 +1,120 @@
+"""`ostinato doctor`: what this machine can do, what is missing and why, and what would be chosen."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+from importlib import metadata
+from typing import Any
+
+from ostinato import __version__
+from ostinato.cli.options import BUILTIN, add_json
+from ostinato.cli.output import bold, print_json, print_table, size
+
+PACKAGES = ("numpy", "minijinja", "msgspec", "starlette", "uvicorn", "prometheus-client")
+MODULES = ("_gguf", "_tokenizer", "_rings", "_cpu")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Exit status 1 when no backend would be chosen."""
+    found = examine()
+    if options.json:
+        print_json(found)
+    else:
+        _print(found)
+    return 0 if found["chosen"] else 1
+
+
+def examine() -> dict[str, Any]:
+    """Everything, as JSON values."""
+    from ostinato.backends.choose import BACKENDS, BackendError, choose
+
+    try:
+        chosen, reason = choose().name, ""
+    except BackendError as error:
+        chosen, reason = None, str(error)
+    return {
+        "chosen": chosen,
+        "reason": reason,
+        "backends": [_probe(name) for name in BACKENDS],
+        "machine": {
+            "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+            "processor": _processor(),
+            "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
+            "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        },
+        "versions": {
+            "ostinato": __version__,
+            "python": platform.python_version(),
+            **{package: _version(package) for package in PACKAGES},
+        },
+        "native": {module: _native(module) for module in MODULES},
+        "builtin_model": str(BUILTIN) if BUILTIN.exists() else None,
+    }
+
+
+def _probe(name: str) -> dict[str, Any]:
+    """What a backend says of itself; an error while it looks is its answer."""
+    from ostinato.backends.choose import BACKENDS
+
+    try:
+        probe = BACKENDS[name]().probe()
+    except (ImportError, OSError, RuntimeError) as error:
+        return {"name": name, "available": False, "device": f"{type(error).__name__}: {error}", "detail": {}}
+    return {"name": name, "available": probe.available, "device": probe.device, "detail": dict(probe.detail)}
+
+
+def _native(module: str) -> str:
+    """ "ok", or why it does not load."""
+    try:
+        __import__(f"ostinato.{module}")
+    except ImportError as error:
+        return str(error)
+    return "ok"
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "missing"
+
+
+def _processor() -> str:
+    """The processor's name as the system gives it."""
+    try:
+        with open("/proc/cpuinfo") as lines:
+            name = next((line for line in lines if line.startswith("model name")), "")
+    except OSError:
+        name = ""
+    return name.partition(":")[2].strip() or platform.processor() or platform.machine()
+
+
+def _print(found: dict[str, Any]) -> None:
+    machine = {**found["machine"], "memory_bytes": size(found["machine"]["memory_bytes"])}
+    _section("machine", {key.removesuffix("_bytes"): str(value) for key, value in machine.items()})
+    print(bold("backends"))
+    rows = [
+        (
+            "  " + backend["name"],
+            "chosen" if backend["name"] == found["chosen"] else "available" if backend["available"] else "missing",
+            backend["device"] + "".join(f"; {key} {value}" for key, value in backend["detail"].items()),
+        )
+        for backend in found["backends"]
+    ]
+    print_table(rows)
+    if found["reason"]:
+        print(f"  {found['reason']}")
+    _section("native modules", found["native"])
+    _section("versions", found["versions"])
+
+
+def _section(title: str, rows: dict[str, str]) -> None:
+    print(bold(title))
+    print_table([(f"  {key}", value) for key, value in rows.items()])

@@ -1,0 +1,31 @@
+"""Runs the command line as a user does: in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+BUILTIN = Path(__file__).resolve().parents[2] / "src" / "ostinato" / "models" / "ostinato-tiny.gguf"
+COMMAND = (sys.executable, "-m", "ostinato.cli.main")
+
+
+def ostinato(
+    *words: str, stdin: bytes = b"", env: dict[str, str] | None = None, seconds: float = 60
+) -> subprocess.CompletedProcess[str]:
+    """Runs `ostinato WORDS` to its end."""
+    done = subprocess.run(
+        [*COMMAND, *words], input=stdin, capture_output=True, timeout=seconds, check=False,
+        env={**os.environ, **(env or {})},
+    )  # fmt: skip
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def start(words: Sequence[str], env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    """Starts `ostinato WORDS`; its output can be read while it runs."""
+    return subprocess.Popen(
+        [*COMMAND, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, **(env or {})},
+    )  # fmt: skip

@@ -1,0 +1,124 @@
+"""Usage, errors, exit statuses, closed and broken streams."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from ostinato import __version__
+from ostinato.cli.main import COMMANDS
+from tests.cli.support import BUILTIN, COMMAND, ostinato
+
+
+def test_help_names_every_command() -> None:
+    done = ostinato("--help")
+    assert done.returncode == 0
+    for command, text in COMMANDS.items():
+        assert command in done.stdout
+        assert text in done.stdout
+
+
+def test_no_command_shows_the_help() -> None:
+    done = ostinato()
+    assert done.returncode == 0
+    assert done.stdout.startswith("usage: ostinato")
+
+
+def test_version() -> None:
+    assert ostinato("--version").stdout == f"ostinato {__version__}\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_each_command(command: str) -> None:
+    done = ostinato(command, "--help")
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"usage: ostinato {command}")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["ps"], ["run", "--help"], ["serve", "--help"]])
+def test_nothing_heavy_is_imported_at_start(words: list[str]) -> None:
+    """What makes --help and ps quick, without a clock."""
+    script = (
+        "import sys; from ostinato.cli.main import main\n"
+        f"try: main({words!r})\n"
+        "except SystemExit: pass\n"
+        "print(sorted({name.partition('.')[0] for name in sys.modules}), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    loaded = set(eval(done.stderr))
+    assert not loaded & {"numpy", "starlette", "uvicorn", "msgspec", "asyncio", "rich", "http", "minijinja"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["frobnicate"], "invalid choice: 'frobnicate'"),
+        (["show"], "MODEL"),
+        (["serve", "--port", "x"], "--port: 'x'"),
+        (["serve", "--port", "70000"], "from 0 to 65535"),
+        (["bench", "-p", "0"], "expected a whole number from 1"),
+        (["bench", "-b", "1,,4"], "expected a whole number from 1"),
+        (["run", "a", "b"], "put it in quotes"),
+        (["run", "model.gguf", "a", "b"], "put it in quotes"),
+        (["run"], "no prompt"),
+        (["run", "--top-k", "many"], "--top-k"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_status_2(words: list[str], message: str) -> None:
+    done = ostinato(*words)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert message in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["show", "/does/not/exist.gguf"], "/does/not/exist.gguf"),
+        (["show", "/"], "/"),
+        (["show", __file__], "this is not a GGUF file"),
+        (["run", "missing.gguf", "hello"], "missing.gguf"),
+        (["run", "hello", "--backend", "abacus"], "there is no backend 'abacus'"),
+        (["run", "hello", "--backend", "null", "--temperature", "-1"], "temperature is -1.0"),
+        (["run", "word " * 2000, "--backend", "null"], "the prompt has"),
+        (["tokenize", __file__, "a"], "not a GGUF file"),
+        (["bench", "--backend", "null", "--context", "10"], "--context 641"),
+        (["ps", "--port", "1"], "no server answers"),
+        (["serve", "--backend", "null", "--host", "192.0.2.1", "--port", "0"], "cannot listen on 192.0.2.1"),
+    ],
+)
+def test_errors_are_one_line_and_status_1(words: list[str], message: str) -> None:
+    done = ostinato(*words)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("ostinato: ")
+    assert message in done.stderr
+
+
+def test_debug_shows_the_traceback() -> None:
+    done = ostinato("show", "missing.gguf", env={"OSTINATO_DEBUG": "1"})
+    assert "Traceback" in done.stderr
+
+
+def shell(line: str) -> subprocess.CompletedProcess[str]:
+    """`$o` is the command, `$m` the built-in model."""
+    line = line.replace("$o", " ".join(COMMAND)).replace("$m", str(BUILTIN))
+    return subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["$o show $m --tensors | head -n 1", "$o show $m >&-", "$o ps <&-", "$o run hi --backend null --max-tokens 400 | true"],
+)  # fmt: skip
+def test_readers_that_leave_and_closed_streams_are_no_fuss(line: str) -> None:
+    assert shell(line).stderr == ""
+
+
+def test_a_full_disk_is_said() -> None:
+    done = shell("$o show $m >/dev/full")
+    assert done.returncode == 1
+    assert done.stderr == "ostinato: [Errno 28] No space left on device\n"
