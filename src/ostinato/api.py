@@ -203,12 +203,14 @@ class Model:
 
     def _wait(self, stream: Stream) -> list[TokenEvent]:
         """The stream's next events, at least one; the engine works until they are there."""
-        with self._lock:
-            while not stream.events:
+        events: list[TokenEvent] = []
+        while not events:
+            with self._lock:
                 self._check_open()
-                self._engine.step()
-            events = list(stream.events)
-            stream.events.clear()
+                if not stream.events:
+                    self._engine.step()
+                events += stream.events
+                stream.events.clear()
         if stream.finish is FinishReason.ERROR:
             raise RuntimeError("the backend refused the request")
         return events

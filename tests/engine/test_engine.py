@@ -69,6 +69,19 @@ def test_a_token_outside_the_vocabulary_fails_alone() -> None:
     assert answers == [alone(request) for request in good]
 
 
+@pytest.mark.parametrize("lazy", [False, True])
+def test_a_refused_request_harms_nobody_under_way(lazy: bool) -> None:
+    bench = Bench(lazy=lazy)
+    good = [replace(request, max_tokens=20, stop_ids=[]) for request in requests(4, seed=8)]
+    streams = [bench.submit(request) for request in good]
+    for _ in range(5):
+        bench.engine.step()
+    bad = bench.submit(Request([VOCAB], 4))
+    bench.finish()
+    assert answer(bad.events) == ([], FinishReason.ERROR)
+    assert [answer(stream.events) for stream in streams] == [alone(request) for request in good]
+
+
 def test_log_probabilities_come_as_asked() -> None:
     bench = Bench()
     stream = bench.submit(Request([1, 2], 3, Sampling(temperature=0, logprobs=2)))

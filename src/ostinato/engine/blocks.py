@@ -18,7 +18,7 @@ class BlockPool:
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self._holders = [0] * count
+        self._holders: dict[int, int] = {}  # of the referenced blocks
         self._free = dict.fromkeys(reversed(range(count)))  # an ordered set; taken from the end
         self._kept: dict[int, None] = {}  # in the order in which they were let go
         self._by_name: dict[bytes, int] = {}
@@ -46,18 +46,19 @@ class BlockPool:
         """One holder more, of a block in any state."""
         self._kept.pop(block, None)
         self._free.pop(block, None)
-        self._holders[block] += 1
+        self._holders[block] = self._holders.get(block, 0) + 1
 
     def release(self, blocks: Iterable[int]) -> None:
         """One holder less each. Give them in the order in which they should be forgotten."""
         for block in blocks:
             self._holders[block] -= 1
             if self._holders[block] == 0:
+                del self._holders[block]
                 (self._kept if block in self._names else self._free)[block] = None
 
     def idle(self, block: int) -> bool:
         """Whether nobody holds it."""
-        return self._holders[block] == 0
+        return block not in self._holders
 
     def find(self, name: bytes) -> int | None:
         """The block whose content has this name."""
@@ -71,11 +72,12 @@ class BlockPool:
 
     def check(self, holders: Mapping[int, int]) -> None:
         """Raises AssertionError unless the pool agrees with itself and with `holders` (block -> how many)."""
-        for block in range(self.count):
-            held = self._holders[block]
-            states = (block in self._free) + (block in self._kept) + (held > 0)
-            assert states == 1, f"block {block} is in {states} states"
-            assert held == holders.get(block, 0), f"block {block}: {held} holders, not {holders.get(block, 0)}"
-            assert block not in self._free or block not in self._names, f"free block {block} has a name"
-            assert block not in self._kept or block in self._names, f"kept block {block} has no name"
+        assert self._holders == holders, f"blocks and their holders: {self._holders}, not {holders}"
+        free, kept, held = self._free.keys(), self._kept.keys(), self._holders.keys()
+        disjoint = free.isdisjoint(kept) and free.isdisjoint(held) and kept.isdisjoint(held)
+        assert disjoint, "a block is in two states"
+        assert len(free) + len(kept) + len(held) == self.count, "blocks are lost"
+        assert all(0 <= block < self.count for block in held), "a referenced block does not exist"
+        assert self._names.keys().isdisjoint(free), "a free block has a name"
+        assert kept <= self._names.keys(), "a kept block has no name"
         assert {name: block for block, name in self._names.items()} == self._by_name, "names disagree"

@@ -196,11 +196,11 @@ class Engine:
                 self._retire(sequence, finish)
             else:
                 self._table.commit(sequence.record, sequence.state())
-                self._survived(sequence)
+                self._survived(sequence, alone=len(flight.work) == 1)
         return events
 
-    def _survived(self, sequence: Active) -> None:
-        if sequence.alone:
+    def _survived(self, sequence: Active, alone: bool) -> None:
+        if sequence.alone and alone:
             sequence.alone -= 1
             if not sequence.alone and self._table.suspect(sequence.record):
                 self._table.set_suspect(sequence.record, False)
