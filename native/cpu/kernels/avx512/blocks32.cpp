@@ -8,6 +8,7 @@ namespace {
 struct Q8_0 {
   using Block = BlockQ8_0;
   static constexpr int kShift = 7;  // offset 128
+  static constexpr int64_t kFirstLevel = 0;
 
   // Block b of rows x and y as unsigned bytes, one in each half.
   static __m512i pair(const Block* x, const Block* y) {
@@ -18,6 +19,7 @@ struct Q8_0 {
 struct Q4_0 {
   using Block = BlockQ4_0;
   static constexpr int kShift = 3;  // offset 8
+  static constexpr int64_t kFirstLevel = kFirstLevelGroup;
 
   static __m512i pair(const Block* x, const Block* y) {
     const __m512i both = join(_mm256_broadcastsi128_si256(load128(x->q)), _mm256_broadcastsi128_si256(load128(y->q)));
@@ -31,6 +33,7 @@ struct Blocks {
   using Row = BlockRow;
   using Block = typename Quant::Block;
   static constexpr int kDots = 8;
+  static constexpr int64_t kFirstLevel = Quant::kFirstLevel;
   static constexpr int64_t kPanelsFrom = 3;
 
   struct Panel {
@@ -38,14 +41,14 @@ struct Blocks {
     float d[8][16];     // [k / 32][weight row]
   };
 
-  static void dots(const uint8_t* const rows[8], int64_t k, const Row* a, int64_t ahead, float* out) {
+  static void dots(const uint8_t* const rows[8], int64_t k, const Row* a, Prefetch prefetch, float* out) {
     __m256 acc = _mm256_setzero_ps();
     for (int64_t b = 0; b < k / 32; ++b) {
       const Block* block[8];
       for (int r = 0; r < 8; ++r) {
         block[r] = reinterpret_cast<const Block*>(rows[r]) + b;
-        prefetch(reinterpret_cast<uintptr_t>(block[r]) + ahead, 1);
       }
+      prefetch(8 * b * sizeof(Block), 8 * sizeof(Block));
       const Row& group = a[b / 8];
       const int64_t j = b % 8;
       const __m256i exact = sum8(block, group.q + 32 * j, group.minus_sums[j]);
@@ -79,7 +82,7 @@ struct Blocks {
 #pragma GCC unroll 6
       for (int r = 0; r < kRows; ++r)
         part[r][0] = part[r][1] = _mm512_slli_epi32(broadcast32(a[r * stride].minus_sums + j), Quant::kShift);
-#pragma GCC unroll 8
+#pragma GCC unroll 1
       for (int g = 8 * j; g < 8 * j + 8; ++g) {
         const __m512i w0 = _mm512_load_si512(panels[0].q[g]), w1 = _mm512_load_si512(panels[1].q[g]);
 #pragma GCC unroll 6

@@ -15,11 +15,6 @@ static inline __m512i join(__m256i low, __m256i high) {
   return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
 }
 
-// Brings `bytes` bytes at p towards the core; p may lie beyond the mapping.
-static inline void prefetch(uintptr_t p, int bytes) {
-  for (int i = 0; i < bytes; i += 64) _mm_prefetch(reinterpret_cast<const char*>(p + i), _MM_HINT_T0);
-}
-
 // A 4 x 4 transpose of 32-bit elements in every 128-bit lane.
 static inline void transpose4(__m512i& a, __m512i& b, __m512i& c, __m512i& d) {
   const __m512i ab0 = _mm512_unpacklo_epi32(a, b), ab1 = _mm512_unpackhi_epi32(a, b);

@@ -6,14 +6,13 @@
 #include <algorithm>
 
 #include "cpu/kernels/avx512/lanes.h"
+#include "cpu/kernels/prefetch.h"
 
 namespace ostinato::cpu::avx512 {
 
 constexpr int kPanel = 16;     // weight rows of a panel
-constexpr int kTile = 6;       // activation rows of a register tile
+constexpr int kTile = 4;        // activation rows of a register tile; with 5 or more g++ spills the sums
 constexpr int64_t kPass = 256;  // activation rows per pass over the weights: they stay in the second-level cache
-constexpr int64_t kAhead = 4096;  // bytes that the prefetch of `dots` runs ahead, at least
-
 // Row pointers i .. i + kCount - 1; beyond the end, the last row again.
 template <int kCount>
 static inline void row_pointers(const WeightRows& w, int64_t first, const uint8_t* rows[kCount]) {
@@ -24,14 +23,14 @@ template <class Type>
 static void matmul_few(const WeightRows& w, int64_t k, const typename Type::Row* a, int64_t rows, float* out,
                        int64_t out_stride) {
   const int64_t stride = (k + kSuper - 1) / kSuper;
-  const int64_t group = Type::kDots * w.stride;
-  const int64_t ahead = group >= kAhead ? group : (kAhead + group - 1) / group * group;
   for (int64_t i = 0; i < w.n; i += Type::kDots) {
     const uint8_t* pointers[Type::kDots];
     row_pointers<Type::kDots>(w, i, pointers);
+    Prefetch prefetch = next_group(w, i, Type::kDots, Type::kFirstLevel);
     for (int64_t r = 0; r < rows; ++r) {
       float sums[Type::kDots];
-      Type::dots(pointers, k, a + r * stride, r ? 0 : ahead, sums);
+      Type::dots(pointers, k, a + r * stride, prefetch, sums);
+      prefetch = {};
       std::memcpy(out + r * out_stride + i, sums, sizeof(float) * std::min<int64_t>(Type::kDots, w.n - i));
     }
   }

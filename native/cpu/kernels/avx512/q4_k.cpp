@@ -48,6 +48,7 @@ struct Heads {
 struct Q4_K {
   using Row = SuperRow;
   static constexpr int kDots = 4;
+  static constexpr int64_t kFirstLevel = kFirstLevelGroup;
   static constexpr int64_t kPanelsFrom = 3;
 
   struct Panel {
@@ -57,7 +58,7 @@ struct Q4_K {
     float d[16], dmin[16];
   };
 
-  static void dots(const uint8_t* const rows[4], int64_t k, const Row* a, int64_t ahead, float* out) {
+  static void dots(const uint8_t* const rows[4], int64_t k, const Row* a, Prefetch prefetch, float* out) {
     __m128 acc = _mm_setzero_ps();
     for (int64_t b = 0; b < k / kSuper; ++b) {
       const int64_t offset = b * kBytes;
@@ -70,7 +71,7 @@ struct Q4_K {
       const __m512i s1 = scaled<1>(rows[1] + offset, heads.sc_m, quants);
       const __m512i s2 = scaled<2>(rows[2] + offset, heads.sc_m, quants);
       const __m512i s3 = scaled<3>(rows[3] + offset, heads.sc_m, quants);
-      for (int r = 0; r < 4; ++r) prefetch(reinterpret_cast<uintptr_t>(rows[r]) + offset + ahead, kBytes);
+      prefetch(4 * offset, 4 * kBytes);
       const __m128 least = _mm_mul_ps(heads.dmin, _mm_cvtepi32_ps(minima(heads.sc_m, a[b])));
       const __m128 term = _mm_fmsub_ps(heads.d, _mm_cvtepi32_ps(sum4(s0, s1, s2, s3)), least);
       acc = _mm_fmadd_ps(_mm_set1_ps(a[b].d), term, acc);
@@ -104,7 +105,7 @@ struct Q4_K {
     __m512i sum[kRows][2] = {};
     for (int j = 0; j < 8; ++j) {
       __m512i part[kRows][2] = {};
-#pragma GCC unroll 8
+#pragma GCC unroll 1
       for (int g = 8 * j; g < 8 * j + 8; ++g) {
         const __m512i w0 = _mm512_load_si512(panels[0].q[g]), w1 = _mm512_load_si512(panels[1].q[g]);
 #pragma GCC unroll 6

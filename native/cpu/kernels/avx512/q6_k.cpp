@@ -10,6 +10,7 @@ constexpr int64_t kBytes = sizeof(BlockQ6_K);
 struct Q6_K {
   using Row = SuperRow;
   static constexpr int kDots = 4;
+  static constexpr int64_t kFirstLevel = 0;
   static constexpr int64_t kPanelsFrom = 3;
 
   struct Panel {
@@ -19,14 +20,14 @@ struct Q6_K {
     float d[16];
   };
 
-  static void dots(const uint8_t* const rows[4], int64_t k, const Row* a, int64_t ahead, float* out) {
+  static void dots(const uint8_t* const rows[4], int64_t k, const Row* a, Prefetch prefetch, float* out) {
     __m128 acc = _mm_setzero_ps();
     for (int64_t b = 0; b < k / kSuper; ++b) {
       const uint8_t* block[4];
       for (int r = 0; r < 4; ++r) {
         block[r] = rows[r] + b * kBytes;
-        prefetch(reinterpret_cast<uintptr_t>(block[r]) + ahead, kBytes);
       }
+      prefetch(4 * b * kBytes, 4 * kBytes);
       const __m128i exact = sum4(scaled(block[0], a[b]), scaled(block[1], a[b]), scaled(block[2], a[b]),
                                  scaled(block[3], a[b]));
       const __m128 term = _mm_mul_ps(halves4(block), _mm_cvtepi32_ps(exact));
@@ -61,7 +62,7 @@ struct Q6_K {
     __m512i sum[kRows][2] = {};
     for (int j = 0; j < 16; ++j) {
       __m512i part[kRows][2] = {};
-#pragma GCC unroll 4
+#pragma GCC unroll 1
       for (int g = 4 * j; g < 4 * j + 4; ++g) {
         const __m512i w0 = _mm512_load_si512(panels[0].q[g]), w1 = _mm512_load_si512(panels[1].q[g]);
 #pragma GCC unroll 6
