@@ -205,9 +205,10 @@ class Table {
     return out;
   }
 
-  void mark_step(const std::vector<int>& marked, int32_t step) {
-    table_.begin_step(step);
-    for (int record : marked) at(record).mark(record, step);
+  // Steps count for ever; the records keep their low 32 bits.
+  void mark_step(const std::vector<int>& marked, int64_t step) {
+    table_.begin_step(static_cast<int32_t>(step));
+    for (int record : marked) at(record).mark(record, static_cast<int32_t>(step));
   }
 
  private:
@@ -243,8 +244,8 @@ void bind_sequences(nb::module_& m) {
       .def("owned", [](const Table& t) { return t.records([&](int r) { return t.get().live(r); }); })
       .def("in_flight", [](const Table& t) { return t.records([&](int r) { return t.get().in_flight(r); }); })
       .def("mark_step", &Table::mark_step)
-      .def("step_done", [](Table& t, int32_t step) { t.at(0).step_done(step); })
-      .def("last_step", [](const Table& t) { return t.get().last_step(); })
+      .def("step_done", [](Table& t, int64_t step) { t.at(0).step_done(static_cast<int32_t>(step)); })
+      .def("last_step", [](const Table& t) { return static_cast<uint32_t>(t.get().last_step()); })
       .def("suspect", [](Table& t, int record) { return load(t.engine(record).suspect) != 0; })
       .def("set_suspect",
            [](Table& t, int record, bool value) { store(t.engine(record).suspect, int32_t(value)); });

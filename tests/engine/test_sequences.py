@@ -138,6 +138,19 @@ def test_step_marks_tell_who_was_inside(table: SequenceTable) -> None:
     assert table.in_flight() == [], "a freed record is in no step"
 
 
+@pytest.mark.parametrize("first", [2**31 - 2, 2**32 - 3])
+def test_step_numbers_may_outgrow_their_words(table: SequenceTable, first: int) -> None:
+    a, b = (table.allocate(Request([1], 9))[0] for _ in range(2))  # type: ignore[index]
+    table.step_done(first - 1)
+    for step in (first, first + 1):
+        table.mark_step([a], step)
+        assert table.in_flight() == [a]
+        table.step_done(step)
+        assert table.in_flight() == []
+    table.mark_step([b], first + 2)
+    assert table.in_flight() == [b]
+
+
 def test_roll_back_goes_to_what_the_server_has(table: SequenceTable) -> None:
     ahead, ended, fresh = (table.allocate(Request([1, 2, 3], 9))[0] for _ in range(3))  # type: ignore[index]
     table.commit(ahead, Committed(8, 7, (2, 1)))

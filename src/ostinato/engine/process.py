@@ -49,10 +49,12 @@ Build = Callable[[Shared, RingPort], Steps]
 
 
 def serve(link: Link, build: Build) -> int:
-    """Runs the engine that `build` makes until the supervisor is gone or says SIGTERM; returns the exit code."""
+    """Runs the engine that `build` makes until the supervisor is gone; returns the exit code.
+
+    SIGTERM has no handler: an engine may die at any instant, so it need not be asked to finish anything.
+    """
     _die_with_parent(link)
     faulthandler.enable()  # a fault signal still kills, but says where
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     shared = Shared.attach(link.memory)
     port = RingPort(shared, link)
     try:

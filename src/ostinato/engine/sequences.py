@@ -18,7 +18,7 @@ from ostinato.backends.sampling import Sampling
 from ostinato.engine.records_table import MAX_BIAS, MAX_STOP_IDS, PARAMETERS, FinishReason
 from ostinato.engine.request import Request
 
-MAX_STEP = 2**31 - 1
+INT32_MAX = 2**31 - 1
 
 
 class RecordError(ValueError):
@@ -75,14 +75,11 @@ class SequenceTable:
             memory[:size] = 0
         words = memory[:size].view(np.int32)
         record_words = self._native.blocks_offset(caches)  # the end of the last block table
-        self._records = [self._cut(words, self._native.record_offset(i), record_words) for i in range(capacity)]
+        starts = map(self._native.record_offset, range(capacity))
+        self._records = [words[start : start + record_words] for start in starts]
         self._blocks_at = [self._native.blocks_offset(cache) for cache in range(caches)]
         self._free = [record for record in reversed(range(capacity)) if not self._native.is_live(record)]
         self._arrivals = 0
-
-    @staticmethod
-    def _cut(words: NDArray[np.int32], start: int, count: int) -> NDArray[np.int32]:
-        return words[start : start + count]
 
     # The owner's side.
 
@@ -99,7 +96,7 @@ class SequenceTable:
         length = len(request.prompt)
         self.tokens(record)[:length] = request.prompt
         self.commit(record, Committed(length, 0, (0,) * self.caches))
-        self._arrivals = (self._arrivals + 1) & MAX_STEP
+        self._arrivals = (self._arrivals + 1) & INT32_MAX
         self._native.publish(record, self._arrivals)
         return record, self._native.generation(record)
 
@@ -126,14 +123,14 @@ class SequenceTable:
 
     def tokens(self, record: int) -> NDArray[np.int32]:
         """View, int32 [context]: the prompt, then generated tokens. Entries below the committed length are fixed."""
-        return self._cut(self._records[record], _rings.TOKENS_OFFSET, self.context)
+        return self._records[record][_rings.TOKENS_OFFSET :][: self.context]
 
     def blocks(self, record: int, cache: int) -> NDArray[np.int32]:
         """View, int32 [blocks_per_sequence]: the block table in a cache group.
 
         Entries below the committed count are fixed; to replace them, commit a count of 0 first.
         """
-        return self._cut(self._records[record], self._blocks_at[cache], self.blocks_per_sequence)
+        return self._records[record][self._blocks_at[cache] :][: self.blocks_per_sequence]
 
     def committed(self, record: int) -> Committed:
         """The committed state; consistent whoever is writing."""
@@ -199,7 +196,7 @@ class SequenceTable:
     def _check(self, request: Request) -> None:
         for what, count, low, limit in (
             ("prompt tokens", len(request.prompt), 1, self.context),
-            ("max_tokens", request.max_tokens, 1, MAX_STEP),
+            ("max_tokens", request.max_tokens, 1, INT32_MAX),
             ("stop ids", len(request.stop_ids), 0, MAX_STOP_IDS),
             ("logit_bias pairs", len(request.sampling.logit_bias), 0, MAX_BIAS),
         ):
