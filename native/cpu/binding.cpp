@@ -101,9 +101,9 @@ class PyExecutor {
 class Builder {
  public:
   Builder(int32_t max_rows, int32_t max_logit_rows, int32_t max_sequences, int32_t context, int32_t blocks,
-          int32_t block_size, int32_t vocab)
+          int32_t block_size, int32_t vocab, int32_t tokens)
       : kernels_(chosen_kernels()) {
-    model_.limits = {max_rows, max_logit_rows, max_sequences, context, blocks, block_size, vocab};
+    model_.limits = {max_rows, max_logit_rows, max_sequences, context, blocks, block_size, vocab, tokens};
   }
 
   void add_cache(int32_t layers, int32_t kv_heads, int32_t key_dim, int32_t value_dim, bool half,
@@ -210,9 +210,9 @@ NB_MODULE(_cpu, m) {
            "slots, tokens, logprobs, top_ids, top_logprobs, logits of the oldest step.")
       .def("close", &PyExecutor::close, "Finishes the steps in flight and ends the threads.");
   nb::class_<Builder>(m, "Builder")
-      .def(nb::init<int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t>(), nb::arg("max_rows"),
-           nb::arg("max_logit_rows"), nb::arg("max_sequences"), nb::arg("context"), nb::arg("blocks"),
-           nb::arg("block_size"), nb::arg("vocab"))
+      .def(nb::init<int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t>(),
+           nb::arg("max_rows"), nb::arg("max_logit_rows"), nb::arg("max_sequences"), nb::arg("context"),
+           nb::arg("blocks"), nb::arg("block_size"), nb::arg("vocab"), nb::arg("tokens"))
       .def("add_cache", &Builder::add_cache, nb::arg("layers"), nb::arg("kv_heads"), nb::arg("key_dim"),
            nb::arg("value_dim"), nb::arg("half"), nb::arg("memory"))
       .def("add_program", &Builder::add_program, nb::arg("instructions"), nb::arg("values"),

@@ -65,19 +65,24 @@ struct Machine {
     return data<T>(value) + index * width(value);
   }
 
-  // Calls body(row) for rows of `elements` elements each, on as many threads as the work deserves.
+  // Calls body(task, thread) for every task: on all threads if the work (in multiply-adds or the like, of all
+  // tasks together) is worth waking them, else here.
   template <class Body>
-  void by_rows(int64_t rows, int64_t elements, Body&& body) {
-    constexpr int64_t kGrain = 1 << 14;  // elements that are worth waking a thread for
-    const int64_t tasks = std::min(rows, rows * elements / kGrain);
-    if (tasks < 2) {
-      for (int64_t row = 0; row < rows; ++row) body(row);
-      return;
-    }
-    pool.parallel(tasks, [&](int64_t task, int) {
+  void share(int64_t tasks, int64_t work, Body&& body) {
+    if (work >= 2 * kGrain) return pool.parallel(tasks, body);
+    for (int64_t task = 0; task < tasks; ++task) body(task, 0);
+  }
+
+  // Calls body(row) for every row, each of about `work`.
+  template <class Body>
+  void by_rows(int64_t rows, int64_t work, Body&& body) {
+    const int64_t tasks = std::min(rows, rows * work / kGrain + 1);
+    share(tasks, rows * work, [&](int64_t task, int) {
       for (int64_t row = rows * task / tasks; row < rows * (task + 1) / tasks; ++row) body(row);
     });
   }
+
+  static constexpr int64_t kGrain = 1 << 14;  // a few microseconds of work
 };
 
 // One overload per op, in ops/. What they mean is defined by backends/reference/ops.py.

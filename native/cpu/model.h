@@ -16,7 +16,8 @@ struct Limits {
   int32_t context;         // positions of a sequence
   int32_t blocks;          // of every cache group
   int32_t block_size;      // positions of a block
-  int32_t vocab;
+  int32_t vocab;           // width of the logits
+  int32_t tokens;          // ids below may be embedded; where the program samples, this is vocab
 
   int32_t blocks_per_sequence() const { return (context + block_size - 1) / block_size; }
 };
@@ -57,8 +58,8 @@ struct Program {
   std::vector<int32_t> instructions;  // words, as tables.h lays out
   std::vector<Value> values;
   std::vector<Weight> weights;
-  int64_t arena_bytes;
-  int32_t logits;  // value of the named output `logits`, or -1
+  int64_t arena_bytes = 0;
+  int32_t logits = -1;  // value of the named output `logits`, or -1
 };
 
 struct Model {

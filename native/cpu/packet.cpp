@@ -167,7 +167,7 @@ std::string Admission::check_span(const Packet& packet, const Span& span) {
   if (from_state && span.count != 1) return fail("more than one row without tokens");
   if (!from_state && (!in_pool(packet, span.tokens, span.count) ||
                       !tokens_known(packet.pool.subspan(span.tokens, span.count)))) {
-    return fail("a token outside the vocabulary of " + std::to_string(limits_.vocab));
+    return fail("a token outside the vocabulary of " + std::to_string(limits_.tokens));
   }
   const int64_t start = from_state ? slot.length : span.start;
   const int64_t end = start + span.count;
@@ -188,7 +188,7 @@ std::string Admission::check_span(const Packet& packet, const Span& span) {
 }
 
 bool Admission::tokens_known(std::span<const int32_t> tokens) const {
-  return std::all_of(tokens.begin(), tokens.end(), [&](int32_t t) { return t >= 0 && t < limits_.vocab; });
+  return std::all_of(tokens.begin(), tokens.end(), [&](int32_t t) { return t >= 0 && t < limits_.tokens; });
 }
 
 }  // namespace ostinato::cpu

@@ -5,7 +5,7 @@ namespace ostinato::cpu {
 namespace portable {
 extern const Vectors kVectors;
 }
-#if defined(__x86_64__)
+#ifdef OSTINATO_X86  // set where the levels are built
 namespace avx2 {
 extern const Vectors kVectors;
 }
@@ -19,7 +19,7 @@ const Vectors* vectors_for(Isa isa) {
   switch (isa) {
     case Isa::kPortable:
       return &portable::kVectors;
-#if defined(__x86_64__)
+#ifdef OSTINATO_X86  // set where the levels are built
     case Isa::kAvx2:
       return &avx2::kVectors;
     case Isa::kAvx512:

@@ -26,6 +26,7 @@ class Builder:
         blocks: int,
         block_size: int,
         vocab: int,
+        tokens: int,
     ) -> None: ...
     def add_cache(
         self, layers: int, kv_heads: int, key_dim: int, value_dim: int, half: bool, memory: np.ndarray

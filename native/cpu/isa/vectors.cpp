@@ -12,11 +12,13 @@
 namespace ostinato::cpu::OSTINATO_LEVEL {
 namespace {
 
-#include "cpu/isa/attend.h"
-#include "cpu/isa/draw.h"
+// clang-format off: in order of use
 #include "cpu/isa/lanes.h"
 #include "cpu/isa/math.h"
 #include "cpu/isa/rows.h"
+#include "cpu/isa/attend.h"
+#include "cpu/isa/draw.h"
+// clang-format on
 
 }  // namespace
 

@@ -58,6 +58,13 @@ class Attention {
 
   int64_t tasks() const { return int64_t{m_.rows.tiles} * i_.kv_heads; }
 
+  // Multiply-adds, about: queries x positions x dimensions.
+  int64_t work() const {
+    int64_t positions = 0;
+    for (int32_t row = 0; row < m_.rows.count; ++row) positions += m_.rows.position[row] + 1;
+    return positions * i_.heads * (i_.key_dim + i_.value_dim);
+  }
+
   // The whole of a task, by one thread.
   void whole(int64_t task, int thread) {
     AttendScratch& scratch = m_.scratch.attend[thread];
@@ -172,7 +179,8 @@ void run(const op::Attend& i, Machine& m) {
   if (attention.worth_dividing()) {
     attention.divided();
   } else {
-    m.pool.parallel(attention.tasks(), [&](int64_t task, int thread) { attention.whole(task, thread); });
+    m.share(attention.tasks(), attention.work(),
+            [&](int64_t task, int thread) { attention.whole(task, thread); });
   }
 }
 

@@ -76,7 +76,7 @@ class ExpertStep {
   template <class Body>
   void by_outputs(int64_t outputs, Body body) {
     const int64_t parts = (outputs + kExpertOutputs - 1) / kExpertOutputs;
-    m_.pool.parallel(active_ * parts, [&](int64_t task, int thread) {
+    m_.share(active_ * parts, assignments_ * hidden() * gate_.k, [&](int64_t task, int thread) {
       const int64_t first = task % parts * kExpertOutputs;
       body(m_.scratch.experts.active[task / parts], first, std::min(kExpertOutputs, outputs - first), thread);
     });

@@ -59,7 +59,7 @@ void linear(Machine& m, int32_t x, const Weight& weight, const float* bias, floa
   const int64_t parts = (n + per_task - 1) / per_task;
   const int64_t row_block = parts < 4 * m.pool.threads() ? kRowBlock : rows;
   const int64_t row_parts = (rows + row_block - 1) / row_block;
-  m.pool.parallel(parts * row_parts, [&](int64_t task, int) {
+  m.share(parts * row_parts, rows * n * weight.k, [&](int64_t task, int) {
     const int64_t first = task % parts * per_task, begin = task / parts * row_block;
     compute(m, product, first, std::min(per_task, n - first), begin, std::min(begin + row_block, rows));
   });

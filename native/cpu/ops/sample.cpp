@@ -96,7 +96,7 @@ void run(const op::Sample& i, Machine& m) {
   std::fill_n(m.data<int32_t>(i.tokens), m.rows.logit_count, -1);
   Result& result = *m.result;
   result.draws = m.rows.draws;
-  m.pool.parallel(m.rows.draws, [&](int64_t number, int thread) {
+  m.share(m.rows.draws, 8 * m.rows.draws * m.width(i.logits), [&](int64_t number, int thread) {
     const Draw& draw = m.rows.draw[number];
     Slot& slot = m.state.slot(draw.slot);
     SampleScratch& scratch = m.scratch.sample[thread];

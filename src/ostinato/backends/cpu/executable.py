@@ -95,7 +95,7 @@ def _build(
     try:
         builder = _cpu.Builder(
             plan.max_rows, plan.max_logit_rows, plan.max_sequences, plan.context, plan.blocks, plan.block_size,
-            programs.vocab_size,
+            programs.vocab_size, _embeddable(programs, tensors),
         )  # fmt: skip
     except ValueError as error:
         raise CompileError(f"cpu: {error}") from error
@@ -105,6 +105,16 @@ def _build(
     for program in programs:
         _add_program(builder, program, tensors, plan)
     return builder.build(plan.threads)
+
+
+def _embeddable(programs: Programs, tensors: Mapping[str, StoredTensor]) -> int:
+    """Token ids below this have a row in every embedding table; a program that samples needs the whole vocabulary."""
+    instructions = [i for program in programs for i in program.instructions]
+    tables = [resolve(w, tensors).dims[0] for i in instructions if i.op == "embed" for w in i.weights if w]
+    least = min([programs.vocab_size, *tables])
+    if least < programs.vocab_size and any(i.op == "sample" for i in instructions):
+        raise CompileError(f"cpu: an embedding table of {least} rows for a vocabulary of {programs.vocab_size}")
+    return least
 
 
 def _add_program(builder: _cpu.Builder, program: Program, tensors: Mapping[str, StoredTensor], plan: Plan) -> None:
