@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Message = Mapping[str, Any]  # role, content, perhaps name
 
-PATIENCE = 30.0  # seconds on the wall for one rendering; the child itself stops after 2 seconds of work
+PATIENCE = 30.0  # seconds on the wall for one rendering; the child itself stops after two of work
 MAX_ANSWER = 64 << 20  # bytes
 
 

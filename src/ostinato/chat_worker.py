@@ -17,7 +17,7 @@ from typing import Any
 from minijinja import Environment, TemplateError
 
 MEMORY = 512 << 20  # bytes of address space (the system allocator aborts beyond; macOS does not enforce it)
-SECONDS = 2  # of processor time per rendering
+SECONDS = 1  # of processor time per rendering, at least; a second more at most
 FUEL = 10_000_000  # instructions; the longest template in the tests uses about a thousand per message
 MAX_TEXT = 8 << 20  # characters
 

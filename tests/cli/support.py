@@ -1,12 +1,17 @@
-"""Runs the command line as a user does: in a process of its own."""
+"""Runs the command line: as a user does, in a process of its own, or quickly, in this one."""
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from unittest import mock
+
+from ostinato.cli.main import main
 
 BUILTIN = Path(__file__).resolve().parents[2] / "src" / "ostinato" / "models" / "ostinato-tiny.gguf"
 COMMAND = (sys.executable, "-m", "ostinato.cli.main")
@@ -21,6 +26,17 @@ def ostinato(
         env={**os.environ, **(env or {})},
     )  # fmt: skip
     return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def call(*words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
+    """The same in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err), mock.patch("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin))):
+        try:
+            status = main(words)
+        except SystemExit as end:
+            status = int(end.code or 0)
+    return subprocess.CompletedProcess(words, status, out.getvalue(), err.getvalue())
 
 
 def start(words: Sequence[str], env: dict[str, str] | None = None) -> subprocess.Popen[str]:

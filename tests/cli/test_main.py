@@ -9,11 +9,11 @@ import pytest
 
 from ostinato import __version__
 from ostinato.cli.main import COMMANDS
-from tests.cli.support import BUILTIN, COMMAND, ostinato
+from tests.cli.support import BUILTIN, COMMAND, call, ostinato
 
 
 def test_help_names_every_command() -> None:
-    done = ostinato("--help")
+    done = call("--help")
     assert done.returncode == 0
     for command, text in COMMANDS.items():
         assert command in done.stdout
@@ -21,18 +21,18 @@ def test_help_names_every_command() -> None:
 
 
 def test_no_command_shows_the_help() -> None:
-    done = ostinato()
+    done = call()
     assert done.returncode == 0
     assert done.stdout.startswith("usage: ostinato")
 
 
 def test_version() -> None:
-    assert ostinato("--version").stdout == f"ostinato {__version__}\n"
+    assert call("--version").stdout == f"ostinato {__version__}\n"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_each_command(command: str) -> None:
-    done = ostinato(command, "--help")
+    done = call(command, "--help")
     assert done.returncode == 0
     assert done.stdout.startswith(f"usage: ostinato {command}")
 
@@ -67,7 +67,7 @@ def test_nothing_heavy_is_imported_at_start(words: list[str]) -> None:
     ],
 )
 def test_wrong_usage_is_one_line_and_status_2(words: list[str], message: str) -> None:
-    done = ostinato(*words)
+    done = call(*words)
     assert done.returncode == 2
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1
@@ -91,7 +91,7 @@ def test_wrong_usage_is_one_line_and_status_2(words: list[str], message: str) ->
     ],
 )
 def test_errors_are_one_line_and_status_1(words: list[str], message: str) -> None:
-    done = ostinato(*words)
+    done = call(*words)
     assert done.returncode == 1
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1
@@ -112,8 +112,12 @@ def shell(line: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize(
     "line",
-    ["$o show $m --tensors | head -n 1", "$o show $m >&-", "$o ps <&-", "$o run hi --backend null --max-tokens 400 | true"],
-)  # fmt: skip
+    [
+        "$o show $m --tensors | head -n 1",
+        "$o show $m >&-",
+        "$o run hi --backend null --max-tokens 400 <&- | true",
+    ],
+)
 def test_readers_that_leave_and_closed_streams_are_no_fuss(line: str) -> None:
     assert shell(line).stderr == ""
 

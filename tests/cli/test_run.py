@@ -15,7 +15,7 @@ import pytest
 
 from ostinato.cli.options import BUILTIN
 from ostinato.cli.run import join_prompt, split_words
-from tests.cli.support import COMMAND, ostinato
+from tests.cli.support import COMMAND, call
 
 ARGUMENTS = ("--backend", "reference", "--temperature", "0", "--max-tokens", "12")
 
@@ -39,27 +39,27 @@ def test_join_prompt() -> None:
 
 
 def test_one_answer_is_repeatable_and_ends_its_line() -> None:
-    answers = {ostinato("run", "Tell me a story.", *ARGUMENTS).stdout for _ in range(2)}
+    answers = {call("run", "Tell me a story.", *ARGUMENTS).stdout for _ in range(2)}
     (answer,) = answers
     assert answer.endswith("\n")
     assert len(answer.split()) > 4
 
 
 def test_piped_input_is_the_prompt() -> None:
-    piped = ostinato("run", *ARGUMENTS, stdin=b"Tell me a story.\n")
-    assert piped.stdout == ostinato("run", "Tell me a story.", *ARGUMENTS).stdout
+    piped = call("run", *ARGUMENTS, stdin=b"Tell me a story.\n")
+    assert piped.stdout == call("run", "Tell me a story.", *ARGUMENTS).stdout
 
 
 def test_raw_continues_the_text() -> None:
-    raw = ostinato("run", "--raw", "Once upon a time", *ARGUMENTS).stdout
-    assert raw != ostinato("run", "Once upon a time", *ARGUMENTS).stdout
+    raw = call("run", "--raw", "Once upon a time", *ARGUMENTS).stdout
+    assert raw != call("run", "Once upon a time", *ARGUMENTS).stdout
     assert raw.startswith(", there was a")
 
 
 def test_json_and_seed() -> None:
     words = ("run", str(BUILTIN), "Tell me a story.", "--backend", "reference", "--max-tokens", "12", "--json")
-    first, other = (json.loads(ostinato(*words, "--seed", seed).stdout) for seed in ("7", "8"))
-    again = json.loads(ostinato(*words, "--seed", "7").stdout)
+    first, other = (json.loads(call(*words, "--seed", seed).stdout) for seed in ("7", "8"))
+    again = json.loads(call(*words, "--seed", "7").stdout)
     assert first["text"] == again["text"] != other["text"]
     assert first["seed"] == 7
     assert first["backend"] == "reference"
@@ -68,8 +68,8 @@ def test_json_and_seed() -> None:
 
 
 def test_stop() -> None:
-    whole = ostinato("run", "--raw", "Once upon a time", *ARGUMENTS).stdout
-    assert ostinato("run", "--raw", "Once upon a time", *ARGUMENTS, "--stop", " was").stdout == ", there\n"
+    whole = call("run", "--raw", "Once upon a time", *ARGUMENTS).stdout
+    assert call("run", "--raw", "Once upon a time", *ARGUMENTS, "--stop", " was").stdout == ", there\n"
     assert " was" in whole
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
-import socket
 from typing import TYPE_CHECKING
 
 from ostinato.cli.options import BUILTIN, add_machine, machine, port
 
 if TYPE_CHECKING:
+    import socket
+
     from ostinato.server.model import ServedModel
 
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # where to reach a server that listens everywhere
@@ -25,8 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    import asyncio
+    import logging
+
     from ostinato.server.run import listen
 
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     with listen(options.host, options.port) as listener:
         asyncio.run(_serve(options, listener))
     return 0

@@ -76,7 +76,7 @@ class _Server(uvicorn.Server):
 def _configuration(model: ServedModel) -> uvicorn.Config:
     return uvicorn.Config(
         create_app(model),
-        log_level="warning",
+        log_config=None,
         access_log=False,
         lifespan="off",
         timeout_keep_alive=KEEP_ALIVE,
