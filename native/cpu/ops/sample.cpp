@@ -43,12 +43,6 @@ void apply_mask(const int32_t* mask, int64_t vocab, float* scores) {
   }
 }
 
-int32_t first_best(const Vectors& vectors, const float* scores, int64_t vocab) {
-  const float best = vectors.max(scores, vocab);
-  const float* at = std::find(scores, scores + vocab, best);
-  return best == kNone ? -1 : static_cast<int32_t>(at - scores);
-}
-
 // The token, or -1 where no score is a number.
 int32_t choose(const Machine& m, const Draw& draw, const Slot& slot, const float* logits, SampleScratch& s) {
   const int64_t vocab = m.model.limits.vocab;
@@ -57,14 +51,18 @@ int32_t choose(const Machine& m, const Draw& draw, const Slot& slot, const float
   penalise(slot, draw.position, s);
   if (draw.mask != nullptr) apply_mask(draw.mask, vocab, s.scores.data());
   for (int64_t t = 0; t < vocab; ++t) s.scores[t] = std::isnan(s.scores[t]) ? kNone : s.scores[t];
-  if (e.temperature == 0) return first_best(m.vectors, s.scores.data(), vocab);
+  const float best = m.vectors.max(s.scores.data(), vocab);
+  if (best == kNone) return -1;
+  if (e.temperature == 0 || std::isinf(best / e.temperature)) {  // the draw is certain
+    return static_cast<int32_t>(std::find(s.scores.data(), s.scores.data() + vocab, best) - s.scores.data());
+  }
   for (int64_t t = 0; t < vocab; ++t) s.scores[t] /= e.temperature;
   const Candidates left = keep(m.vectors, e, vocab, s);
   const uint32_t key[2] = {static_cast<uint32_t>(e.seed_low), static_cast<uint32_t>(e.seed_high)};
-  Best best{kNone, -1};
+  Best drawn{kNone, -1};
   m.vectors.draw(left.scores, left.ids, left.count, key, static_cast<uint32_t>(draw.position),
-                 static_cast<uint32_t>(e.choice), &best);
-  return best.token;
+                 static_cast<uint32_t>(e.choice), &drawn);
+  return drawn.token;
 }
 
 // Log softmax of the raw logits, at the token and at the best.
