@@ -58,6 +58,7 @@ def test_nothing_heavy_is_imported_at_start(words: list[str]) -> None:
         (["show"], "MODEL"),
         (["serve", "--port", "x"], "--port: 'x'"),
         (["serve", "--port", "70000"], "from 0 to 65535"),
+        (["run", "hello", "--context", "2000000000"], "from 1 to 16777216"),
         (["bench", "-p", "0"], "expected a whole number from 1"),
         (["bench", "-b", "1,,4"], "expected a whole number from 1"),
         (["run", "a", "b"], "put it in quotes"),

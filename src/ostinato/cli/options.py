@@ -17,7 +17,7 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("machine")
     group.add_argument("--backend", metavar="NAME", help="cpu, reference or null (default: the best there is)")
     group.add_argument("--threads", type=positive, metavar="N", help="threads (default: one per core)")
-    group.add_argument("--context", type=positive, metavar="N", help="positions of a sequence: prompt and answer")
+    group.add_argument("--context", type=positions, metavar="N", help="positions of a sequence: prompt and answer")
 
 
 def machine(options: argparse.Namespace) -> Options:
@@ -56,6 +56,11 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 def positive(text: str) -> int:
     """An argument that counts something."""
     return _between(text, 1, 2**31 - 1)
+
+
+def positions(text: str) -> int:
+    """A context; far beyond any model's, within what a block table can hold."""
+    return _between(text, 1, 2**24)
 
 
 def port(text: str) -> int:
