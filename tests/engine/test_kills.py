@@ -211,6 +211,23 @@ def test_a_fault_fails_its_request_alone(fault: str, monkeypatch: pytest.MonkeyP
     asyncio.run(main())
 
 
+def test_a_stray_fault_signal_makes_suspects_but_costs_no_answer() -> None:
+    asked = requests(6, VOCAB, 80, seed=6)
+
+    async def main() -> None:
+        expected = await undisturbed(victim(), asked)
+        async with running(victim("--nap", "0.003")) as supervisor:
+            streams = [supervisor.submit(request) for request in asked]
+            answers = [asyncio.create_task(answer(stream)) for stream in streams]
+            while not all(stream.received for stream in streams):
+                await asyncio.sleep(0.005)
+            os.kill(supervisor.info()["engine_pid"], signal.SIGSEGV)
+            assert await asyncio.gather(*answers) == expected
+            assert supervisor.info()["restarts"] == 1
+
+    asyncio.run(main())
+
+
 def test_a_killing_request_is_not_blamed_for_sigkill(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OSTINATO_NULL_FAULT", "77:SIGKILL")
     monkeypatch.setattr(supervisor_module, "MAX_BARREN_DEATHS", 3)
