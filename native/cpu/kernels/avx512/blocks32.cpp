@@ -1,5 +1,7 @@
 // Q8_0 and Q4_0 on AVX-512 VNNI: blocks of 32 bytes with an offset, u = q + offset.
-#include "cpu/kernels/avx512/matmul.h"
+#include "cpu/kernels/matmul.h"
+
+#include "cpu/kernels/avx512/lanes.h"
 #include "cpu/kernels/level.h"
 
 namespace ostinato::cpu::avx512 {
@@ -32,7 +34,7 @@ template <class Quant>
 struct Blocks {
   using Row = BlockRow;
   using Block = typename Quant::Block;
-  static constexpr int kDots = 8;
+  static constexpr int kDots = 8, kLanes = 16, kPanels = 2;
   static constexpr int64_t kFirstLevel = Quant::kFirstLevel;
   static constexpr int64_t kPanelsFrom = 3;
 
@@ -76,27 +78,27 @@ struct Blocks {
   }
 
   template <int kRows>
-  static void multiply(const Panel panels[2], const Row* a, int64_t stride, int blocks, float (*acc)[32]) {
+  static void multiply(const Panel* panels, const Row* a, int64_t stride, int blocks, float (*acc)[32]) {
     for (int j = 0; j < blocks; ++j) {
       __m512i part[kRows][2];
-#pragma GCC unroll 6
+#pragma GCC unroll 4
       for (int r = 0; r < kRows; ++r)
         part[r][0] = part[r][1] = _mm512_slli_epi32(broadcast32(a[r * stride].minus_sums + j), Quant::kShift);
 #pragma GCC unroll 1
       for (int g = 8 * j; g < 8 * j + 8; ++g) {
         const __m512i w0 = _mm512_load_si512(panels[0].q[g]), w1 = _mm512_load_si512(panels[1].q[g]);
-#pragma GCC unroll 6
+#pragma GCC unroll 4
         for (int r = 0; r < kRows; ++r) {
           const __m512i x = broadcast32(a[r * stride].q + 4 * g);
           part[r][0] = _mm512_dpbusd_epi32(part[r][0], w0, x);
           part[r][1] = _mm512_dpbusd_epi32(part[r][1], w1, x);
         }
       }
-#pragma GCC unroll 6
+#pragma GCC unroll 4
       for (int r = 0; r < kRows; ++r)
         for (int p = 0; p < 2; ++p) {
           const __m512 scale = _mm512_mul_ps(_mm512_load_ps(panels[p].d[j]), _mm512_set1_ps(a[r * stride].d[j]));
-          float* sum = acc[r] + kPanel * p;
+          float* sum = acc[r] + kLanes * p;
           _mm512_store_ps(sum, _mm512_fmadd_ps(scale, _mm512_cvtepi32_ps(part[r][p]), _mm512_load_ps(sum)));
         }
     }

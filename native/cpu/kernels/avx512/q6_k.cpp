@@ -1,5 +1,7 @@
 // Q6_K on AVX-512 VNNI.
-#include "cpu/kernels/avx512/matmul.h"
+#include "cpu/kernels/matmul.h"
+
+#include "cpu/kernels/avx512/lanes.h"
 #include "cpu/kernels/level.h"
 
 namespace ostinato::cpu::avx512 {
@@ -9,7 +11,7 @@ constexpr int64_t kBytes = sizeof(BlockQ6_K);
 
 struct Q6_K {
   using Row = SuperRow;
-  static constexpr int kDots = 4;
+  static constexpr int kDots = 4, kLanes = 16, kPanels = 2;
   static constexpr int64_t kFirstLevel = 0;
   static constexpr int64_t kPanelsFrom = 3;
 
@@ -58,28 +60,28 @@ struct Q6_K {
   }
 
   template <int kRows>
-  static void multiply(const Panel panels[2], const Row* a, int64_t stride, int, float (*acc)[32]) {
+  static void multiply(const Panel* panels, const Row* a, int64_t stride, int, float (*acc)[32]) {
     __m512i sum[kRows][2] = {};
     for (int j = 0; j < 16; ++j) {
       __m512i part[kRows][2] = {};
 #pragma GCC unroll 1
       for (int g = 4 * j; g < 4 * j + 4; ++g) {
         const __m512i w0 = _mm512_load_si512(panels[0].q[g]), w1 = _mm512_load_si512(panels[1].q[g]);
-#pragma GCC unroll 6
+#pragma GCC unroll 4
         for (int r = 0; r < kRows; ++r) {
           const __m512i x = broadcast32(a[r * stride].q + 4 * g);
           part[r][0] = _mm512_dpbusd_epi32(part[r][0], w0, x);
           part[r][1] = _mm512_dpbusd_epi32(part[r][1], w1, x);
         }
       }
-#pragma GCC unroll 6
+#pragma GCC unroll 4
       for (int r = 0; r < kRows; ++r)
         for (int p = 0; p < 2; ++p)
           sum[r][p] = _mm512_add_epi32(sum[r][p], _mm512_mullo_epi32(part[r][p], load(panels[p].sc[j])));
     }
-#pragma GCC unroll 6
+#pragma GCC unroll 4
     for (int r = 0; r < kRows; ++r)
-      for (int p = 0; p < 2; ++p) add_term(panels[p], a[r * stride], sum[r][p], acc[r] + kPanel * p);
+      for (int p = 0; p < 2; ++p) add_term(panels[p], a[r * stride], sum[r][p], acc[r] + kLanes * p);
   }
 
  private:
