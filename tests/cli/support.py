@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -31,17 +32,22 @@ def ostinato(
 def call(*words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
     """The same in this process."""
     out, err = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err), mock.patch("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin))):
-        try:
-            status = main(words)
-        except SystemExit as end:
-            status = int(end.code or 0)
+    with tempfile.TemporaryFile() as file, redirect_stdout(out), redirect_stderr(err):
+        file.write(stdin)
+        file.seek(0)
+        with io.TextIOWrapper(file) as text, mock.patch("sys.stdin", text):
+            try:
+                status = main(words)
+            except SystemExit as end:
+                status = int(end.code or 0)
     return subprocess.CompletedProcess(words, status, out.getvalue(), err.getvalue())
 
 
-def start(words: Sequence[str], env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+def start(
+    words: Sequence[str], env: dict[str, str] | None = None, stdin: int = subprocess.DEVNULL
+) -> subprocess.Popen[str]:
     """Starts `ostinato WORDS`; its output can be read while it runs."""
     return subprocess.Popen(
-        [*COMMAND, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [*COMMAND, *words], stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, **(env or {})},
     )  # fmt: skip

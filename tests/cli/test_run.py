@@ -15,7 +15,7 @@ import pytest
 
 from ostinato.cli.options import BUILTIN
 from ostinato.cli.run import join_prompt, split_words
-from tests.cli.support import COMMAND, call
+from tests.cli.support import COMMAND, call, start
 
 ARGUMENTS = ("--backend", "reference", "--temperature", "0", "--max-tokens", "12")
 
@@ -65,6 +65,13 @@ def test_json_and_seed() -> None:
     assert first["backend"] == "reference"
     assert first["completion_tokens"] == 12
     assert first["prompt_tokens"] > 5
+
+
+def test_a_pipe_that_nobody_fills_is_said() -> None:
+    with start(["run", "hi", "--backend", "null"], stdin=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        assert "reading standard input" in process.stderr.readline()
+        process.kill()
 
 
 def test_stop() -> None:

@@ -25,6 +25,7 @@ from ostinato.cli.options import BUILTIN, add_json, add_machine, machine, positi
 from ostinato.cli.output import print_json, print_table, size
 
 if TYPE_CHECKING:
+    from ostinato.backends.contract import Executable
     from ostinato.engine.engine import Engine
     from ostinato.engine.loading import Opened
     from ostinato.engine.local import LocalPort, Stream
@@ -74,7 +75,7 @@ class Session:
     """A loaded model and its engine, in this process."""
 
     opened: Opened
-    executable: Any
+    executable: Executable
     port: LocalPort
     engine: Engine
 

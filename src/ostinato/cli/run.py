@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import select
 import sys
 import time
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ostinato.chat import ChatTemplate
 
 STOPPED = 130  # the exit status of an answer that Ctrl-C ended
+PATIENCE = 2.0  # seconds
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,7 +85,9 @@ def join_prompt(prompt: str | None, piped: str) -> str | None:
 
 
 def _read_stdin() -> str:
-    """Bytes that are not UTF-8 become U+FFFD."""
+    """Bytes that are not UTF-8 become U+FFFD. Who waits for a pipe that nobody fills is told so."""
+    if not select.select([sys.stdin], [], [], PATIENCE)[0]:
+        print("ostinato: reading standard input until it ends (`< /dev/null` if there is none)", file=sys.stderr)
     return sys.stdin.buffer.read().decode(errors="replace")
 
 

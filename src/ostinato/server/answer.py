@@ -51,22 +51,20 @@ def submit(job: Job, model: ServedModel) -> list[TokenStream]:
         for request in job.requests:
             streams.append(model.engine.submit(request))  # noqa: PERF401 (what was started must be ended)
     except Overloaded as error:
-        _cancel(streams)
+        cancel(streams)
         raise ApiError(429, f"{error}; try again", code="overloaded", retry_after=RETRY_AFTER) from error
     except EngineDownError as error:
-        _cancel(streams)
+        cancel(streams)
         raise ApiError(503, f"there is no engine: {error}", code="engine_down") from error
     except ValueError as error:
-        _cancel(streams)
+        cancel(streams)
         raise ApiError(400, str(error), code="invalid_value") from error
     return streams
 
 
 async def answer(job: Job, streams: Sequence[TokenStream], model: ServedModel, metrics: Metrics, emit: Emit) -> int:
-    """Runs a job to its end; returns the number of tokens generated. Raises ApiError when the engine failed.
-
-    However it ends, and when it is cancelled, no sequence is left running.
-    """
+    """Runs a job to its end; returns the number of tokens generated. Raises ApiError when the engine failed; then,
+    and when it is cancelled, the caller ends the streams."""
     choices = [_Choice(index, stream, job, model) for index, stream in enumerate(streams)]
     try:
         async with asyncio.TaskGroup() as group:
@@ -76,12 +74,12 @@ async def answer(job: Job, streams: Sequence[TokenStream], model: ServedModel, m
         first = failures.exceptions[0]
         raise first from None
     finally:
-        _cancel(streams)
         metrics.tokens(job.prompt_tokens, sum(choice.count for choice in choices))
     return sum(choice.count for choice in choices)
 
 
-def _cancel(streams: Sequence[TokenStream]) -> None:
+def cancel(streams: Sequence[TokenStream]) -> None:
+    """Ends all of them; harmless for those that have ended."""
     for stream in streams:
         stream.cancel()
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from ostinato.server.answer import Piece, answer
+from ostinato.server.answer import Piece, answer, cancel
 from ostinato.server.client import TokenStream
 from ostinato.server.errors import ApiError
 from ostinato.server.formats import Format
@@ -32,7 +32,11 @@ class Answer:
         self._job, self._streams, self._model, self._metrics, self._form = job, streams, model, metrics, form
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await until_disconnect(receive, lambda: self._send(send))
+        """However it ends, no sequence is left running."""
+        try:
+            await until_disconnect(receive, lambda: self._send(send))
+        finally:
+            cancel(self._streams)
 
     async def _send(self, send: Send) -> None:
         pieces: list[Piece] = []
