@@ -1,0 +1,138 @@
+// Q8_0 and Q4_0 on AVX2.
+#include "cpu/kernels/matmul.h"
+
+#include "cpu/kernels/avx2/lanes.h"
+#include "cpu/kernels/level.h"
+
+namespace ostinato::cpu::avx2 {
+namespace {
+
+__m256i add_pairs(__m256i products) { return _mm256_madd_epi16(products, _mm256_set1_epi16(1)); }
+
+// Signed bytes: |w| times a with the sign of w. Two products are at most 2 x 128 x 127 < 2^15, and |-128| is 128 as
+// an unsigned byte, so every byte a file may hold is exact.
+struct Q8_0 {
+  using Block = BlockQ8_0;
+  static constexpr int64_t kFirstLevel = 0;
+  static constexpr int kOffset = 0;
+
+  static __m256i quants(const Block& block) { return load(block.q); }
+
+  template <int kRows>
+  [[gnu::always_inline]] static void multiply(const uint8_t (*panel)[32], const int8_t* a, int64_t stride,
+                                             __m256i sum[kRows]) {
+#pragma GCC unroll 1
+    for (int g = 0; g < 8; ++g) {
+      const __m256i w = load(panel[g]), magnitude = _mm256_abs_epi8(w);
+#pragma GCC unroll 4
+      for (int r = 0; r < kRows; ++r) {
+        const __m256i x = _mm256_sign_epi8(broadcast32(a + r * stride + 4 * g), w);
+        sum[r] = _mm256_add_epi32(sum[r], add_pairs(_mm256_maddubs_epi16(magnitude, x)));
+      }
+    }
+  }
+
+  static __m256i products(__m256i w, __m256i a) {
+    return add_pairs(_mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(a, w)));
+  }
+};
+
+// Nibbles: products in pairs stay below 2^12, so eight of them add up exactly in 16 bits.
+struct Q4_0 {
+  using Block = BlockQ4_0;
+  static constexpr int64_t kFirstLevel = kFirstLevelGroup;
+  static constexpr int kOffset = 8;
+
+  static __m256i quants(const Block& block) {
+    const __m256i both = _mm256_broadcastsi128_si256(load128(block.q));
+    return _mm256_and_si256(_mm256_srlv_epi64(both, _mm256_setr_epi64x(0, 0, 4, 4)), _mm256_set1_epi8(15));
+  }
+
+  template <int kRows>
+  [[gnu::always_inline]] static void multiply(const uint8_t (*panel)[32], const int8_t* a, int64_t stride,
+                                             __m256i sum[kRows]) {
+    __m256i part[kRows] = {};
+#pragma GCC unroll 1
+    for (int g = 0; g < 8; ++g) {
+      const __m256i w = load(panel[g]);
+#pragma GCC unroll 4
+      for (int r = 0; r < kRows; ++r)
+        part[r] = _mm256_add_epi16(part[r], _mm256_maddubs_epi16(w, broadcast32(a + r * stride + 4 * g)));
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r) sum[r] = _mm256_add_epi32(sum[r], add_pairs(part[r]));
+  }
+
+  static __m256i products(__m256i w, __m256i a) { return add_pairs(_mm256_maddubs_epi16(w, a)); }
+};
+
+template <class Quant>
+struct Blocks {
+  using Row = BlockRow;
+  using Block = typename Quant::Block;
+  static constexpr int kDots = 4, kLanes = 8, kPanels = 1;
+  static constexpr int64_t kFirstLevel = Quant::kFirstLevel;
+  static constexpr int64_t kPanelsFrom = 4;
+
+  struct Panel {
+    alignas(32) uint8_t q[64][32];  // [k / 4][weight row][k % 4]
+    float d[8][8];                  // [k / 32][weight row]
+  };
+
+  static void dots(const uint8_t* const rows[4], int64_t k, const Row* a, Prefetch prefetch, float* out) {
+    __m128 acc = _mm_setzero_ps();
+    for (int64_t b = 0; b < k / 32; ++b) {
+      const int64_t j = b % 8, offset = b * sizeof(Block);
+      prefetch(4 * offset, 4 * sizeof(Block));
+      const Row& group = a[b / 8];
+      const __m256i x = load(group.q + 32 * j);
+      const auto products = [&](int r) {
+        return Quant::products(Quant::quants(*reinterpret_cast<const Block*>(rows[r] + offset)), x);
+      };
+      const __m128i correction = _mm_set1_epi32(Quant::kOffset * group.minus_sums[j]);
+      const __m128i exact = _mm_add_epi32(sum4(products(0), products(1), products(2), products(3)), correction);
+      const __m128 scale = _mm_mul_ps(halves4(rows, offset), _mm_set1_ps(group.d[j]));
+      acc = _mm_fmadd_ps(scale, _mm_cvtepi32_ps(exact), acc);
+    }
+    _mm_storeu_ps(out, acc);
+  }
+
+  static void unpack(const uint8_t* const rows[8], int64_t step, int blocks, Panel& panel) {
+    for (int j = 0; j < blocks; ++j) {
+      const int64_t offset = (8 * step + j) * sizeof(Block);
+      __m256i v[8];
+#pragma GCC unroll 8
+      for (int r = 0; r < 8; ++r) v[r] = Quant::quants(*reinterpret_cast<const Block*>(rows[r] + offset));
+      transpose8(v);
+      for (int i = 0; i < 8; ++i) store(panel.q[8 * j + i], v[i]);
+      _mm256_storeu_ps(panel.d[j], halves8(rows, offset));
+    }
+  }
+
+  template <int kRows>
+  static void multiply(const Panel* panel, const Row* a, int64_t stride, int blocks, float (*acc)[8]) {
+    for (int j = 0; j < blocks; ++j) {
+      __m256i sum[kRows];
+#pragma GCC unroll 4
+      for (int r = 0; r < kRows; ++r) sum[r] = _mm256_set1_epi32(Quant::kOffset * a[r * stride].minus_sums[j]);
+      Quant::template multiply<kRows>(panel->q + 8 * j, a->q + 32 * j, stride * int64_t{sizeof(Row)}, sum);
+#pragma GCC unroll 4
+      for (int r = 0; r < kRows; ++r) {
+        const __m256 scale = _mm256_mul_ps(_mm256_loadu_ps(panel->d[j]), _mm256_set1_ps(a[r * stride].d[j]));
+        _mm256_storeu_ps(acc[r], _mm256_fmadd_ps(scale, _mm256_cvtepi32_ps(sum[r]), _mm256_loadu_ps(acc[r])));
+      }
+    }
+  }
+};
+
+}  // namespace
+
+void matmul_q8_0(WeightRows w, int64_t k, const void* packed, int64_t rows, float* out, int64_t out_stride) {
+  matmul<Blocks<Q8_0>>(w, k, packed, rows, out, out_stride);
+}
+
+void matmul_q4_0(WeightRows w, int64_t k, const void* packed, int64_t rows, float* out, int64_t out_stride) {
+  matmul<Blocks<Q4_0>>(w, k, packed, rows, out, out_stride);
+}
+
+}  // namespace ostinato::cpu::avx2

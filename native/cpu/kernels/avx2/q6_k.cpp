@@ -1,0 +1,138 @@
+// Q6_K on AVX2: products of bytes in pairs stay below 2^14, so two of them add up exactly in 16 bits.
+#include "cpu/kernels/matmul.h"
+
+#include "cpu/kernels/avx2/lanes.h"
+#include "cpu/kernels/level.h"
+
+namespace ostinato::cpu::avx2 {
+namespace {
+
+// The six-bit quants in four registers of bytes, from 32 bytes each of ql (two) and qh: elements l, l + 32, l + 64
+// and l + 96 of half a block, wherever l lies.
+struct SixBits {
+  __m256i part[4];
+
+  SixBits(__m256i low0, __m256i low1, __m256i high) {
+    const __m256i nibble = _mm256_set1_epi8(15), upper = _mm256_set1_epi8(0x30);
+    const auto merge = [&](__m256i low, __m256i bits) {
+      return _mm256_or_si256(_mm256_and_si256(low, nibble), _mm256_and_si256(bits, upper));
+    };
+    part[0] = merge(low0, _mm256_slli_epi16(high, 4));
+    part[1] = merge(low1, _mm256_slli_epi16(high, 2));
+    part[2] = merge(_mm256_srli_epi16(low0, 4), high);
+    part[3] = merge(_mm256_srli_epi16(low1, 4), _mm256_srli_epi16(high, 2));
+  }
+};
+
+struct Q6_K {
+  using Row = SuperRow;
+  static constexpr int kDots = 4, kLanes = 8, kPanels = 1;
+  static constexpr int64_t kFirstLevel = 0;
+  static constexpr int64_t kPanelsFrom = 3;
+
+  struct Panel {
+    alignas(32) uint8_t q[64][32];  // [k / 4][weight row][k % 4]
+    int16_t sc[16][8][2];           // [k / 16][weight row], twice
+    int16_t sc_pairs[8][8][2];      // pairs of k / 16
+    float d[8];
+  };
+
+  static void dots(const uint8_t* const rows[4], int64_t k, const Row* a, Prefetch prefetch, float* out) {
+    __m128 acc = _mm_setzero_ps();
+    for (int64_t b = 0; b < k / kSuper; ++b) {
+      const int64_t offset = b * sizeof(BlockQ6_K);
+      prefetch(4 * offset, 4 * sizeof(BlockQ6_K));
+      const auto scaled = [&](int r) {
+        return scaled_products(*reinterpret_cast<const BlockQ6_K*>(rows[r] + offset), a[b]);
+      };
+      const __m128i sums = sum4(scaled(0), scaled(1), scaled(2), scaled(3));
+      const __m128 term = _mm_mul_ps(halves4(rows, offset + offsetof(BlockQ6_K, d)), _mm_cvtepi32_ps(sums));
+      acc = _mm_fmadd_ps(_mm_set1_ps(a[b].d), term, acc);
+    }
+    _mm_storeu_ps(out, acc);
+  }
+
+  static void unpack(const uint8_t* const rows[8], int64_t step, int, Panel& panel) {
+    const int64_t offset = step * sizeof(BlockQ6_K);
+    for (int r = 0; r < 8; ++r) {
+      const auto& block = *reinterpret_cast<const BlockQ6_K*>(rows[r] + offset);
+      for (int j = 0; j < 16; ++j) {
+        panel.sc[j][r][0] = panel.sc[j][r][1] = block.sc[j];
+        panel.sc_pairs[j / 2][r][j % 2] = block.sc[j];
+      }
+    }
+    _mm256_storeu_ps(panel.d, halves8(rows, offset + offsetof(BlockQ6_K, d)));
+    for (int half = 0; half < 2; ++half) {
+      __m256i low0[8], low1[8], high[8];
+      columns8(rows, offset + 64 * half, low0);
+      columns8(rows, offset + 64 * half + 32, low1);
+      columns8(rows, offset + offsetof(BlockQ6_K, qh) + 32 * half, high);
+      for (int i = 0; i < 8; ++i) {
+        const SixBits six(low0[i], low1[i], high[i]);
+        for (int p = 0; p < 4; ++p) store(panel.q[32 * half + 8 * p + i], six.part[p]);
+      }
+    }
+  }
+
+  template <int kRows>
+  static void multiply(const Panel* panel, const Row* a, int64_t stride, int, float (*acc)[8]) {
+    __m256i sum[kRows] = {};
+#pragma GCC unroll 1
+    for (int g = 0; g < 64; g += 2) {  // eight columns
+      const __m256i w0 = load(panel->q[g]), w1 = load(panel->q[g + 1]), sc = load(panel->sc[g / 4]);
+#pragma GCC unroll 4
+      for (int r = 0; r < kRows; ++r) {
+        const int8_t* x = a[r * stride].q + 4 * g;
+        const __m256i products = _mm256_add_epi16(_mm256_maddubs_epi16(w0, broadcast32(x)),
+                                                  _mm256_maddubs_epi16(w1, broadcast32(x + 4)));
+        sum[r] = _mm256_add_epi32(sum[r], _mm256_madd_epi16(products, sc));
+      }
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r) add_term(*panel, a[r * stride], sum[r], acc[r]);
+  }
+
+ private:
+  // Eight partial sums of sc (q - 32) a over one block.
+  static __m256i scaled_products(const BlockQ6_K& block, const Row& a) {
+    const __m256i scales = _mm256_cvtepi8_epi16(load128(block.sc));
+    const __m256i offset = _mm256_slli_epi32(_mm256_madd_epi16(scales, load(a.sums16)), 5);
+    __m256i acc = _mm256_sub_epi32(_mm256_setzero_si256(), offset);
+#pragma GCC unroll 2
+    for (int half = 0; half < 2; ++half) {
+      const __m256i sc = _mm256_permute4x64_epi64(scales, half ? 0b11'10'11'10 : 0b01'00'01'00);
+      const SixBits six(load(block.ql + 64 * half), load(block.ql + 64 * half + 32), load(block.qh + 32 * half));
+#pragma GCC unroll 4
+      for (int p = 0; p < 4; ++p) {
+        const __m256i products = _mm256_maddubs_epi16(six.part[p], load(a.q + 128 * half + 32 * p));
+        acc = _mm256_add_epi32(acc, _mm256_madd_epi16(products, spread(sc, p)));
+      }
+    }
+    return acc;
+  }
+
+  // Scale 2 p of the eight in each lane throughout the low lane, scale 2 p + 1 throughout the high one.
+  static __m256i spread(__m256i sc, int p) {
+    const __m128i even = _mm_set1_epi16(static_cast<int16_t>(0x0100 + 0x0404 * p));
+    const __m128i odd = _mm_set1_epi16(static_cast<int16_t>(0x0302 + 0x0404 * p));
+    return _mm256_shuffle_epi8(sc, _mm256_inserti128_si256(_mm256_castsi128_si256(even), odd, 1));
+  }
+
+  static void add_term(const Panel& panel, const Row& a, __m256i scaled, float* acc) {
+    __m256i offset = _mm256_setzero_si256();
+#pragma GCC unroll 8
+    for (int j = 0; j < 8; ++j)
+      offset = _mm256_add_epi32(offset, _mm256_madd_epi16(load(panel.sc_pairs[j]), broadcast32(a.sums16 + 2 * j)));
+    const __m256i exact = _mm256_sub_epi32(scaled, _mm256_slli_epi32(offset, 5));
+    const __m256 term = _mm256_mul_ps(_mm256_loadu_ps(panel.d), _mm256_cvtepi32_ps(exact));
+    _mm256_storeu_ps(acc, _mm256_fmadd_ps(_mm256_set1_ps(a.d), term, _mm256_loadu_ps(acc)));
+  }
+};
+
+}  // namespace
+
+void matmul_q6_k(WeightRows w, int64_t k, const void* packed, int64_t rows, float* out, int64_t out_stride) {
+  matmul<Q6_K>(w, k, packed, rows, out, out_stride);
+}
+
+}  // namespace ostinato::cpu::avx2
