@@ -186,7 +186,7 @@ std::vector<std::string> ops() {
 std::vector<std::string> levels() {
   std::vector<std::string> names;
   for (const Isa isa : {Isa::kPortable, Isa::kAvx2, Isa::kAvx512}) {
-    if (const Kernels* found = kernels_for(isa); found && found->name) names.push_back(found->name);
+    if (const Kernels* found = kernels_for(isa)) names.push_back(found->name);
   }
   return names;
 }

@@ -1,0 +1,33 @@
+"""Every op case and every sampling setting at the instruction levels that are not chosen by themselves."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ostinato import _cpu
+from ostinato.backends.cpu import CpuBackend
+from ostinato.backends.reference import ReferenceBackend
+from tests.backends.cases import CASES, OpCase, nmse, run_case
+from tests.backends.test_cases import wanted
+from tests.backends.test_sample import SETTINGS, run
+
+OTHERS = _cpu.levels()[:-1]  # least first; the last is the default, which test_cases.py runs
+
+
+@pytest.mark.parametrize("level", OTHERS)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_cases(case: OpCase, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OSTINATO_CPU", level)
+    assert CpuBackend().probe().detail["instructions"] == level
+    for found, reference in zip(run_case(case, CpuBackend()), wanted(case.name), strict=True):
+        assert nmse(found, reference) <= case.nmse
+
+
+@pytest.mark.parametrize("level", OTHERS)
+def test_draws(level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OSTINATO_CPU", level)
+    settings = list(SETTINGS.values())
+    for found, reference in zip(run(CpuBackend(), settings), run(ReferenceBackend(), settings), strict=True):
+        np.testing.assert_array_equal(found.tokens, reference.tokens)
+        np.testing.assert_array_equal(found.top_ids, reference.top_ids)
