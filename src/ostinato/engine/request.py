@@ -13,8 +13,8 @@ from ostinato.engine.records_table import FinishReason
 class Request:
     """One sequence to continue.
 
-    `stop_ids` end the answer (the ending token is published, and is the last). `stops` are strings as token-free
-    bytes: the engine does not know text, so stop strings are matched by whoever decodes, who then cancels.
+    `stop_ids` end the answer (the ending token is published, and is the last). The engine does not know text: stop
+    strings are matched by whoever decodes (ostinato/text.py), who then cancels.
     """
 
     prompt: Sequence[int]
