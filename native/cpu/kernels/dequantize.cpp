@@ -12,28 +12,31 @@ void expand(const BlockQ8_0& block, float* out) {
 }
 
 void expand(const BlockQ4_0& block, float* out) {
+  uint8_t q[32];
+  unpack_quants(block, q);
   const float d = from_half(block.d);
-  for (int i = 0; i < 16; ++i) {
-    out[i] = d * static_cast<float>((block.q[i] & 15) - 8);
-    out[i + 16] = d * static_cast<float>((block.q[i] >> 4) - 8);
-  }
+  for (int i = 0; i < 32; ++i) out[i] = d * static_cast<float>(q[i] - 8);
 }
 
 void expand(const BlockQ4_K& block, float* out) {
+  uint8_t q[kSuper];
+  unpack_quants(block, q);
   const ScalesQ4_K scales = decode_scales(block.scales);
   const float d = from_half(block.d), dmin = from_half(block.dmin);
   for (int j = 0; j < 8; ++j) {
     const float scale = d * scales.sc[j], least = dmin * scales.m[j];
-    for (int i = 0; i < 32; ++i) {
-      const int q = block.q[32 * (j / 2) + i] >> (4 * (j % 2)) & 15;
-      out[32 * j + i] = scale * static_cast<float>(q) - least;
-    }
+    for (int i = 32 * j; i < 32 * j + 32; ++i) out[i] = scale * q[i] - least;
   }
 }
 
 void expand(const BlockQ6_K& block, float* out) {
+  uint8_t q[kSuper];
+  unpack_quants(block, q);
   const float d = from_half(block.d);
-  for (int i = 0; i < kSuper; ++i) out[i] = d * block.sc[i / 16] * static_cast<float>(q6_k(block, i) - 32);
+  for (int j = 0; j < 16; ++j) {
+    const float scale = d * block.sc[j];
+    for (int i = 16 * j; i < 16 * j + 16; ++i) out[i] = scale * static_cast<float>(q[i] - 32);
+  }
 }
 
 template <class Block, int kElements>

@@ -73,7 +73,7 @@ struct Q4_K {
   float d, dmin;
 
   explicit Q4_K(const Block& block) {
-    for (int i = 0; i < 256; ++i) q[i] = block.q[32 * (i / 64) + i % 32] >> (4 * (i / 32 % 2)) & 15;
+    unpack_quants(block, q);
     scales = decode_scales(block.scales);
     d = from_half(block.d);
     dmin = from_half(block.dmin);
@@ -99,7 +99,7 @@ struct Q6_K {
   float d;
 
   explicit Q6_K(const Block& block) {
-    for (int i = 0; i < 256; ++i) q[i] = q6_k(block, i);
+    unpack_quants(block, q);
     std::memcpy(sc, block.sc, sizeof sc);
     d = from_half(block.d);
   }
@@ -138,7 +138,7 @@ struct Q8_0 : Block32<128> {
 struct Q4_0 : Block32<8> {
   using Block = BlockQ4_0;
   explicit Q4_0(const Block& block) {
-    for (int i = 0; i < 32; ++i) q[i] = block.q[i % 16] >> (4 * (i / 16)) & 15;
+    unpack_quants(block, q);
     d = from_half(block.d);
   }
 };

@@ -14,7 +14,7 @@ __m256i add_pairs(__m256i products) { return _mm256_madd_epi16(products, _mm256_
 struct Q8_0 {
   using Block = BlockQ8_0;
   static constexpr int64_t kFirstLevel = 0;
-  static constexpr int kOffset = 0;
+  static __m256i correction(const int32_t*) { return _mm256_setzero_si256(); }
 
   static __m256i quants(const Block& block) { return load(block.q); }
 
@@ -41,7 +41,7 @@ struct Q8_0 {
 struct Q4_0 {
   using Block = BlockQ4_0;
   static constexpr int64_t kFirstLevel = kFirstLevelGroup;
-  static constexpr int kOffset = 8;
+  static __m256i correction(const int32_t* minus_sum) { return _mm256_slli_epi32(broadcast32(minus_sum), 3); }
 
   static __m256i quants(const Block& block) {
     const __m256i both = _mm256_broadcastsi128_si256(load128(block.q));
@@ -89,7 +89,7 @@ struct Blocks {
       const auto products = [&](int r) {
         return Quant::products(Quant::quants(*reinterpret_cast<const Block*>(rows[r] + offset)), x);
       };
-      const __m128i correction = _mm_set1_epi32(Quant::kOffset * group.minus_sums[j]);
+      const __m128i correction = _mm256_castsi256_si128(Quant::correction(group.minus_sums + j));
       const __m128i exact = _mm_add_epi32(sum4(products(0), products(1), products(2), products(3)), correction);
       const __m128 scale = _mm_mul_ps(halves4(rows, offset), _mm_set1_ps(group.d[j]));
       acc = _mm_fmadd_ps(scale, _mm_cvtepi32_ps(exact), acc);
@@ -114,7 +114,7 @@ struct Blocks {
     for (int j = 0; j < blocks; ++j) {
       __m256i sum[kRows];
 #pragma GCC unroll 4
-      for (int r = 0; r < kRows; ++r) sum[r] = _mm256_set1_epi32(Quant::kOffset * a[r * stride].minus_sums[j]);
+      for (int r = 0; r < kRows; ++r) sum[r] = Quant::correction(a[r * stride].minus_sums + j);
       Quant::template multiply<kRows>(panel->q + 8 * j, a->q + 32 * j, stride * int64_t{sizeof(Row)}, sum);
 #pragma GCC unroll 4
       for (int r = 0; r < kRows; ++r) {
