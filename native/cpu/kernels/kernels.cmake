@@ -16,8 +16,8 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|amd64|AMD64)$")
     "-mavx2;-mfma;-mf16c;-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512vnni;-Wno-uninitialized;-Wno-maybe-uninitialized")
 endif()
 
-if(OSTINATO_NATIVE_TESTS)  # the kernels by themselves, for tests/native and bench/kernels.py
-  nanobind_add_module(_kernels_test NB_STATIC NOMINSIZE ${KERNELS}/../tests/kernels_module.cpp)
+# The kernels by themselves, for tests/native and bench/kernels.py: in development installations only.
+if(OSTINATO_NATIVE_TESTS OR OSTINATO_INPLACE OR SKBUILD_STATE STREQUAL "editable")
+  ostinato_module(_kernels_test ${KERNELS}/../tests/kernels_module.cpp)
   target_link_libraries(_kernels_test PRIVATE ostinato_kernels)
-  set_target_properties(_kernels_test PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${PROJECT_SOURCE_DIR}/tests/native)
 endif()

@@ -3,6 +3,7 @@
 // Sizes are the caller's duty, as they are the executor's: nothing is checked here.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
 
 #include <string>
 

@@ -1,0 +1,371 @@
+"""The packed linear kernels: every level against sums.md done in NumPy, each other, and plain dot products.
+
+native/cpu/sums.md fixes every sum bit for bit; `emulate` below is written from that text alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from functools import lru_cache
+from operator import attrgetter
+
+import gguf
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ostinato.gguf.types_table import TensorType
+
+native = pytest.importorskip(
+    "ostinato._kernels_test", reason="ostinato._kernels_test is part of development installations only"
+)
+
+Floats = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
+
+TYPES = [TensorType.F32, TensorType.F16, TensorType.Q8_0, TensorType.Q4_0, TensorType.Q4_K, TensorType.Q6_K]
+NAMES = ("portable", "avx2", "avx512")
+NAME = attrgetter("name")
+POISON = np.float32(-12345.5)
+GUARD = 64  # floats before and after the outputs
+
+
+@lru_cache
+def level(name: str) -> native.Level:
+    try:
+        return native.Level(name)
+    except ValueError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(params=NAMES)
+def any_level(request: pytest.FixtureRequest) -> native.Level:
+    return level(request.param)
+
+
+@pytest.fixture(params=NAMES[1:])
+def vector_level(request: pytest.FixtureRequest) -> native.Level:
+    return level(request.param)
+
+
+def widths(type: TensorType) -> list[int]:
+    """Columns that cover one block, odd counts of blocks, and tails of the 64 float lanes."""
+    if type.block_elements == 1:
+        return [1, 64, 172, 1000]
+    return [type.block_elements, 3 * type.block_elements, 9 * type.block_elements]
+
+
+def weights(type: TensorType, n: int, k: int, rng: np.random.Generator) -> Bytes:
+    """Every byte pattern there is, but scales (or floats) of ordinary size: [n, bytes per row]."""
+    if type is TensorType.F32:
+        return rng.standard_normal((n, k), np.float32).view(np.uint8)
+    if type is TensorType.F16:
+        return rng.standard_normal((n, k)).astype("<f2").view(np.uint8)
+    blocks = rng.integers(0, 256, (n, k // type.block_elements, type.block_bytes), np.uint8)
+    for offset in scale_offsets(type):
+        scale = (rng.uniform(0.5, 2, blocks.shape[:2]) * 1e-3).astype("<f2")
+        blocks[..., offset : offset + 2] = scale[..., None].view(np.uint8)
+    return blocks.reshape(n, -1)
+
+
+def scale_offsets(type: TensorType) -> list[int]:
+    return {TensorType.Q4_K: [0, 2], TensorType.Q6_K: [208]}.get(type, [0])
+
+
+def aligned(size: int) -> Bytes:
+    raw = np.full(size + 64, 0xA5, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + size]
+
+
+def pack(kernels: native.Level, type: TensorType, x: Floats) -> Bytes:
+    out = aligned(len(x) * kernels.packed_bytes(type, x.shape[1]))
+    kernels.pack(type, x.reshape(-1), x.shape[1], out)
+    return out
+
+
+def matmul(kernels: native.Level, type: TensorType, w: Bytes, x: Floats, *, shift: int = 3, gap: int = 6) -> Floats:
+    """x [rows, k] times w [n, bytes per row], from unaligned rows `gap` bytes apart, between checked guards."""
+    n, row_bytes = w.shape
+    rows, k = x.shape
+    stride = row_bytes + gap
+    memory = aligned(shift + n * stride + 64)  # exactly what the rows need, plus the alignment of the allocation
+    spread = memory[shift : shift + n * stride].reshape(n, stride)
+    spread[:, :row_bytes] = w
+    out_stride = n + 5
+    out = np.full(2 * GUARD + rows * out_stride, POISON)
+    end = GUARD + rows * out_stride
+    kernels.matmul(type, memory[shift:], n, stride, k, pack(kernels, type, x), rows, out[GUARD:end], out_stride)
+    table = out[GUARD:end].reshape(rows, out_stride)
+    assert np.all(out[:GUARD] == POISON)
+    assert np.all(out[end:] == POISON)
+    assert np.all(table[:, n:] == POISON)
+    return table[:, :n].copy()
+
+
+def same(a: Floats, b: Floats) -> bool:
+    """Equal bit for bit; any NaN equals any other."""
+    return bool(np.all((a.view(np.uint32) == b.view(np.uint32)) | (np.isnan(a) & np.isnan(b))))
+
+
+# ---- sums.md in NumPy
+
+
+def fma(a: Floats, b: Floats, c: Floats) -> Floats:
+    """a b + c rounded once: the sum is rounded to odd in float64 (Boldo and Melquiond), which float32 then rounds."""
+    product, c64 = np.multiply(a, b, dtype=np.float64), c.astype(np.float64)
+    total = product + c64
+    rest = total - product
+    error = (product - (total - rest)) + (c64 - rest)
+    even = (total.view(np.int64) & 1) == 0
+    odd = np.where((error != 0) & even, np.nextafter(total, np.copysign(np.inf, error)), total)
+    return odd.astype(np.float32)
+
+
+def quantize(x: Floats, size: int) -> tuple[NDArray[np.int64], Floats]:
+    """Rows [rows, k] -> quants [rows, k / size, size] and scales [rows, k / size]."""
+    blocks = x.reshape(len(x), -1, size)
+    largest = np.abs(blocks).max(axis=2)
+    inverse = np.where(largest < np.float32(2.0**-120), np.float32(0), np.float32(127) / largest)
+    scale = np.where(inverse == 0, np.float32(0), largest / np.float32(127))
+    return np.rint(blocks * inverse[..., None]).astype(np.int64), scale.astype(np.float32)
+
+
+def halves(blocks: Bytes, offset: int) -> Floats:
+    return np.ascontiguousarray(blocks[..., offset : offset + 2]).view("<f2")[..., 0].astype(np.float32)
+
+
+def emulate(type: TensorType, w: Bytes, x: Floats) -> Floats:
+    if type.block_elements == 1:
+        return emulate_floats(w.view(np.float32 if type is TensorType.F32 else np.float16).astype(np.float32), x)
+    blocks = w.reshape(len(w), -1, type.block_bytes)
+    q, scale = quantize(x, type.block_elements)
+    acc = np.zeros((len(x), len(w)), np.float32)
+    for b in range(blocks.shape[1]):
+        acc = TERMS[type](blocks[:, b], q[:, b], scale[:, b, None], acc)
+    return acc
+
+
+def emulate_floats(w: Floats, x: Floats) -> Floats:
+    tail = -w.shape[1] % 64
+    w, x = np.pad(w, ((0, 0), (0, tail))), np.pad(x, ((0, 0), (0, tail)))
+    lanes = np.zeros((len(x), len(w), 64), np.float32)
+    for at in range(0, w.shape[1], 64):
+        a, b = np.broadcast_arrays(w[None, :, at : at + 64], x[:, None, at : at + 64])
+        lanes = fma(a, b, lanes)
+    while lanes.shape[2] > 1:
+        half = lanes.shape[2] // 2
+        lanes = lanes[..., :half] + lanes[..., half:]
+    return lanes[..., 0]
+
+
+def q8_0_term(block: Bytes, q: NDArray[np.int64], scale: Floats, acc: Floats) -> Floats:
+    exact = q @ block[:, 2:].view(np.int8).astype(np.int64).T
+    return fma(halves(block, 0) * scale, exact.astype(np.float32), acc)
+
+
+def q4_0_term(block: Bytes, q: NDArray[np.int64], scale: Floats, acc: Floats) -> Floats:
+    w = np.hstack((block[:, 2:] & 15, block[:, 2:] >> 4)).astype(np.int64) - 8
+    return fma(halves(block, 0) * scale, (q @ w.T).astype(np.float32), acc)
+
+
+def q4_k_term(block: Bytes, q: NDArray[np.int64], scale: Floats, acc: Floats) -> Floats:
+    sc, least = gguf.quants.Q4_K.get_scale_min(block[:, 4:16])
+    quants = block[:, 16:].reshape(-1, 4, 1, 32) >> np.array([0, 4], np.uint8)[:, None] & 15
+    scaled = quants.reshape(-1, 8, 32).astype(np.int64) * sc.astype(np.int64)[..., None]
+    first = q @ scaled.reshape(-1, 256).T
+    second = q.reshape(-1, 8, 32).sum(axis=2) @ least.astype(np.int64).T
+    assert np.abs(first).max() < 2**25
+    assert np.abs(second).max() < 2**24
+    d, dmin = halves(block, 0), halves(block, 2)
+    inner = fma(*np.broadcast_arrays(d, first.astype(np.float32)), -(dmin * second.astype(np.float32)))
+    return fma(np.broadcast_to(scale, inner.shape), inner, acc)
+
+
+def q6_k_term(block: Bytes, q: NDArray[np.int64], scale: Floats, acc: Floats) -> Floats:
+    low = block[:, :128].reshape(-1, 2, 1, 64) >> np.array([0, 4], np.uint8)[:, None] & 15
+    high = block[:, 128:192].reshape(-1, 2, 1, 32) >> np.array([0, 2, 4, 6], np.uint8)[:, None] & 3
+    quants = low.reshape(-1, 256).astype(np.int64) + 16 * high.reshape(-1, 256) - 32
+    scaled = quants * np.repeat(block[:, 192:208].view(np.int8).astype(np.int64), 16, axis=1)
+    exact = q @ scaled.T
+    assert np.abs(exact).max() < 2**27
+    return fma(np.broadcast_to(scale, exact.shape), halves(block, 208) * exact.astype(np.float32), acc)
+
+
+TERMS = {
+    TensorType.Q8_0: q8_0_term,
+    TensorType.Q4_0: q4_0_term,
+    TensorType.Q4_K: q4_k_term,
+    TensorType.Q6_K: q6_k_term,
+}
+
+
+# ---- the sums
+
+
+@pytest.mark.parametrize("type", TYPES, ids=NAME)
+def test_is_what_sums_md_says(any_level: native.Level, type: TensorType) -> None:
+    rng = np.random.default_rng(1)
+    for k in widths(type):
+        w, x = weights(type, 7, k, rng), rng.standard_normal((5, k), np.float32)
+        assert same(matmul(any_level, type, w, x), emulate(type, w, x)), k
+
+
+@pytest.mark.parametrize("type", TYPES, ids=NAME)
+def test_levels_agree(vector_level: native.Level, type: TensorType) -> None:
+    rng = np.random.default_rng(2)
+    for k in [*widths(type), 2048 + (32 if type.block_elements == 32 else 0), 8192]:
+        n = 37 if k < 1000 else 9
+        w, x = weights(type, n, k, rng), rng.standard_normal((33, k), np.float32)
+        assert np.array_equal(pack(vector_level, type, x), pack(level("portable"), type, x)), k
+        expected = matmul(level("portable"), type, w, x)
+        for rows in (1, 2, 3, 4, 7, 33):
+            assert same(matmul(vector_level, type, w, x[:rows]), expected[:rows]), (k, rows)
+
+
+@pytest.mark.parametrize("type", TYPES, ids=NAME)
+def test_a_row_does_not_see_its_company(any_level: native.Level, type: TensorType) -> None:
+    rng = np.random.default_rng(3)
+    k = 512 if type.block_elements > 1 else 172
+    w, x = weights(type, 67, k, rng), rng.standard_normal((300, k), np.float32)
+    together = matmul(any_level, type, w, x)
+    for row in (0, 1, 31, 255, 256, 299):
+        assert same(matmul(any_level, type, w, x[row : row + 1]), together[row : row + 1])
+    for n in (1, 3, 8, 16, 31, 33):  # nor does a column
+        assert same(matmul(any_level, type, w[:n], x[:33]), together[:33, :n])
+
+
+@pytest.mark.parametrize("type", TYPES, ids=NAME)
+def test_near_the_dot_product(any_level: native.Level, type: TensorType) -> None:
+    """Rounding to 8 bits errs by a uniform +-d/2, d = max |x| / 127: for normal x of 256 (of 32) values the
+    largest is about 3 (2) deviations, so the error's energy is about (3 / 127)^2 / 12 = 5e-5 (2e-5) of x's."""
+    rng = np.random.default_rng(4)
+    k = 2048
+    w, x = weights(type, 64, k, rng), rng.standard_normal((16, k), np.float32)
+    exact = x.astype(np.float64) @ gguf.quants.dequantize(w, gguf_type(type)).reshape(64, k).astype(np.float64).T
+    error = np.sum((matmul(any_level, type, w, x) - exact) ** 2) / np.sum(exact**2)
+    assert error < (1e-12 if type.block_elements == 1 else 1e-4 if type.block_elements == 256 else 5e-5)
+
+
+def gguf_type(type: TensorType) -> gguf.GGMLQuantizationType:
+    return gguf.GGMLQuantizationType(int(type))
+
+
+# ---- extremes
+
+
+@pytest.mark.parametrize("type", TYPES[2:], ids=NAME)
+@pytest.mark.parametrize("byte", [0x00, 0x7F, 0x80, 0xFF])
+def test_extreme_quants_are_exact(any_level: native.Level, type: TensorType, byte: int) -> None:
+    """All quants and sub-scales at their bounds (-128 too), all activations at +-127: nothing saturates."""
+    k = 512
+    w = np.full((3, k // type.block_elements, type.block_bytes), byte, np.uint8)
+    for offset in scale_offsets(type):
+        w[..., offset : offset + 2] = np.frombuffer(np.float16(0.5).tobytes(), np.uint8)
+    w = w.reshape(3, -1)
+    for x in (np.ones((5, k), np.float32), -np.ones((5, k), np.float32)):
+        assert same(matmul(any_level, type, w, x), emulate(type, w, x))
+
+
+@pytest.mark.parametrize("type", TYPES, ids=NAME)
+def test_hostile_scales(vector_level: native.Level, type: TensorType) -> None:
+    """Any bytes at all: infinities and NaN come out as the arithmetic gives them, the same at every level."""
+    rng = np.random.default_rng(5)
+    k = 512
+    w = rng.integers(0, 256, (40, k // type.block_elements * type.block_bytes), np.uint8)
+    if type.block_elements > 1:
+        w.reshape(40, -1, type.block_bytes)[:3, 0, scale_offsets(type)[0] :][:, :2] = [[0, 0x7C], [1, 0x7E], [1, 0]]
+    x = rng.standard_normal((9, k), np.float32)
+    expected = matmul(level("portable"), type, w, x)
+    assert same(matmul(vector_level, type, w, x), expected)
+    assert same(matmul(vector_level, type, w, x[:1]), expected[:1])
+    assert not np.all(np.isfinite(expected))
+
+
+@pytest.mark.parametrize("type", TYPES, ids=NAME)
+@pytest.mark.parametrize("bad", [np.nan, -np.nan, np.inf, -np.inf])
+def test_activations_that_are_not_finite(any_level: native.Level, type: TensorType, bad: float) -> None:
+    """A quantised row that holds one gives NaN, float weights give what IEEE 754 says; other rows are untouched."""
+    rng = np.random.default_rng(6)
+    w, x = weights(type, 5, 512, rng), rng.standard_normal((4, 512), np.float32)
+    clean = matmul(any_level, type, w, x)
+    x[2, 300] = bad
+    got = matmul(any_level, type, w, x)
+    assert not np.any(np.isfinite(got[2]))
+    assert type.block_elements == 1 or np.all(np.isnan(got[2]))
+    assert same(got[[0, 1, 3]], clean[[0, 1, 3]])
+
+
+@pytest.mark.parametrize("type", TYPES, ids=NAME)
+def test_tiny_and_huge_activations(any_level: native.Level, type: TensorType) -> None:
+    rng = np.random.default_rng(7)
+    w, x = weights(type, 5, 512, rng), rng.standard_normal((6, 512), np.float32)
+    x[0] = 0
+    x[1] = -0.0
+    x[2] *= np.float32(1e-39)
+    x[3] *= np.float32(2.0**-118)
+    x[4] *= np.float32(2.0**120)
+    x[5, ::2] *= np.float32(1e-20)
+    with np.errstate(all="ignore"):
+        expected = emulate(type, w, x)
+    got = matmul(any_level, type, w, x)
+    assert same(got[[0, 1, 4, 5]], expected[[0, 1, 4, 5]])  # float64 emulates no subnormal rounding
+    assert same(got, matmul(level("portable"), type, w, x))
+    assert type.block_elements == 1 or not np.any(got[:3])
+
+
+# ---- the rest of the table
+
+
+@pytest.mark.parametrize("type", TYPES, ids=NAME)
+def test_dequantize_as_gguf_does(any_level: native.Level, type: TensorType) -> None:
+    rng = np.random.default_rng(8)
+    k = 512
+    w = weights(type, 50, k, rng)
+    expected = gguf.quants.dequantize(w, gguf_type(type)).reshape(50, k)
+    for row, values in zip(w, expected, strict=True):
+        out = np.full(k, POISON)
+        any_level.dequantize(type, row, out)
+        assert same(out, values.astype(np.float32))
+
+
+def test_every_half() -> None:
+    """All 65536 float16 patterns, subnormal and infinite ones too."""
+    bits = np.arange(65536, dtype=np.uint16)
+    out = np.full(65536, POISON)
+    level("portable").dequantize(TensorType.F16, bits.view(np.uint8), out)
+    assert same(out, bits.view(np.float16).astype(np.float32))
+
+
+def test_packed_rows(any_level: native.Level) -> None:
+    for type in TensorType:
+        assert (any_level.packed_bytes(type, 1024) > 0) == (type in TYPES)
+        assert (any_level.packing(type) > 0) == (type in TYPES)
+    for type in TYPES:
+        for k in (*widths(type), 1024, 2048):
+            size = any_level.packed_bytes(type, k)
+            assert size % 64 == 0
+            assert size % 4096  # rows a whole page apart would share cache sets
+    assert any_level.packing(TensorType.Q4_K) == any_level.packing(TensorType.Q6_K)
+
+
+@pytest.fixture
+def environment() -> Iterator[None]:
+    before = os.environ.get("OSTINATO_CPU")
+    yield
+    os.environ.pop("OSTINATO_CPU", None)
+    if before is not None:
+        os.environ["OSTINATO_CPU"] = before
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_level_can_be_forced() -> None:
+    os.environ["OSTINATO_CPU"] = "portable"
+    assert native.chosen() == ("portable", "")
+    os.environ["OSTINATO_CPU"] = "sse9"
+    name, why_not = native.chosen()
+    assert name is None
+    assert "portable, avx2, avx512" in why_not
+    os.environ["OSTINATO_CPU"] = ""
+    assert native.chosen()[0] in NAMES
