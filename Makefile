@@ -11,7 +11,7 @@ NATIVE := $(shell find native CMakeLists.txt tools/emit.py -type f) $(shell find
 .PHONY: run test test-all check format wheel clean native
 
 run: $(VENV)/installed
-	$(BIN)/ostinato run "$(PROMPT)"
+	$(BIN)/ostinato run "$(PROMPT)" < /dev/null
 
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest -q -m "not slow"

@@ -12,3 +12,6 @@ def find_data_dir() -> Path | None:
     """`OSTINATO_TEST_DATA`, or ../shared/data from the project's root; None where neither is a folder."""
     folder = Path(os.environ.get("OSTINATO_TEST_DATA", ROOT.parent / "shared" / "data"))
     return folder if folder.is_dir() else None
+
+
+BUILTIN = ROOT / "src" / "ostinato" / "models" / "ostinato-tiny.gguf"

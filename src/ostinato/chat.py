@@ -13,7 +13,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ostinato.marks import Marks, encode_shielded
 
 if TYPE_CHECKING:
     from ostinato.gguf.tokenizer import Tokenizer
@@ -112,6 +115,44 @@ class ChatTemplate:
         for pipe in (child.stdin, child.stdout):
             if pipe is not None:
                 _close_quietly(pipe)
+
+
+class Vocabulary(Protocol):
+    """What encoding a prompt needs of a tokenizer."""
+
+    def encode(self, text: str, add_special: bool = False, parse_special: bool = False) -> Sequence[int]: ...
+
+    def control_texts(self) -> list[str]: ...
+
+
+class ChatEncoder:
+    """Messages -> token ids: a template and its tokenizer. Marks inside messages stay text (marks.py)."""
+
+    def __init__(self, template: ChatTemplate, tokenizer: Vocabulary) -> None:
+        self._template, self._tokenizer = template, tokenizer
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer) -> ChatEncoder | None:
+        """For the template that came with a tokenizer; None where there is none."""
+        template = ChatTemplate.of(tokenizer)
+        return None if template is None else cls(template, tokenizer)
+
+    def start(self) -> None:
+        """Starts the template's child without waiting for it."""
+        self._template.start()
+
+    def encode(self, messages: Sequence[Message]) -> list[int]:
+        """Ids of the prompt. Raises ChatError."""
+        text = self._template.render(self._marks.shield_messages(messages))
+        return encode_shielded(text, lambda piece: self._tokenizer.encode(piece, parse_special=True))
+
+    def close(self) -> None:
+        """Ends the template's child."""
+        self._template.close()
+
+    @cached_property
+    def _marks(self) -> Marks:
+        return Marks(self._tokenizer.control_texts())
 
 
 def _close_quietly(pipe: Any) -> None:

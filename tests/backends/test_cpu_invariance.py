@@ -85,9 +85,11 @@ def test_logits_of_generated_rows_beside_prompts(model: Opened, level: str) -> N
 
 
 def attention(case: OpCase, plan: Plan, steps: Sequence[tuple[Kind, int, int]]) -> np.ndarray:
-    """Outputs of the rows of one long sequence that is fed in `steps` of (kind, start, stop)."""
+    """Outputs of the rows of one long sequence that is fed in `steps` of (kind, start, stop). The cache begins as
+    NaN everywhere, so that a position read before it was written shows."""
     programs, tensors = case.programs()
-    executable = CpuBackend().compile(programs, tensors, plan)
+    memory = {g.name: memoryview(bytearray(b"\xff" * plan.cache_bytes(g))) for g in case.caches}
+    executable = CpuBackend().compile(programs, tensors, replace(plan, memory=memory))
     parts = []
     for kind, start, stop in steps:
         entered = [enter(plan, 0, 2000)] if start == 0 else []
@@ -105,6 +107,7 @@ def test_attention_over_several_splits(name: str, level: str) -> None:
     case, last = ATTEND[name], 1100
     whole = attention(case, LONG, [(Kind.PROMPT, 0, last)])
     halves = attention(case, replace(LONG, threads=1), [(Kind.PROMPT, 0, 515), (Kind.PROMPT, 515, last)])
+    assert np.isfinite(whole).all()
     np.testing.assert_array_equal(halves, whole)
     single = [(Kind.PROMPT, 0, last - 9), *((Kind.PROMPT, p, p + 1) for p in range(last - 9, last))]
     np.testing.assert_array_equal(attention(case, replace(LONG, threads=4), single), whole)

@@ -13,7 +13,7 @@ import openai
 import pytest
 import uvicorn
 
-from ostinato.chat import ChatTemplate
+from ostinato.chat import ChatEncoder, ChatTemplate
 from ostinato.server.app import create_app
 from ostinato.server.model import ServedModel
 from ostinato.server.run import listen, url_of
@@ -41,7 +41,7 @@ class Served:
 def run_server(template: str | None = TEMPLATE) -> Iterator[Served]:
     """Starts and stops the server."""
     engine = FakeEngine()
-    chat = ChatTemplate(template) if template is not None else None
+    chat = ChatEncoder(ChatTemplate(template), ByteCodec()) if template is not None else None
     model = ServedModel("fake", CONTEXT, VOCAB, ByteCodec(), chat, engine, stop_ids=(EOS,))
     listener = listen("127.0.0.1", 0)
     server = uvicorn.Server(uvicorn.Config(create_app(model), log_level="critical", lifespan="off"))

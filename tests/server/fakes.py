@@ -42,6 +42,9 @@ class ByteCodec:
     def token_bytes(self, id: int) -> bytes:
         return bytes([id]) if id < 256 else b""
 
+    def control_texts(self) -> list[str]:
+        return []
+
     def is_control(self, id: int) -> bool:
         return id >= 256
 

@@ -12,13 +12,13 @@ from ostinato.cli.run import show
 
 if TYPE_CHECKING:
     from ostinato.api import Model
-    from ostinato.chat import ChatTemplate
+    from ostinato.chat import ChatEncoder
 
 HINT = "Ctrl-C stops an answer, Ctrl-D leaves, /clear starts afresh."
 PROMPT = ">>> "
 
 
-def converse(title: str, model: Model, template: ChatTemplate | None, settings: dict[str, Any]) -> int:
+def converse(title: str, model: Model, template: ChatEncoder | None, settings: dict[str, Any]) -> int:
     """Until Ctrl-D. A model without a template continues each line by itself."""
     print(f"{bold(one_line(title))}  {dim(HINT)}")
     messages: list[dict[str, str]] = []
@@ -44,7 +44,7 @@ def _ask() -> str | None:
 
 def _turn(
     model: Model,
-    template: ChatTemplate | None,
+    template: ChatEncoder | None,
     settings: dict[str, Any],
     messages: list[dict[str, str]],
     line: str,
@@ -52,17 +52,13 @@ def _turn(
     """One question and its answer; a question that cannot be asked is taken back."""
     messages.append({"role": "user", "content": line})
     try:
-        ids = model.tokenize(line) if template is None else _encode(model, template, messages)
+        ids = model.tokenize(line) if template is None else template.encode(messages)
         answer = _answer(model, ids, settings)
     except (ChatError, ValueError) as error:
         messages.pop()
         print(dim(f"{error}; /clear starts afresh"))
         return
     messages.append({"role": "assistant", "content": answer})
-
-
-def _encode(model: Model, template: ChatTemplate, messages: list[dict[str, str]]) -> list[int]:
-    return model.tokenize(template.render(messages), False, True)
 
 
 def _answer(model: Model, ids: list[int], settings: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ from ostinato.cli.output import is_terminal, print_json, printable
 
 if TYPE_CHECKING:
     from ostinato.api import Model
-    from ostinato.chat import ChatTemplate
+    from ostinato.chat import ChatEncoder
 
 STOPPED = 130  # the exit status of an answer that Ctrl-C ended
 PATIENCE = 2.0  # seconds
@@ -42,12 +42,12 @@ def run(options: argparse.Namespace) -> int:
         raise CliError("--json needs a prompt", USAGE)
 
     from ostinato.api import Model
-    from ostinato.chat import ChatTemplate
+    from ostinato.chat import ChatEncoder
     from ostinato.engine.loading import open_model
 
     opened = open_model(path, machine(options))
     with Model(opened) as model:
-        template = None if options.raw else ChatTemplate.of(model.tokenizer)
+        template = None if options.raw else ChatEncoder.of(model.tokenizer)
         settings = {**sampling(options), "max_tokens": options.max_tokens or model.context}
         try:
             if prompt is None:
@@ -91,11 +91,11 @@ def _read_stdin() -> str:
     return sys.stdin.buffer.read().decode(errors="replace")
 
 
-def encode_prompt(model: Model, template: ChatTemplate | None, prompt: str) -> list[int]:
+def encode_prompt(model: Model, template: ChatEncoder | None, prompt: str) -> list[int]:
     """A question to a model that chats; text to continue, for one that does not."""
     if template is None:
         return model.tokenize(prompt)
-    return model.tokenize(template.render([{"role": "user", "content": prompt}]), False, True)
+    return template.encode([{"role": "user", "content": prompt}])
 
 
 def _print_answer(model: Model, ids: Sequence[int], settings: dict[str, Any]) -> int:
@@ -115,7 +115,7 @@ def show(piece: str) -> None:
 
 
 def _print_json(
-    path: Path, backend: str, model: Model, template: ChatTemplate | None, prompt: str, settings: dict[str, Any]
+    path: Path, backend: str, model: Model, template: ChatEncoder | None, prompt: str, settings: dict[str, Any]
 ) -> int:
     ids = encode_prompt(model, template, prompt)
     started = time.perf_counter()

@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 DEFAULT_CONTEXT = 8192  # positions, where the model was trained for more
 KV_SHARE_OF_MEMORY = 4  # at most a quarter of the machine's memory for KV, unless asked for
 
+MIN_CONTEXT = 2  # a prompt token and an answer
+
+
+class PlanError(ValueError):
+    """Options that no plan can satisfy; the text says what was asked for and what is possible."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -68,7 +74,8 @@ class Opened:
 
 
 def open_model(path: str | os.PathLike[str], options: Options = Options()) -> Opened:
-    """Reads and plans a model. Raises GGUFError, ModelError, VerifyError, BackendError, CompileError."""
+    """Reads and plans a model. Raises GGUFError, ModelError, VerifyError, BackendError,
+    PlanError."""
     backend = choose(options.backend)
     file = open_gguf(path)
     try:
@@ -82,11 +89,12 @@ def open_model(path: str | os.PathLike[str], options: Options = Options()) -> Op
 
 def make_plan(spec: ModelSpec, programs: Programs, file: GGUFFile, options: Options) -> Plan:
     """Resolves the options. KV: every sequence slot at full context, within a share of the machine's memory, but
-    always one whole sequence."""
-    context = options.context or min(spec.context, DEFAULT_CONTEXT)
+    always one whole sequence. Raises PlanError for a context that cannot be."""
+    context = min(spec.context, DEFAULT_CONTEXT) if options.context is None else options.context
     kv_type = options.kv_type or _kv_type(file)
     per_block = sum(g.block_bytes(options.block_size, kv_type.nbytes) for g in programs.caches)
     per_sequence = -(-context // options.block_size)
+    _check_context(context, per_block // options.block_size)
     affordable = _memory_bytes() // KV_SHARE_OF_MEMORY // per_block
     blocks = options.blocks or max(per_sequence, min(affordable, per_sequence * options.max_sequences))
     return Plan(
@@ -99,6 +107,15 @@ def make_plan(spec: ModelSpec, programs: Programs, file: GGUFFile, options: Opti
         kv_type=kv_type,
         threads=options.threads,
     )
+
+
+def _check_context(context: int, bytes_per_position: int) -> None:
+    most = _memory_bytes() // bytes_per_position
+    if not MIN_CONTEXT <= context <= most:
+        raise PlanError(
+            f"a context of {context} positions: expected {MIN_CONTEXT} to {most}, for whose keys and values "
+            f"({bytes_per_position} bytes each) this machine has memory"
+        )
 
 
 def _kv_type(file: GGUFFile) -> KVType:

@@ -66,6 +66,11 @@ class Tokenizer:
         """
         return self._native.encode(_as_bytes(text), add_special, parse_special)
 
+    def control_texts(self) -> list[str]:
+        """The control tokens as they are written out ("<|im_end|>")."""
+        ids = filter(self.is_control, range(self.vocab_size))
+        return [self.token_bytes(id).decode(errors="replace") for id in ids]
+
     def encode_array(self, text: str | bytes, add_special: bool = False, parse_special: bool = False) -> np.ndarray:
         """The same as int32 [ids], without a Python object for each."""
         return self._native.encode_array(_as_bytes(text), add_special, parse_special)

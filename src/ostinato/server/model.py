@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from time import time
 
 from ostinato import __version__
-from ostinato.chat import ChatTemplate
+from ostinato.chat import ChatEncoder
 from ostinato.engine.loading import Opened
 from ostinato.server.client import EngineClient, TextCodec
 
@@ -20,7 +20,7 @@ class ServedModel:
     context: int
     vocab_size: int
     tokenizer: TextCodec
-    template: ChatTemplate | None
+    template: ChatEncoder | None
     engine: EngineClient
     stop_ids: Sequence[int] = ()
     created: int = field(default_factory=lambda: int(time()))
@@ -35,7 +35,7 @@ class ServedModel:
             context=min(plan.context, plan.blocks * plan.block_size),
             vocab_size=opened.spec.vocab_size,
             tokenizer=tokenizer,
-            template=ChatTemplate.of(tokenizer),
+            template=ChatEncoder.of(tokenizer),
             engine=engine,
             stop_ids=sorted(tokenizer.stop_ids),
         )

@@ -39,10 +39,9 @@ async def prepare_chat(body: ChatRequest, model: ServedModel) -> Job:
         raise ApiError(400, message, param="messages", code="no_chat_template")
     messages = [message.plain() for message in body.messages]
     try:
-        text = await asyncio.to_thread(model.template.render, messages)
+        ids = await asyncio.to_thread(model.template.encode, messages)
     except ChatError as error:
         raise ApiError(400, str(error), param="messages", code="chat_template") from error
-    ids = await _encode(text, model, add_special=False)
     limit = body.max_completion_tokens or body.max_tokens or model.context
     logprobs = (body.top_logprobs or 0) if body.logprobs else -1
     return _job(body, model, [ids], limit, logprobs, at="messages")
@@ -52,10 +51,7 @@ async def prepare_completion(body: CompletionRequest, model: ServedModel) -> Job
     """Raises ApiError."""
     body.check()
     _check_name(body.model, model)
-    prompts = [
-        await _encode(prompt, model, add_special=True) if isinstance(prompt, str) else prompt
-        for prompt in body.prompts()
-    ]
+    prompts = [await _encode(prompt, model) if isinstance(prompt, str) else prompt for prompt in body.prompts()]
     limit = body.max_tokens or COMPLETION_TOKENS
     logprobs = -1 if body.logprobs is None else body.logprobs
     return _job(body, model, prompts, limit, logprobs, at="prompt")
@@ -67,11 +63,11 @@ def _check_name(name: str | None, model: ServedModel) -> None:
         raise ApiError(404, message, param="model", code="model_not_found")
 
 
-async def _encode(text: str, model: ServedModel, add_special: bool) -> Sequence[int]:
-    """A prompt's own marks (<|im_start|> and the like) become their tokens."""
+async def _encode(text: str, model: ServedModel) -> Sequence[int]:
+    """A raw prompt's own marks (<|im_start|> and the like) become their tokens."""
     if len(text) < LONG_TEXT:
-        return model.tokenizer.encode(text, add_special=add_special, parse_special=True)
-    return await asyncio.to_thread(model.tokenizer.encode, text, add_special=add_special, parse_special=True)
+        return model.tokenizer.encode(text, add_special=True, parse_special=True)
+    return await asyncio.to_thread(model.tokenizer.encode, text, add_special=True, parse_special=True)
 
 
 def _job(
