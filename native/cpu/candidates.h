@@ -12,8 +12,8 @@ uint64_t key_of(float score, int32_t id);
 float score_of(uint64_t key);
 int32_t id_of(uint64_t key);
 
-// Puts the k best of n scores (fewer where others are -inf) at the front of `keys` [n], unordered; returns
-// how many.
+// Puts the k best of n scores (fewer where others are -inf)
+// at the front of `keys` [n], unordered; returns how many.
 int64_t select_best(const float* scores, int64_t n, int64_t k, uint64_t* keys);
 
 // Tokens to draw among: scores [count], and their ids; null ids mean 0 .. count.

@@ -1,5 +1,5 @@
-// What an instruction sees while a step runs: values, weights, state, threads and scratch; the ops
-// themselves.
+// What an instruction sees while a step runs: values,
+// weights, state, threads and scratch; the ops themselves.
 #pragma once
 #include <algorithm>
 #include <cstdint>

@@ -1,5 +1,5 @@
-// A step on the wire: int32 words as backends/batch_table.py lays them out, and the check that they are
-// sound.
+// A step on the wire: int32 words as backends/batch_table.py
+// lays them out, and the check that they are sound.
 #pragma once
 #include <cstdint>
 #include <span>

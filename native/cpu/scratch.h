@@ -10,8 +10,8 @@
 
 namespace ostinato::cpu {
 
-// Activations packed for a kind of weight, kept while the step may use them again (q, k and v read one
-// value).
+// Activations packed for a kind of weight, kept while the
+// step may use them again (q, k and v read one value).
 struct PackedValue {
   int32_t value = -1;
   Packing packing = Packing::kNone;

@@ -24,8 +24,7 @@ StepState::StepState(const Limits& limits, int32_t caches)
 void StepState::apply(const Packet& packet, Rows& rows) {
   for (const Enter& e : packet.enters) enter(packet, e);
   for (const Table& t : packet.tables) {
-    int32_t* entries = const_cast<int32_t*>(table(t.cache, t.slot)) + t.first;
-    std::copy_n(packet.pool.begin() + t.blocks, t.count, entries);
+    std::copy_n(packet.pool.begin() + t.blocks, t.count, &tables_[table_at(t.cache, t.slot) + t.first]);
   }
   rows.count = rows.prompt = rows.logit_count = rows.logit_prompt = rows.draws = rows.tiles = 0;
   for (const Span& span : packet.spans) {

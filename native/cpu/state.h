@@ -9,8 +9,8 @@
 
 namespace ostinato::cpu {
 
-// One sequence's place. history[p] is the token at position p for p < length, and at `length` once it was
-// sampled.
+// One sequence's place. history[p] is the token at position
+// p for p < length, and at `length` once it was sampled.
 struct Slot {
   int32_t length = 0;  // positions whose rows were computed
   Enter settings{};    // sampling settings; its pool offsets mean nothing any more
@@ -56,11 +56,12 @@ class StepState {
   void finish(const Packet& packet);
 
   Slot& slot(int32_t index) { return slots_[index]; }
-  const int32_t* table(int32_t cache, int32_t slot) const {
-    return tables_.data() + (static_cast<int64_t>(slot) * caches_ + cache) * limits_.blocks_per_sequence();
-  }
+  const int32_t* table(int32_t cache, int32_t slot) const { return tables_.data() + table_at(cache, slot); }
 
  private:
+  int64_t table_at(int32_t cache, int32_t slot) const {
+    return (static_cast<int64_t>(slot) * caches_ + cache) * limits_.blocks_per_sequence();
+  }
   void enter(const Packet& packet, const Enter& enter);
   void lay_out(const Packet& packet, const Span& span, Rows& rows);
 

@@ -1,5 +1,5 @@
-// Float arithmetic on rows, per instruction set: the counterpart of kernels.h for everything but packed
-// matrices.
+// Float arithmetic on rows, per instruction set: the
+// counterpart of kernels.h for everything but packed matrices.
 //
 // isa/*.h hold the code once, on 16-lane vectors; isa/vectors.cpp is compiled once per level. A function's
 // result depends on its arguments alone, so a row gets the same bits whoever computes it and with whom.

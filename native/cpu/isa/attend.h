@@ -1,9 +1,7 @@
-// Attention over paged keys and values: online softmax in chunks of 64 positions. Included by isa/vectors.cpp
-// only.
+// Attention over paged keys and values: online softmax in chunks of 64 positions. Part of isa/vectors.cpp.
 //
 // Each chunk is brought into scratch as floats once (keys [key_dim, 64], values [64, padded(value_dim)]) for
-// all queries of the tile. A query's operations do not depend on the others: blocks of queries share loads,
-// not sums.
+// all queries of the tile. A query's operations do not depend on the others: queries share loads, not sums.
 
 // n elements at index `at` of an array of float16 or float32, as floats; zeros up to 16.
 LANE_INLINE F16x elements(const uint8_t* base, bool half, int64_t at, int64_t n) {
@@ -74,8 +72,8 @@ LANE_INLINE void scores(const float* const* q, const float* keys, int64_t key_di
   }
 }
 
-// Turns the first n of 64 scores into weights, the others into 0; returns what earlier sums must be scaled
-// by.
+// Turns the first n of 64 scores into weights, the others
+// into 0; returns what earlier sums must be scaled by.
 LANE_INLINE float soften(float* scores, int64_t n, float* max, float* sum) {
   F16x s[kChunk / kLanes], top = splat(-__builtin_inff());
   for (int c = 0; c < kChunk / kLanes; ++c) {

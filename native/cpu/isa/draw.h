@@ -1,5 +1,5 @@
 // The Gumbel draw of `sample`: Philox4x32-10 (Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3,
-// 2011) on 16 counters at once. Included by isa/vectors.cpp only.
+// 2011) on 16 counters at once. Part of isa/vectors.cpp.
 
 // Upper 32 bits of a x b.
 LANE_INLINE U16x multiply_high(U16x a, uint32_t b) {

@@ -1,5 +1,5 @@
-// 16 float lanes, whatever the machine's vectors are: the compiler splits them. Included by isa/vectors.cpp
-// only, inside the level's own namespace, so that no two levels share a symbol.
+// 16 float lanes, whatever the machine's vectors are: the compiler splits them. Part of isa/vectors.cpp,
+// inside the level's own namespace, so that no two levels share a symbol.
 
 typedef float F16x __attribute__((vector_size(64), may_alias));
 typedef float F16xAny __attribute__((vector_size(64), aligned(4), may_alias));

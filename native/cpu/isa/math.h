@@ -1,4 +1,4 @@
-// exp and log on 16 lanes, to about one unit in the last place. Included by isa/vectors.cpp only.
+// exp and log on 16 lanes, to about one unit in the last place. Part of isa/vectors.cpp.
 
 // e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln 2 / 2; e^r by its Taylor series, whose next term is below
 // 2^-27. Zero below -87.3, and no larger than e^88; NaN stays NaN.

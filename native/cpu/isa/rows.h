@@ -1,4 +1,4 @@
-// Norms, sums, gated activations and reductions over one row. Included by isa/vectors.cpp only.
+// Norms, sums, gated activations and reductions over one row. Part of isa/vectors.cpp.
 
 void rms_norm(const float* x, const float* gain, float eps, int64_t n, float* out) {
   F16x squares = splat(0);

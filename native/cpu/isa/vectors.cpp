@@ -1,6 +1,5 @@
-// Compiled once per instruction level: OSTINATO_LEVEL names the level's namespace and Isa, the flags do the
-// rest. Only headers whose functions are forced inline may be used, or a level's code could end up in
-// another's symbols.
+// Compiled once per instruction level: OSTINATO_LEVEL names the level's namespace, OSTINATO_ISA its Isa. All
+// helpers are forced inline or have no linkage, or one level's code could end up in another's symbols.
 #include "cpu/vectors.h"
 
 #if defined(__x86_64__)

@@ -20,8 +20,8 @@ void score(const Machine& m, Scoring scoring, float* x, int64_t n) {
   for (int64_t e = 0; e < n; ++e) x[e] /= sum;
 }
 
-// The top_k best (ties: lower id first) and their weights. A chosen score becomes -1, below every
-// probability.
+// The top_k best (ties: lower id first) and their weights.
+// A chosen score becomes -1, below every probability.
 void choose(const op::Route& i, float* scores, int64_t n, int32_t* ids, float* weights) {
   float sum = 0;
   for (int32_t j = 0; j < i.top_k; ++j) {
