@@ -1,8 +1,8 @@
 // Matrix-vector and small matrix-matrix products on packed GGUF blocks, per instruction set.
 //
 // One table of functions per instruction level; kernels() picks the best the machine has (OSTINATO_CPU forces
-// one). How a row's sum is shaped is fixed by (type, K) alone and written down in sums.md: every level, and every
-// later kernel (matrix units), reproduces it bit for bit, whatever the number of rows.
+// one). How a row's sum is shaped is fixed by (type, K) alone and written down in sums.md: every level, and
+// every later kernel (matrix units), reproduces it bit for bit, whatever the number of rows.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -46,7 +46,8 @@ struct Kernels {
   void (*dequantize)(TensorType type, const uint8_t* row, int64_t k, float* out);
 };
 
-// The table in use (OSTINATO_CPU is read at every call); nullptr and a reason where OSTINATO_CPU names what the machine or the build lacks.
+// The table in use (OSTINATO_CPU is read at every call); nullptr and a reason where OSTINATO_CPU names what
+// the machine or the build lacks.
 const Kernels* kernels(const char** why_not = nullptr);
 
 // The table of one level, or nullptr where this machine cannot run it.

@@ -22,7 +22,8 @@ struct BlockQ4_0 {
   uint8_t q[16];
 };
 
-// x = d sc[j] q - dmin m[j], j = k / 32. Bytes 32 c .. 32 c + 31 of q hold sub-block 2 c (low nibbles) and 2 c + 1.
+// x = d sc[j] q - dmin m[j], j = k / 32. Bytes 32 c .. 32 c + 31 of q hold sub-block 2 c (low nibbles) and 2
+// c + 1.
 struct BlockQ4_K {
   uint8_t d[2], dmin[2];
   uint8_t scales[12];  // 8 six-bit sc and 8 six-bit m: see `decode_scales`
@@ -40,7 +41,8 @@ struct BlockQ6_K {
 static_assert(sizeof(BlockQ8_0) == 34 && sizeof(BlockQ4_0) == 18);
 static_assert(sizeof(BlockQ4_K) == 144 && sizeof(BlockQ6_K) == 210);
 
-// 256 activations for super-block weights: x = d q, |q| <= 127. A d of NaN stands for any value that is not finite.
+// 256 activations for super-block weights: x = d q, |q| <= 127. A d of NaN stands for any value that is not
+// finite.
 struct alignas(64) SuperRow {
   int8_t q[256];
   int16_t sums16[16];  // of q over each 16
@@ -57,12 +59,12 @@ struct alignas(64) BlockRow {
 
 static_assert(sizeof(SuperRow) == 320 && sizeof(BlockRow) == 320);
 
-constexpr int kSuper = 256;       // values of a super-block, and of one packed record
-constexpr int kLanes = 64;        // partial sums of a float dot product
+constexpr int kSuper = 256;         // values of a super-block, and of one packed record
+constexpr int kLanes = 64;          // partial sums of a float dot product
 constexpr float kTiny = 0x1p-120f;  // blocks whose largest magnitude is below this are packed as zeros
 
-// Floats from one packed row of k floats to the next: whole lanes, and never a multiple of a page, or all rows
-// would fall on the same few cache sets.
+// Floats from one packed row of k floats to the next: whole lanes, and never a multiple of a page, or all
+// rows would fall on the same few cache sets.
 static inline int64_t packed_floats(int64_t k) {
   const int64_t padded = (k + kLanes - 1) / kLanes * kLanes;
   return padded % 1024 ? padded : padded + 16;
@@ -127,7 +129,8 @@ static inline void unpack_quants(const BlockQ6_K& block, uint8_t q[256]) {
     for (int part = 0; part < 4; ++part)
       for (int l = 0; l < 32; ++l) {
         const int low = block.ql[64 * half + 32 * (part % 2) + l] >> (4 * (part / 2)) & 15;
-        q[128 * half + 32 * part + l] = static_cast<uint8_t>(low | (block.qh[32 * half + l] >> (2 * part) & 3) << 4);
+        q[128 * half + 32 * part + l] =
+            static_cast<uint8_t>(low | (block.qh[32 * half + l] >> (2 * part) & 3) << 4);
       }
 }
 

@@ -1,7 +1,8 @@
 // F32 and F16 weights: 64 float lanes per sum, in the registers that a Vector describes.
 //
-// A Vector has Reg, kWidth (floats), zero, load (of floats), fma, sum_tree (of kLanes / kWidth registers), kFewRows
-// (weight rows at once where whole sums are kept) and kTileRows (where one register of each sum is kept).
+// A Vector has Reg, kWidth (floats), zero, load (of floats), fma, sum_tree (of kLanes / kWidth registers),
+// kFewRows (weight rows at once where whole sums are kept) and kTileRows (where one register of each sum is
+// kept).
 #pragma once
 #include <algorithm>
 
@@ -9,7 +10,7 @@
 
 namespace ostinato::cpu {
 
-constexpr int kFloatTile = 4;         // activation rows of a register tile
+constexpr int kFloatTile = 4;       // activation rows of a register tile
 constexpr int64_t kFloatPass = 64;  // activation rows that stay in the second-level cache
 
 // kCount registers of the sums of kRows weight rows with kTokens activation rows, from register `first` on.
@@ -20,8 +21,8 @@ struct FloatTile {
 
   // The columns of one step of 64 that begin at `at`; load(p, column) reads weights at p.
   template <class Load>
-  [[gnu::always_inline]] void add(const uint8_t* const* w, const float* x, int64_t stride, int64_t at, int first,
-                                  Load load) {
+  [[gnu::always_inline]] void add(const uint8_t* const* w, const float* x, int64_t stride, int64_t at,
+                                  int first, Load load) {
 #pragma GCC unroll 8
     for (int p = 0; p < kCount; ++p) {
       const int64_t column = at + Vector::kWidth * (first + p);
@@ -37,7 +38,8 @@ struct FloatTile {
     }
   }
 
-  [[gnu::always_inline]] void run(const uint8_t* const* w, const float* x, int64_t stride, int64_t k, int first) {
+  [[gnu::always_inline]] void run(const uint8_t* const* w, const float* x, int64_t stride, int64_t k,
+                                  int first) {
     for (auto& row : acc)
       for (auto& token : row)
         for (Reg& reg : token) reg = Vector::zero();
@@ -51,10 +53,11 @@ struct FloatTile {
   }
 };
 
-// Columns i .. i + kRows - 1 of kTokens output rows. One activation row: whole sums at once, so that weights are
-// read from memory in order. Several: one register of every sum at a time, so that a larger tile fits.
+// Columns i .. i + kRows - 1 of kTokens output rows. One activation row: whole sums at once, so that weights
+// are read from memory in order. Several: one register of every sum at a time, so that a larger tile fits.
 template <class Vector, class Element, int kRows, int kTokens>
-static void float_tile(const WeightRows& w, int64_t i, int64_t k, const float* x, float* out, int64_t out_stride) {
+static void float_tile(const WeightRows& w, int64_t i, int64_t k, const float* x, float* out,
+                       int64_t out_stride) {
   constexpr int kParts = kLanes / Vector::kWidth, kCount = kTokens == 1 ? kParts : 1;
   const uint8_t* rows[kRows];
   for (int r = 0; r < kRows; ++r) rows[r] = w.data + std::min(i + r, w.n - 1) * w.stride;
@@ -71,18 +74,20 @@ static void float_tile(const WeightRows& w, int64_t i, int64_t k, const float* x
 }
 
 template <class Vector, class Element>
-static void float_matmul(WeightRows w, int64_t k, const void* packed, int64_t rows, float* out, int64_t out_stride) {
+static void float_matmul(WeightRows w, int64_t k, const void* packed, int64_t rows, float* out,
+                         int64_t out_stride) {
   const auto* x = static_cast<const float*>(packed);
   const int64_t stride = packed_floats(k);
   for (int64_t pass = 0; pass < rows; pass += kFloatPass) {
     const int64_t end = std::min(rows, pass + kFloatPass), tiled = end - (end - pass) % kFloatTile;
     for (int64_t i = 0; tiled > pass && i < w.n; i += Vector::kTileRows)
       for (int64_t t = pass; t < tiled; t += kFloatTile)
-        float_tile<Vector, Element, Vector::kTileRows, kFloatTile>(w, i, k, x + t * stride, out + t * out_stride,
-                                                                   out_stride);
+        float_tile<Vector, Element, Vector::kTileRows, kFloatTile>(w, i, k, x + t * stride,
+                                                                   out + t * out_stride, out_stride);
     for (int64_t i = 0; i < w.n; i += Vector::kFewRows)
       for (int64_t t = tiled; t < end; ++t)
-        float_tile<Vector, Element, Vector::kFewRows, 1>(w, i, k, x + t * stride, out + t * out_stride, out_stride);
+        float_tile<Vector, Element, Vector::kFewRows, 1>(w, i, k, x + t * stride, out + t * out_stride,
+                                                         out_stride);
   }
 }
 

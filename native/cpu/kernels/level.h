@@ -1,14 +1,15 @@
 // What one instruction level brings; select.cpp makes the public tables of it.
 //
-// Every source of a level is compiled with that level's flags, so its helpers are `static`: an inline function with
-// external linkage could be the copy the linker keeps for everyone, and fail on older machines.
+// Every source of a level is compiled with that level's flags, so its helpers are `static`: an inline
+// function with external linkage could be the copy the linker keeps for everyone, and fail on older machines.
 #pragma once
 #include "cpu/kernels.h"
 
 namespace ostinato::cpu {
 
 using Pack = void(const float* x, int64_t k, void* out);
-using Matmul = void(WeightRows w, int64_t k, const void* packed, int64_t rows, float* out, int64_t out_stride);
+using Matmul = void(WeightRows w, int64_t k, const void* packed, int64_t rows, float* out,
+                    int64_t out_stride);
 
 struct Level {
   Isa isa;

@@ -1,8 +1,9 @@
 // The two loops that every quantised type shares, whatever the instruction level.
 //
-// Few activation rows: `dots` reads kDots weight rows from memory and reduces across lanes. More: `unpack` brings one
-// step (256 columns) of kPanels x kLanes weight rows into byte panels, lane = weight row, which `multiply` then uses
-// for every activation row. A sum is the same either way, since its integers are exact (sums.md).
+// Few activation rows: `dots` reads kDots weight rows from memory and reduces across lanes. More: `unpack`
+// brings one step (256 columns) of kPanels x kLanes weight rows into byte panels, lane = weight row, which
+// `multiply` then uses for every activation row. A sum is the same either way, since its integers are exact
+// (sums.md).
 #pragma once
 #include <algorithm>
 
@@ -11,8 +12,9 @@
 
 namespace ostinato::cpu {
 
-constexpr int kTile = 4;        // activation rows of a register tile; with more, g++ spills the sums
-constexpr int64_t kPass = 256;  // activation rows per pass over the weights: they stay in the second-level cache
+constexpr int kTile = 4;  // activation rows of a register tile; with more, g++ spills the sums
+constexpr int64_t kPass =
+    256;  // activation rows per pass over the weights: they stay in the second-level cache
 
 static inline int64_t steps(int64_t k) { return (k + kSuper - 1) / kSuper; }
 
@@ -54,8 +56,8 @@ static void multiply_all(const typename Type::Panel* panels, const typename Type
 }
 
 template <class Type>
-static void matmul_panels(const WeightRows& w, int64_t k, const typename Type::Row* a, int64_t rows, float* out,
-                          int64_t out_stride) {
+static void matmul_panels(const WeightRows& w, int64_t k, const typename Type::Row* a, int64_t rows,
+                          float* out, int64_t out_stride) {
   constexpr int kRows = Type::kPanels * Type::kLanes;
   alignas(64) float acc[kPass][kRows];
   alignas(64) typename Type::Panel panels[Type::kPanels];
@@ -65,7 +67,8 @@ static void matmul_panels(const WeightRows& w, int64_t k, const typename Type::R
     std::memset(acc, 0, sizeof(acc[0]) * rows);
     for (int64_t step = 0; step < steps(k); ++step) {
       const int blocks = static_cast<int>(std::min<int64_t>(8, k / 32 - 8 * step));
-      for (int p = 0; p < Type::kPanels; ++p) Type::unpack(pointers + Type::kLanes * p, step, blocks, panels[p]);
+      for (int p = 0; p < Type::kPanels; ++p)
+        Type::unpack(pointers + Type::kLanes * p, step, blocks, panels[p]);
       multiply_all<Type>(panels, a + step, steps(k), rows, blocks, acc);
     }
     const size_t bytes = sizeof(float) * std::min<int64_t>(kRows, w.n - i);
@@ -74,7 +77,8 @@ static void matmul_panels(const WeightRows& w, int64_t k, const typename Type::R
 }
 
 template <class Type>
-static void matmul(WeightRows w, int64_t k, const void* packed, int64_t rows, float* out, int64_t out_stride) {
+static void matmul(WeightRows w, int64_t k, const void* packed, int64_t rows, float* out,
+                   int64_t out_stride) {
   const auto* a = static_cast<const typename Type::Row*>(packed);
   if (rows < Type::kPanelsFrom) return matmul_few<Type>(w, k, a, rows, out, out_stride);
   for (int64_t r = 0; r < rows; r += kPass)

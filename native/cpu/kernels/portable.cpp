@@ -170,7 +170,8 @@ float weight(const uint8_t* row, int64_t i, uint16_t) { return from_half(row + 2
 template <class Element>
 float float_dot(const uint8_t* row, const float* x, int64_t k) {
   float lanes[kLanes] = {};
-  for (int64_t i = 0; i < k; ++i) lanes[i % kLanes] = std::fma(weight(row, i, Element{}), x[i], lanes[i % kLanes]);
+  for (int64_t i = 0; i < k; ++i)
+    lanes[i % kLanes] = std::fma(weight(row, i, Element{}), x[i], lanes[i % kLanes]);
   for (int64_t i = k; i % kLanes; ++i) lanes[i % kLanes] += 0.0f;  // the zero padding, which turns -0 into +0
   for (int half = kLanes / 2; half; half /= 2)
     for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
@@ -189,8 +190,8 @@ void float_matmul(WeightRows w, int64_t k, const void* packed, int64_t rows, flo
 }  // namespace
 
 const Level level = {
-    Isa::kPortable, "portable",   pack_super,  pack_blocks,  float_matmul<float>, float_matmul<uint16_t>,
-    matmul<Q8_0>,   matmul<Q4_0>, matmul<Q4_K>, matmul<Q6_K>,
+    Isa::kPortable,         "portable",   pack_super,   pack_blocks,  float_matmul<float>,
+    float_matmul<uint16_t>, matmul<Q8_0>, matmul<Q4_0>, matmul<Q4_K>, matmul<Q6_K>,
 };
 
 }  // namespace ostinato::cpu::portable

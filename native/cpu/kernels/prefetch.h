@@ -1,7 +1,7 @@
 // Prefetching the next group of weight rows while one is being multiplied.
 //
-// The rows of a group are read side by side, which hardware prefetchers follow badly; the next group is fetched in
-// the order in which it lies in memory, which they help along.
+// The rows of a group are read side by side, which hardware prefetchers follow badly; the next group is
+// fetched in the order in which it lies in memory, which they help along.
 #pragma once
 #include <immintrin.h>
 
@@ -11,7 +11,8 @@
 
 namespace ostinato::cpu {
 
-// Four-bit types multiply fast enough to wait for the second-level cache: groups up to this size go to the first.
+// Four-bit types multiply fast enough to wait for the second-level cache: groups up to this size go to the
+// first.
 constexpr int64_t kFirstLevelGroup = 12 << 10;
 
 struct Prefetch {

@@ -81,8 +81,8 @@ void matmul(TensorType type, WeightRows w, int64_t k, const void* packed, int64_
 
 template <const Level& kLevel>
 const Kernels* table() {
-  static const Kernels kernels = {kLevel.isa,     kLevel.name, packing, packed_bytes, pack<kLevel>,
-                                  matmul<kLevel>, dequantize};
+  static const Kernels kernels = {kLevel.isa,   kLevel.name,    packing,   packed_bytes,
+                                  pack<kLevel>, matmul<kLevel>, dequantize};
   return &kernels;
 }
 

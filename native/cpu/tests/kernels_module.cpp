@@ -41,7 +41,8 @@ void pack(const Level& level, int type, Floats x, int64_t k, Bytes out) {
 void matmul(const Level& level, int type, Bytes w, int64_t n, int64_t stride, int64_t k, Bytes packed,
             int64_t rows, Floats out, int64_t out_stride) {
   const nb::gil_scoped_release release;
-  level.kernels->matmul(tensor_type(type), {w.data(), n, stride}, k, packed.data(), rows, out.data(), out_stride);
+  level.kernels->matmul(tensor_type(type), {w.data(), n, stride}, k, packed.data(), rows, out.data(),
+                        out_stride);
 }
 
 void dequantize(const Level& level, int type, Bytes row, Floats out) {
@@ -53,12 +54,10 @@ void dequantize(const Level& level, int type, Bytes row, Floats out) {
 NB_MODULE(_kernels_test, m) {
   nb::class_<Level>(m, "Level")
       .def(nb::init<const std::string&>(), "name"_a)
-      .def("packed_bytes", [](const Level& level, int type, int64_t k) {
-        return level.kernels->packed_bytes(tensor_type(type), k);
-      })
-      .def("packing", [](const Level& level, int type) {
-        return static_cast<int>(level.kernels->packing(tensor_type(type)));
-      })
+      .def("packed_bytes", [](const Level& level, int type,
+                              int64_t k) { return level.kernels->packed_bytes(tensor_type(type), k); })
+      .def("packing", [](const Level& level,
+                         int type) { return static_cast<int>(level.kernels->packing(tensor_type(type))); })
       .def("pack", &pack)
       .def("matmul", &matmul)
       .def("dequantize", &dequantize);

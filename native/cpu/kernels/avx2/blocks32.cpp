@@ -1,16 +1,15 @@
 // Q8_0 and Q4_0 on AVX2.
-#include "cpu/kernels/matmul.h"
-
 #include "cpu/kernels/avx2/lanes.h"
 #include "cpu/kernels/level.h"
+#include "cpu/kernels/matmul.h"
 
 namespace ostinato::cpu::avx2 {
 namespace {
 
 __m256i add_pairs(__m256i products) { return _mm256_madd_epi16(products, _mm256_set1_epi16(1)); }
 
-// Signed bytes: |w| times a with the sign of w. Two products are at most 2 x 128 x 127 < 2^15, and |-128| is 128 as
-// an unsigned byte, so every byte a file may hold is exact.
+// Signed bytes: |w| times a with the sign of w. Two products are at most 2 x 128 x 127 < 2^15, and |-128| is
+// 128 as an unsigned byte, so every byte a file may hold is exact.
 struct Q8_0 {
   using Block = BlockQ8_0;
   static constexpr int64_t kFirstLevel = 0;
@@ -20,7 +19,7 @@ struct Q8_0 {
 
   template <int kRows>
   [[gnu::always_inline]] static void multiply(const uint8_t (*panel)[32], const int8_t* a, int64_t stride,
-                                             __m256i sum[kRows]) {
+                                              __m256i sum[kRows]) {
 #pragma GCC unroll 1
     for (int g = 0; g < 8; ++g) {
       const __m256i w = load(panel[g]), magnitude = _mm256_abs_epi8(w);
@@ -50,7 +49,7 @@ struct Q4_0 {
 
   template <int kRows>
   [[gnu::always_inline]] static void multiply(const uint8_t (*panel)[32], const int8_t* a, int64_t stride,
-                                             __m256i sum[kRows]) {
+                                              __m256i sum[kRows]) {
     __m256i part[kRows] = {};
 #pragma GCC unroll 1
     for (int g = 0; g < 8; ++g) {
@@ -90,7 +89,8 @@ struct Blocks {
         return Quant::products(Quant::quants(*reinterpret_cast<const Block*>(rows[r] + offset)), x);
       };
       const __m128i correction = _mm256_castsi256_si128(Quant::correction(group.minus_sums + j));
-      const __m128i exact = _mm_add_epi32(sum4(products(0), products(1), products(2), products(3)), correction);
+      const __m128i exact =
+          _mm_add_epi32(sum4(products(0), products(1), products(2), products(3)), correction);
       const __m128 scale = _mm_mul_ps(halves4(rows, offset), _mm_set1_ps(group.d[j]));
       acc = _mm_fmadd_ps(scale, _mm_cvtepi32_ps(exact), acc);
     }

@@ -16,7 +16,8 @@ static inline void transpose8(__m256i v[8]) {
 #pragma GCC unroll 2
   for (int i = 0; i < 8; i += 4) {
     const __m256i ab0 = _mm256_unpacklo_epi32(v[i], v[i + 1]), ab1 = _mm256_unpackhi_epi32(v[i], v[i + 1]);
-    const __m256i cd0 = _mm256_unpacklo_epi32(v[i + 2], v[i + 3]), cd1 = _mm256_unpackhi_epi32(v[i + 2], v[i + 3]);
+    const __m256i cd0 = _mm256_unpacklo_epi32(v[i + 2], v[i + 3]),
+                  cd1 = _mm256_unpackhi_epi32(v[i + 2], v[i + 3]);
     v[i] = _mm256_unpacklo_epi64(ab0, cd0);
     v[i + 1] = _mm256_unpackhi_epi64(ab0, cd0);
     v[i + 2] = _mm256_unpacklo_epi64(ab1, cd1);

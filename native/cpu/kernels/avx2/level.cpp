@@ -28,7 +28,9 @@ float quantize(const float* x, int8_t* q) {
     return most >= 0x7f800000 ? std::bit_cast<float>(0x7fc00000) : 0.0f;
   }
   const __m256 inverse = _mm256_set1_ps(127.0f / largest);
-  const auto rounded = [&](int i) { return _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + 8 * i), inverse)); };
+  const auto rounded = [&](int i) {
+    return _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + 8 * i), inverse));
+  };
   for (int i = 0; i < kCount; ++i) {
     const __m256i low = _mm256_packs_epi32(rounded(4 * i), rounded(4 * i + 1));
     const __m256i high = _mm256_packs_epi32(rounded(4 * i + 2), rounded(4 * i + 3));
@@ -51,7 +53,8 @@ void pack_super(const float* x, int64_t k, void* out) {
     SuperRow& row = rows[b] = {};
     row.d = quantize<8>(x + b * kSuper, row.q);
     for (int j = 0; j < 16; ++j) row.sums16[j] = static_cast<int16_t>(sum16(row.q + 16 * j));
-    for (int j = 0; j < 8; ++j) row.sums32[j] = static_cast<int16_t>(row.sums16[2 * j] + row.sums16[2 * j + 1]);
+    for (int j = 0; j < 8; ++j)
+      row.sums32[j] = static_cast<int16_t>(row.sums16[2 * j] + row.sums16[2 * j + 1]);
   }
 }
 
@@ -69,7 +72,7 @@ void pack_blocks(const float* x, int64_t k, void* out) {
 }  // namespace
 
 const Level level = {
-    Isa::kAvx2, "avx2",     pack_super,  pack_blocks, matmul_f32,
+    Isa::kAvx2, "avx2",      pack_super,  pack_blocks, matmul_f32,
     matmul_f16, matmul_q8_0, matmul_q4_0, matmul_q4_k, matmul_q6_k,
 };
 

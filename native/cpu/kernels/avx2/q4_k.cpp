@@ -1,8 +1,7 @@
 // Q4_K on AVX2: products of bytes in pairs stay below 2^12, so eight of them add up exactly in 16 bits.
-#include "cpu/kernels/matmul.h"
-
 #include "cpu/kernels/avx2/lanes.h"
 #include "cpu/kernels/level.h"
+#include "cpu/kernels/matmul.h"
 
 namespace ostinato::cpu::avx2 {
 namespace {
@@ -36,7 +35,8 @@ struct Q4_K {
         least[r] = _mm_madd_epi16(m, load128(a[b].sums32));
       }
       const __m128i sums = sum4(scaled[0], scaled[1], scaled[2], scaled[3]);
-      const __m128i minima = _mm_hadd_epi32(_mm_hadd_epi32(least[0], least[1]), _mm_hadd_epi32(least[2], least[3]));
+      const __m128i minima =
+          _mm_hadd_epi32(_mm_hadd_epi32(least[0], least[1]), _mm_hadd_epi32(least[2], least[3]));
       const __m128 dmin = halves4(rows, offset + offsetof(BlockQ4_K, dmin));
       const __m128 term = _mm_fmsub_ps(halves4(rows, offset), _mm_cvtepi32_ps(sums),
                                        _mm_mul_ps(dmin, _mm_cvtepi32_ps(minima)));

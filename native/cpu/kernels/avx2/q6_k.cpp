@@ -1,14 +1,13 @@
 // Q6_K on AVX2: products of bytes in pairs stay below 2^14, so two of them add up exactly in 16 bits.
-#include "cpu/kernels/matmul.h"
-
 #include "cpu/kernels/avx2/lanes.h"
 #include "cpu/kernels/level.h"
+#include "cpu/kernels/matmul.h"
 
 namespace ostinato::cpu::avx2 {
 namespace {
 
-// The six-bit quants in four registers of bytes, from 32 bytes each of ql (two) and qh: elements l, l + 32, l + 64
-// and l + 96 of half a block, wherever l lies.
+// The six-bit quants in four registers of bytes, from 32 bytes each of ql (two) and qh: elements l, l + 32, l
+// + 64 and l + 96 of half a block, wherever l lies.
 struct SixBits {
   __m256i part[4];
 
@@ -101,7 +100,8 @@ struct Q6_K {
 #pragma GCC unroll 2
     for (int half = 0; half < 2; ++half) {
       const __m256i sc = _mm256_permute4x64_epi64(scales, half ? 0b11'10'11'10 : 0b01'00'01'00);
-      const SixBits six(load(block.ql + 64 * half), load(block.ql + 64 * half + 32), load(block.qh + 32 * half));
+      const SixBits six(load(block.ql + 64 * half), load(block.ql + 64 * half + 32),
+                        load(block.qh + 32 * half));
 #pragma GCC unroll 4
       for (int p = 0; p < 4; ++p) {
         const __m256i products = _mm256_maddubs_epi16(six.part[p], load(a.q + 128 * half + 32 * p));
@@ -122,7 +122,8 @@ struct Q6_K {
     __m256i offset = _mm256_setzero_si256();
 #pragma GCC unroll 8
     for (int j = 0; j < 8; ++j)
-      offset = _mm256_add_epi32(offset, _mm256_madd_epi16(load(panel.sc_pairs[j]), broadcast32(a.sums16 + 2 * j)));
+      offset =
+          _mm256_add_epi32(offset, _mm256_madd_epi16(load(panel.sc_pairs[j]), broadcast32(a.sums16 + 2 * j)));
     const __m256i exact = _mm256_sub_epi32(scaled, _mm256_slli_epi32(offset, 5));
     const __m256 term = _mm256_mul_ps(_mm256_loadu_ps(panel.d), _mm256_cvtepi32_ps(exact));
     _mm256_storeu_ps(acc, _mm256_fmadd_ps(_mm256_set1_ps(a.d), term, _mm256_loadu_ps(acc)));

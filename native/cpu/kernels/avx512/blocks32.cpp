@@ -1,8 +1,7 @@
 // Q8_0 and Q4_0 on AVX-512 VNNI: blocks of 32 bytes with an offset, u = q + offset.
-#include "cpu/kernels/matmul.h"
-
 #include "cpu/kernels/avx512/lanes.h"
 #include "cpu/kernels/level.h"
+#include "cpu/kernels/matmul.h"
 
 namespace ostinato::cpu::avx512 {
 namespace {
@@ -24,7 +23,8 @@ struct Q4_0 {
   static constexpr int64_t kFirstLevel = kFirstLevelGroup;
 
   static __m512i pair(const Block* x, const Block* y) {
-    const __m512i both = join(_mm256_broadcastsi128_si256(load128(x->q)), _mm256_broadcastsi128_si256(load128(y->q)));
+    const __m512i both =
+        join(_mm256_broadcastsi128_si256(load128(x->q)), _mm256_broadcastsi128_si256(load128(y->q)));
     const __m512i shifts = _mm512_setr_epi64(0, 0, 4, 4, 0, 0, 4, 4);
     return _mm512_and_si512(_mm512_srlv_epi64(both, shifts), _mm512_set1_epi8(15));
   }
@@ -97,7 +97,8 @@ struct Blocks {
 #pragma GCC unroll 4
       for (int r = 0; r < kRows; ++r)
         for (int p = 0; p < 2; ++p) {
-          const __m512 scale = _mm512_mul_ps(_mm512_load_ps(panels[p].d[j]), _mm512_set1_ps(a[r * stride].d[j]));
+          const __m512 scale =
+              _mm512_mul_ps(_mm512_load_ps(panels[p].d[j]), _mm512_set1_ps(a[r * stride].d[j]));
           float* sum = acc[r] + kLanes * p;
           _mm512_store_ps(sum, _mm512_fmadd_ps(scale, _mm512_cvtepi32_ps(part[r][p]), _mm512_load_ps(sum)));
         }
@@ -119,7 +120,8 @@ struct Blocks {
     };
     // lanes 0 and 1 hold two parts of rows 0-3, lanes 2 and 3 of rows 4-7
     const __m512i lanes = sum_lanes(products(0), products(1), products(2), products(3));
-    const __m512i even = _mm512_shuffle_i32x4(lanes, lanes, 0x88), odd = _mm512_shuffle_i32x4(lanes, lanes, 0xdd);
+    const __m512i even = _mm512_shuffle_i32x4(lanes, lanes, 0x88),
+                  odd = _mm512_shuffle_i32x4(lanes, lanes, 0xdd);
     const __m256i sums = _mm256_add_epi32(_mm512_castsi512_si256(even), _mm512_castsi512_si256(odd));
     return _mm256_add_epi32(sums, _mm256_set1_epi32(minus_sum * (1 << Quant::kShift)));
   }

@@ -44,8 +44,10 @@ void pack_super(const float* x, int64_t k, void* out) {
     SuperRow& row = rows[b] = {};
     row.d = quantize<16>(x + b * kSuper, row.q);
     for (int i = 0; i < 4; ++i)
-      _mm_storel_epi64(reinterpret_cast<__m128i*>(row.sums16 + 4 * i), _mm_cvtepi32_epi16(sums16(row.q + 64 * i)));
-    for (int j = 0; j < 8; ++j) row.sums32[j] = static_cast<int16_t>(row.sums16[2 * j] + row.sums16[2 * j + 1]);
+      _mm_storel_epi64(reinterpret_cast<__m128i*>(row.sums16 + 4 * i),
+                       _mm_cvtepi32_epi16(sums16(row.q + 64 * i)));
+    for (int j = 0; j < 8; ++j)
+      row.sums32[j] = static_cast<int16_t>(row.sums16[2 * j] + row.sums16[2 * j + 1]);
   }
 }
 
@@ -56,7 +58,8 @@ void pack_blocks(const float* x, int64_t k, void* out) {
     const int j = static_cast<int>(b % 8);
     if (j == 0) row = {};
     row.d[j] = quantize<2>(x + 32 * b, row.q + 32 * j);
-    const __m256i sums = _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_set1_epi8(1), load256(row.q + 32 * j));
+    const __m256i sums =
+        _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_set1_epi8(1), load256(row.q + 32 * j));
     row.minus_sums[j] = -_mm512_reduce_add_epi32(_mm512_zextsi256_si512(sums));
   }
 }
@@ -64,7 +67,7 @@ void pack_blocks(const float* x, int64_t k, void* out) {
 }  // namespace
 
 const Level level = {
-    Isa::kAvx512, "avx512",   pack_super,  pack_blocks, matmul_f32,
+    Isa::kAvx512, "avx512",    pack_super,  pack_blocks, matmul_f32,
     matmul_f16,   matmul_q8_0, matmul_q4_0, matmul_q4_k, matmul_q6_k,
 };
 

@@ -1,8 +1,7 @@
 // Q4_K on AVX-512 VNNI.
-#include "cpu/kernels/matmul.h"
-
 #include "cpu/kernels/avx512/lanes.h"
 #include "cpu/kernels/level.h"
+#include "cpu/kernels/matmul.h"
 
 namespace ostinato::cpu::avx512 {
 namespace {
@@ -35,13 +34,14 @@ struct Heads {
         _mm512_srlv_epi32(acbc, _mm512_broadcast_i32x4(_mm_setr_epi32(0, 0, 0, 4))),
         _mm512_broadcast_i32x4(_mm_setr_epi32(0x3f3f3f3f, 0x0f0f0f0f, 0x3f3f3f3f, 0x0f0f0f0f)));
     const __m512i aabb = _mm512_shuffle_epi32(head, static_cast<_MM_PERM_ENUM>(0b10'10'01'01));
-    const __m512i upper = _mm512_and_si512(_mm512_srli_epi32(aabb, 2),
-                                           _mm512_broadcast_i32x4(_mm_setr_epi32(0, 0x30303030, 0, 0x30303030)));
+    const __m512i upper = _mm512_and_si512(
+        _mm512_srli_epi32(aabb, 2), _mm512_broadcast_i32x4(_mm_setr_epi32(0, 0x30303030, 0, 0x30303030)));
     sc_m = _mm512_or_si512(masked, upper);
 
     const __m512i first = _mm512_setr_epi32(0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
     const __m128i both = _mm512_castsi512_si128(_mm512_permutexvar_epi32(first, head));
-    const __m128i split = _mm_shuffle_epi8(both, _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15));
+    const __m128i split =
+        _mm_shuffle_epi8(both, _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15));
     d = _mm_cvtph_ps(split);
     dmin = _mm_cvtph_ps(_mm_unpackhi_epi64(split, split));
   }
@@ -54,8 +54,8 @@ struct Q4_K {
   static constexpr int64_t kPanelsFrom = 3;
 
   struct Panel {
-    uint8_t q[64][64];   // [k / 4][weight row][k % 4]
-    int32_t sc[8][16];   // [k / 32][weight row]
+    uint8_t q[64][64];    // [k / 4][weight row][k % 4]
+    int32_t sc[8][16];    // [k / 32][weight row]
     int16_t m[4][16][2];  // pairs of k / 32
     float d[16], dmin[16];
   };
@@ -65,7 +65,8 @@ struct Q4_K {
     for (int64_t b = 0; b < k / kSuper; ++b) {
       const int64_t offset = b * kBytes;
       const Heads heads(rows, offset);
-      const __m512i a0 = load(a[b].q), a1 = load(a[b].q + 64), a2 = load(a[b].q + 128), a3 = load(a[b].q + 192);
+      const __m512i a0 = load(a[b].q), a1 = load(a[b].q + 64), a2 = load(a[b].q + 128),
+                    a3 = load(a[b].q + 192);
       // The low nibbles of 64 bytes are sub-blocks 0 and 2, the high ones 1 and 3.
       const __m512i quants[4] = {_mm512_shuffle_i64x2(a0, a1, 0x44), _mm512_shuffle_i64x2(a0, a1, 0xee),
                                  _mm512_shuffle_i64x2(a2, a3, 0x44), _mm512_shuffle_i64x2(a2, a3, 0xee)};
@@ -137,10 +138,12 @@ struct Q4_K {
 #pragma GCC unroll 2
     for (int half = 0; half < 2; ++half) {
       const __m512i q = load(block + 16 + 64 * half);
-      const __m512i low = _mm512_and_si512(q, nibble), high = _mm512_and_si512(_mm512_srli_epi16(q, 4), nibble);
+      const __m512i low = _mm512_and_si512(q, nibble),
+                    high = _mm512_and_si512(_mm512_srli_epi16(q, 4), nibble);
       const __m512i zero = _mm512_setzero_si512();
       // A product of four stays below 2^13, so its low half times the 16-bit scale is exact.
-      acc = _mm512_dpwssd_epi32(acc, _mm512_dpbusd_epi32(zero, low, quants[2 * half]), spread(scales, 4 * half));
+      acc = _mm512_dpwssd_epi32(acc, _mm512_dpbusd_epi32(zero, low, quants[2 * half]),
+                                spread(scales, 4 * half));
       acc = _mm512_dpwssd_epi32(acc, _mm512_dpbusd_epi32(zero, high, quants[2 * half + 1]),
                                 spread(scales, 4 * half + 1));
     }
@@ -172,8 +175,9 @@ struct Q4_K {
 
   // Four minima to a word -> two 16-bit ones to a word.
   static void panel_minima(__m512i words, int16_t (*out)[16][2]) {
-    const __m512i even = _mm512_and_si512(words, _mm512_set1_epi32(0x00ff00ff));                        // m0 m2
-    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(words, 8), _mm512_set1_epi32(0x00ff00ff));  // m1 m3
+    const __m512i even = _mm512_and_si512(words, _mm512_set1_epi32(0x00ff00ff));  // m0 m2
+    const __m512i odd =
+        _mm512_and_si512(_mm512_srli_epi32(words, 8), _mm512_set1_epi32(0x00ff00ff));  // m1 m3
     const __m512i low = _mm512_set1_epi32(0xffff);
     _mm512_store_si512(out[0], _mm512_or_si512(_mm512_and_si512(even, low), _mm512_slli_epi32(odd, 16)));
     _mm512_store_si512(out[1], _mm512_or_si512(_mm512_srli_epi32(even, 16), _mm512_andnot_si512(low, odd)));
@@ -182,7 +186,8 @@ struct Q4_K {
   static void add_term(const Panel& panel, const Row& a, __m512i scaled, float* acc) {
     __m512i least = _mm512_setzero_si512();
 #pragma GCC unroll 4
-    for (int j = 0; j < 4; ++j) least = _mm512_dpwssd_epi32(least, load(panel.m[j]), broadcast32(a.sums32 + 2 * j));
+    for (int j = 0; j < 4; ++j)
+      least = _mm512_dpwssd_epi32(least, load(panel.m[j]), broadcast32(a.sums32 + 2 * j));
     const __m512 minima = _mm512_mul_ps(_mm512_load_ps(panel.dmin), _mm512_cvtepi32_ps(least));
     const __m512 term = _mm512_fmsub_ps(_mm512_load_ps(panel.d), _mm512_cvtepi32_ps(scaled), minima);
     _mm512_store_ps(acc, _mm512_fmadd_ps(_mm512_set1_ps(a.d), term, _mm512_load_ps(acc)));

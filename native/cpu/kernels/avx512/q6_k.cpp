@@ -1,8 +1,7 @@
 // Q6_K on AVX-512 VNNI.
-#include "cpu/kernels/matmul.h"
-
 #include "cpu/kernels/avx512/lanes.h"
 #include "cpu/kernels/level.h"
+#include "cpu/kernels/matmul.h"
 
 namespace ostinato::cpu::avx512 {
 namespace {
@@ -16,8 +15,8 @@ struct Q6_K {
   static constexpr int64_t kPanelsFrom = 3;
 
   struct Panel {
-    uint8_t q[64][64];        // [k / 4][weight row][k % 4]
-    int32_t sc[16][16];       // [k / 16][weight row]
+    uint8_t q[64][64];           // [k / 4][weight row][k % 4]
+    int32_t sc[16][16];          // [k / 16][weight row]
     int16_t sc_pairs[8][16][2];  // pairs of k / 16
     float d[16];
   };
@@ -109,8 +108,8 @@ struct Q6_K {
       const __m512i low = load(block + 64 * half);
       const __m512i high = _mm512_broadcast_i64x4(load256(block + offsetof(BlockQ6_K, qh) + 32 * half));
       const __m512i first = merge(_mm512_and_si512(low, nibble), _mm512_sllv_epi16(high, left), upper);
-      const __m512i second = merge(_mm512_and_si512(_mm512_srli_epi16(low, 4), nibble),
-                                   _mm512_srlv_epi16(high, right), upper);
+      const __m512i second =
+          merge(_mm512_and_si512(_mm512_srli_epi16(low, 4), nibble), _mm512_srlv_epi16(high, right), upper);
       const __m512i zero = _mm512_setzero_si512();
       // A product of four stays below 2^15, so its low half times the 16-bit scale is exact.
       acc = _mm512_dpwssd_epi32(acc, _mm512_dpbusd_epi32(zero, first, load(a.q + 128 * half)),
@@ -123,8 +122,8 @@ struct Q6_K {
 
   // sc[j], sc[j + 1], sc[j + 2], sc[j + 3] in four 32-bit lanes each.
   static __m512i spread(__m256i scales, int j) {
-    const __m512i index = _mm512_add_epi32(
-        _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3), _mm512_set1_epi32(j));
+    const __m512i index = _mm512_add_epi32(_mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3),
+                                           _mm512_set1_epi32(j));
     return _mm512_maskz_permutexvar_epi16(0x55555555, index, _mm512_castsi256_si512(scales));
   }
 
