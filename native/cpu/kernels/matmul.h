@@ -61,7 +61,8 @@ static void matmul_panels(const WeightRows& w, int64_t k, const typename Type::R
   constexpr int kRows = Type::kPanels * Type::kLanes;
   alignas(64) float acc[kPass][kRows];
   alignas(64) typename Type::Panel panels[Type::kPanels];
-  const int64_t piece = kRows * w.stride / (steps(k) * Type::kPanels) + 1;  // of the next group, per unpacked panel
+  const int64_t piece =
+      kRows * w.stride / (steps(k) * Type::kPanels) + 1;  // of the next group, per unpacked panel
   for (int64_t i = 0; i < w.n; i += kRows) {
     const uint8_t* pointers[kRows];
     row_pointers(w, i, kRows, pointers);

@@ -71,7 +71,7 @@ struct Blocks {
   using Block = typename Quant::Block;
   static constexpr int kDots = 4, kLanes = 8, kPanels = 1;
   static constexpr int64_t kFirstLevel = Quant::kFirstLevel;
-  static constexpr int64_t kPanelsFrom = 4;
+  static constexpr int64_t kPanelsFrom = 3;
 
   struct Panel {
     alignas(32) uint8_t q[64][32];  // [k / 4][weight row][k % 4]

@@ -27,7 +27,7 @@ struct Q6_K {
   using Row = SuperRow;
   static constexpr int kDots = 4, kLanes = 8, kPanels = 1;
   static constexpr int64_t kFirstLevel = 0;
-  static constexpr int64_t kPanelsFrom = 3;
+  static constexpr int64_t kPanelsFrom = 4;
 
   struct Panel {
     alignas(32) uint8_t q[64][32];  // [k / 4][weight row][k % 4]

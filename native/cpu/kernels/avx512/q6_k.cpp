@@ -12,7 +12,7 @@ struct Q6_K {
   using Row = SuperRow;
   static constexpr int kDots = 4, kLanes = 16, kPanels = 2;
   static constexpr int64_t kFirstLevel = 0;
-  static constexpr int64_t kPanelsFrom = 3;
+  static constexpr int64_t kPanelsFrom = 4;
 
   struct Panel {
     uint8_t q[64][64];           // [k / 4][weight row][k % 4]
