@@ -99,7 +99,8 @@ struct Q6_K {
     __m256i acc = _mm256_sub_epi32(_mm256_setzero_si256(), offset);
 #pragma GCC unroll 2
     for (int half = 0; half < 2; ++half) {
-      const __m256i sc = _mm256_permute4x64_epi64(scales, half ? 0b11'10'11'10 : 0b01'00'01'00);
+      const __m256i sc = half ? _mm256_permute4x64_epi64(scales, 0b11'10'11'10)
+                              : _mm256_permute4x64_epi64(scales, 0b01'00'01'00);
       const SixBits six(load(block.ql + 64 * half), load(block.ql + 64 * half + 32),
                         load(block.qh + 32 * half));
 #pragma GCC unroll 4
