@@ -34,7 +34,6 @@ int64_t Machine::prompt_count(int32_t value) const {
 void Machine::start() {
   for (PackedValue& packed : scratch.packed) packed.value = -1;
   result->draws = 0;
-  result->broken_slot = -1;
 }
 
 void Machine::finish(bool want_logits) {

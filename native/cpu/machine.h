@@ -25,7 +25,6 @@ struct Result {
       top_ids;  // [draws], [draws], [draws, kMaxTopLogprobs]: -1 beyond the number asked for
   Buffer<float> logprobs, top_logprobs;  // NaN where not asked for
   std::vector<float> logits;             // [logit_rows, vocab] where asked for
-  int32_t broken_slot = -1;              // a slot whose logits hold no number at all
 };
 
 struct Machine {

@@ -224,22 +224,6 @@ def test_idle_threads_use_no_processor(model: Opened, executable: CpuExecutable)
     assert time.process_time() - before < 0.02
 
 
-def test_logits_that_are_no_numbers_are_an_error() -> None:
-    weights = Weights(2)
-    table = weights.put("table", np.full((32, 32), np.nan, np.float32))
-    b = Builder(weights.tensors)
-    logits = b.add("select", b.add("embed", weights=(table,)))
-    b.add("sample", logits)
-    program = b.program("nan", {"logits": logits}, 32)
-    executable = CpuBackend().compile(Programs(program, program), weights.tensors, Plan(blocks=1, threads=1))
-    for temperature in (0.0, 1.0):
-        span = Span(3, Kind.PROMPT, 0, [1], 1, sample=True)
-        executable.submit(Batch([span], [Enter(3, 1, Sampling(temperature=temperature, top_p=0.5))]))
-        with pytest.raises(RuntimeError, match="slot 3: no logit is a number"):
-            executable.collect()
-    executable.close()
-
-
 def test_a_vocabulary_without_embeddings_is_refused() -> None:
     weights = Weights(2)
     b = Builder(weights.tensors)

@@ -148,3 +148,32 @@ def test_a_draw_does_not_depend_on_company() -> None:
 def test_settings_out_of_range_are_named(settings: Sampling, says: str) -> None:
     with pytest.raises(SamplingError, match=says):
         settings.check(VOCAB)
+
+
+@pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "null"])
+@pytest.mark.parametrize("settings", [Sampling(temperature=0), Sampling(temperature=1, top_p=0.5, logprobs=2)])
+def test_logits_that_are_no_numbers_draw_nothing(backend: str, settings: Sampling) -> None:
+    """And cost the other sequences of the step nothing."""
+    weights = Weights(2)
+    table = np.random.default_rng(1).normal(size=(32, 32)).astype(np.float32)
+    table[7] = np.nan
+    b = Builder(weights.tensors)
+    logits = b.add("select", b.add("embed", weights=(weights.put("table", table),)))
+    b.add("sample", logits)
+    program = b.program("nan", {"logits": logits}, 32)
+    executable = choose(backend).compile(Programs(program, program), weights.tensors, Plan(blocks=1, threads=1))
+    spans = [Span(slot, Kind.PROMPT, 0, [token], 1, sample=True) for slot, token in enumerate((3, 7, 5))]
+    executable.submit(Batch(spans, [Enter(slot, 1, settings) for slot in range(3)]))
+    result = executable.collect()
+    assert result.counts.tolist() == [1, 0, 1]
+    assert (result.tokens[[0, 2]] >= 0).all()
+    executable.close()
+
+
+@pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "null"])
+def test_the_smallest_temperatures_are_certain(backend: str) -> None:
+    settings = [Sampling(temperature=t, seed=s) for t in (1e-45, 1e-38, 1e-6) for s in range(3)]
+    for result in run(choose(backend), settings, steps=2):
+        assert result.counts.all()
+    greedy = [r.tokens[0, 0] for r in run(choose(backend), [Sampling(temperature=0)], steps=2)]
+    assert [r.tokens[0, 0] for r in run(choose(backend), settings[:1], steps=2)] == greedy

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import codecs
+import re
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ostinato.gguf.reader import open_gguf
@@ -82,7 +83,9 @@ def test_a_stream_gives_what_decode_gives(name: str, data: st.DataObject) -> Non
 @settings(max_examples=200, deadline=None)
 @given(raw=st.binary(max_size=12) | st.text(max_size=4).map(lambda text: text.encode()[1:]))
 def test_a_stream_never_gives_half_a_character(raw: bytes) -> None:
-    """Byte by byte: each push gives what Python's own incremental decoder gives."""
+    """Byte by byte: each push gives what Python's own incremental decoder gives, except that CPython waits for the
+    third byte of an encoded surrogate (ED A0..BF), which is invalid from the second on."""
+    assume(not re.search(rb"\xed[\xa0-\xbf]", raw))
     tokenizer = small_spm({})
     oracle = codecs.getincrementaldecoder("utf-8")("replace")
     stream = tokenizer.stream(continued=True)

@@ -105,9 +105,6 @@ void run(const op::Sample& i, Machine& m) {
     result.tokens[number] = drawn;
     m.row<int32_t>(i.tokens, draw.row)[0] = slot.history[draw.position] = token;
   });
-  for (int32_t number = 0; number < result.draws; ++number) {
-    if (result.tokens[number] < 0) result.broken_slot = result.slots[number];
-  }
 }
 
 }  // namespace ostinato::cpu

@@ -97,7 +97,7 @@ class StepResult:
     """What one step made, provisional until the engine commits it. Arrays run over the sampled spans, in order.
 
     tokens          int32 [spans, n]       n drawn tokens per span (one, until speculation draws more)
-    counts          int32 [spans]          how many of them are valid
+    counts          int32 [spans]          how many of them are valid; 0 where no logit was a number
     logprobs        float32 [spans, n]     log softmax of the raw logits at the token (NaN where not asked for)
     top_ids         int32 [spans, n, 20]   best tokens by raw logit; -1 beyond the number asked for
     top_logprobs    float32 [spans, n, 20]

@@ -186,6 +186,9 @@ class Engine:
             if sequence.run != w.run:
                 continue
             sequence.computed = w.span.start + w.span.count
+            if draw and not draw.valid:
+                self._end(sequence, FinishReason.ERROR)
+                continue
             finish = sequence.draw(draw.token) if draw else FinishReason.NONE
             if draw:
                 top = draw.top[: max(sequence.request.sampling.logprobs, 0)]
@@ -214,6 +217,7 @@ class Engine:
 
 @dataclass(frozen=True, slots=True)
 class _Draw:
+    valid: bool  # False: no logit was a number
     token: int
     logprob: float
     top: tuple[tuple[int, float], ...]
@@ -226,4 +230,4 @@ def _draws(result: StepResult) -> Iterator[_Draw]:
         top: tuple[tuple[int, float], ...] = ()
         if result.top_ids[row, 0, 0] >= 0:
             top = tuple(zip(result.top_ids[row, 0].tolist(), result.top_logprobs[row, 0].tolist(), strict=True))
-        yield _Draw(token, logprob, top)
+        yield _Draw(bool(result.counts[row]), token, logprob, top)

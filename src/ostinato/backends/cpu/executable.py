@@ -47,7 +47,7 @@ class CpuExecutable:
         return StepResult(
             slots=slots,
             tokens=tokens,
-            counts=np.ones(len(slots), dtype=np.int32),
+            counts=(tokens[:, 0] >= 0).astype(np.int32),
             logprobs=logprobs,
             top_ids=top_ids,
             top_logprobs=top_logprobs,

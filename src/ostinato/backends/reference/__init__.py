@@ -131,7 +131,7 @@ def step_result(
     return StepResult(
         slots=np.array([s[0] for s in sampled], dtype=np.int32),
         tokens=np.array([s[1] for s in sampled], dtype=np.int32).reshape(-1, 1),
-        counts=np.ones(count, dtype=np.int32),
+        counts=np.array([s[1] >= 0 for s in sampled], dtype=np.int32),
         logprobs=np.array([s[2] for s in sampled], dtype=np.float32).reshape(-1, 1),
         top_ids=top_ids,
         top_logprobs=top_logprobs,

@@ -159,7 +159,7 @@ def _draw(step: Step, slot_index: int, position: int, logits: Array, mask: Array
     slot = step.state.slots[slot_index]
     settings = slot.sampling
     token = sampling.sample_row(logits, settings, slot.history[:position], slot.prompt_length, mask)
-    step.state.record(slot_index, position, token)
+    step.state.record(slot_index, position, max(token, 0))
     logprobs = sampling.log_probabilities(logits) if settings.logprobs >= 0 else None
     top = sampling.best(logits, max(settings.logprobs, 0))
     step.sampled.append((

@@ -21,14 +21,20 @@ def sample_row(
     prompt_length: int,
     mask: np.ndarray | None = None,
 ) -> int:
-    """Draws the token at position len(history). logits float32 [vocab]; history int32, all tokens before;
-    mask uint32 [ceil(vocab/32)], bit set: allowed."""
+    """Draws the token at position len(history), or -1 where no allowed logit is a number. logits float32 [vocab];
+    history int32, all tokens before; mask uint32 [ceil(vocab/32)], bit set: allowed."""
     scores = penalise(logits, settings, history, prompt_length)
     if mask is not None:
         scores = np.where(unpack_mask(mask, len(scores)), scores, np.float32(-np.inf))
-    if settings.temperature == 0:
+    scores = np.where(np.isnan(scores), np.float32(-np.inf), scores)
+    highest, temperature = scores.max(), np.float32(settings.temperature)
+    if highest == -np.inf:
+        return -1
+    with np.errstate(over="ignore", divide="ignore"):
+        certain = temperature == 0 or np.isinf(highest / temperature)
+    if certain:
         return int(np.argmax(scores))
-    scores = scores / np.float32(settings.temperature)
+    scores = scores / temperature
     kept = keep(scores, settings)
     noise = uniform(settings.seed, settings.choice, len(history), kept)
     return int(kept[np.argmax(scores[kept] - np.log(-np.log(noise)))])
