@@ -20,9 +20,8 @@ def format_instruction(instruction: Instruction, program: Program) -> str:
     """One instruction: outputs, op, operands, fields, shapes."""
     outputs = ", ".join(instruction.outputs)
     operands = [str(o) for o in (*instruction.inputs, *instruction.weights) if o is not None]
-    fields = [
-        _field(f, instruction.fields[f.name]) for f in instruction.spec.fields if f.name not in ("cache", "index")
-    ]
+    shown = [f for f in instruction.spec.fields if f.name not in ("cache", "index")]
+    fields = [_field(f, instruction.fields[f.name]) for f in shown if instruction.fields[f.name] != f.default]
     if "cache" in instruction.fields:
         group = program.caches[int(instruction.fields["cache"])]
         fields.insert(0, f"cache={group.name}.{int(instruction.fields['index'])}")
