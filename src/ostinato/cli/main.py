@@ -38,13 +38,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _mend_streams()
     given = list(sys.argv[1:] if arguments is None else arguments)
     name = next((word for word in given if not word.startswith("-")), None)
-    module = importlib.import_module(f"ostinato.cli.{name}") if name in COMMANDS else None
-    parser = _parser(name, module)
-    options = parser.parse_args(given)
-    if module is None:
-        parser.print_help()
+    if name not in COMMANDS:
+        _parser().parse_args(given)
+        _parser().print_help()
         return 0
-    return _guarded(module, options)
+    place = given.index(name)
+    _parser().parse_args([*given[:place], name])
+    module = importlib.import_module(f"ostinato.cli.{name}")
+    return _guarded(module, _command_parser(name, module).parse_intermixed_args(given[place + 1 :]))
 
 
 class _Parser(argparse.ArgumentParser):
@@ -54,8 +55,8 @@ class _Parser(argparse.ArgumentParser):
         self.exit(USAGE, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
-def _parser(name: str | None, module: ModuleType | None) -> argparse.ArgumentParser:
-    """All commands by name; arguments only of the one that is called."""
+def _parser() -> argparse.ArgumentParser:
+    """All commands by name."""
     parser = _Parser(
         prog="ostinato",
         description="An inference engine for GGUF language models.",
@@ -64,9 +65,15 @@ def _parser(name: str | None, module: ModuleType | None) -> argparse.ArgumentPar
     parser.add_argument("--version", action="version", version=f"ostinato {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", title="commands")
     for command, text in COMMANDS.items():
-        child = commands.add_parser(command, help=text, description=text[0].upper() + text[1:] + ".")
-        if module is not None and command == name:
-            module.add_arguments(child)
+        commands.add_parser(command, help=text)
+    return parser
+
+
+def _command_parser(name: str, module: ModuleType) -> argparse.ArgumentParser:
+    """One command's arguments. Parsed intermixed: `run MODEL --raw PROMPT` means what it says."""
+    text = COMMANDS[name]
+    parser = _Parser(prog=f"ostinato {name}", description=text[0].upper() + text[1:] + ".")
+    module.add_arguments(parser)
     return parser
 
 
