@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PROMPT ?= What is the capital of France?
 NATIVE := $(shell find native CMakeLists.txt tools/emit.py -type f) $(shell find src -name '*_table.py')
 
-.PHONY: run test test-all check format wheel clean native
+.PHONY: run test test-all check tidy format wheel clean native
 
 run: $(VENV)/installed
 	$(BIN)/ostinato run "$(PROMPT)" < /dev/null
@@ -19,7 +19,7 @@ test: $(VENV)/installed-test
 test-all: $(VENV)/installed-test
 	$(BIN)/python -m pytest -q
 
-check: $(VENV)/installed-check
+check: $(VENV)/installed-check tidy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -33,11 +33,19 @@ format: $(VENV)/installed-check
 wheel: $(VENV)/bin/python
 	$(BIN)/pip -q wheel --no-deps -w dist .
 
+# clang-tidy reads what does not need its own instruction-set flags or Python's headers.
+TIDIED := $(shell git ls-files 'native/*.cpp' | grep -vE 'binding|module|test|fuzz|avx|portable')
+tidy: build/dev/build.ninja
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --build build/dev --target tables
+	echo $(TIDIED) | xargs -P2 -n4 $(BIN)/clang-tidy -p build/dev --quiet
+
 # An incremental build of the native modules into src/ostinato, for work on C++ (PYTHONPATH=src uses it).
-native: $(VENV)/installed-check
+native: build/dev/build.ninja
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --build build/dev
+
+build/dev/build.ninja: $(VENV)/installed-check
 	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -G Ninja -S . -B build/dev -DOSTINATO_INPLACE=ON \
 	    -DPython_EXECUTABLE="$(CURDIR)/$(BIN)/python"
-	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --build build/dev
 
 clean:
 	rm -rf build dist $(VENV)

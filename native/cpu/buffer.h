@@ -17,8 +17,8 @@ class Buffer {
   Buffer() = default;
   explicit Buffer(size_t count) : memory_(std::calloc(count * sizeof(T) + kAlignment, 1)), size_(count) {
     if (memory_ == nullptr) throw std::bad_alloc();
-    const auto address = reinterpret_cast<uintptr_t>(memory_);
-    data_ = reinterpret_cast<T*>((address + kAlignment - 1) / kAlignment * kAlignment);
+    const size_t past = reinterpret_cast<uintptr_t>(memory_) % kAlignment;
+    data_ = reinterpret_cast<T*>(static_cast<uint8_t*>(memory_) + (kAlignment - past));
   }
   Buffer(Buffer&& other) noexcept { *this = std::move(other); }
   Buffer& operator=(Buffer&& other) noexcept {

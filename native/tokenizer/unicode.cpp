@@ -58,7 +58,7 @@ Utf8Step utf8_step(const char* text, size_t size) {
   const uint8_t first = bytes[0];
   if (first < 0x80) return {Utf8Step::kCharacter, 1, first};
   if (first < 0xC2 || first > 0xF4) return {Utf8Step::kInvalid, 1, 0};
-  const uint32_t length = first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
+  const uint8_t length = first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
   uint32_t code = first & (0x7F >> length);
   for (uint8_t i = 1; i < length; ++i) {
     if (i == size) return {Utf8Step::kIncomplete, i, 0};
@@ -66,7 +66,7 @@ Utf8Step utf8_step(const char* text, size_t size) {
     if (!fits) return {Utf8Step::kInvalid, i, 0};
     code = code << 6 | (bytes[i] & 0x3F);
   }
-  return {Utf8Step::kCharacter, static_cast<uint8_t>(length), code};
+  return {Utf8Step::kCharacter, length, code};
 }
 
 uint16_t Classifier::operator()(uint32_t code) {
