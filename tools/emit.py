@@ -21,10 +21,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 from ostinato.backends import batch_table
 from ostinato.engine import records_table
 from ostinato.gguf import types_table
+from ostinato.model import kinds_table
 from ostinato.program import ops_table
 
 ENUMS: tuple[type[IntEnum], ...] = (
-    ops_table.DType, ops_table.Axis, ops_table.Activation, ops_table.RopeStyle, ops_table.Scoring,
+    ops_table.DType, ops_table.Axis, kinds_table.Activation, kinds_table.RopeStyle, kinds_table.Scoring,
     types_table.TensorType, batch_table.Kind,
     *records_table.ENUMS,
 )  # fmt: skip

@@ -18,11 +18,12 @@ from ostinato.backends.contract import Backend, KVType, Plan
 from ostinato.backends.sampling import Sampling
 from ostinato.gguf.blocks import quantize
 from ostinato.gguf.types_table import TensorType
+from ostinato.model.kinds_table import Activation, RopeStyle, Scoring
+from ostinato.model.weights import StoredTensor, Tensor
 from ostinato.program.builder import Builder
 from ostinato.program.ir import CacheGroup, Program, Programs
-from ostinato.program.ops_table import Activation, Axis, RopeStyle, Scoring
+from ostinato.program.ops_table import Axis
 from ostinato.program.verify import verify
-from ostinato.program.weights import StoredTensor, Tensor
 
 TYPES = (TensorType.F32, TensorType.F16, TensorType.Q8_0, TensorType.Q4_K, TensorType.Q6_K)
 EXACT = 1e-11  # float32 against float32, sums in another order

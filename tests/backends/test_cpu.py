@@ -18,9 +18,9 @@ from ostinato.backends.cpu.executable import CpuExecutable
 from ostinato.backends.sampling import Sampling
 from ostinato.engine.loading import Opened, Options, open_model
 from ostinato.gguf.types_table import TensorType, nbytes
+from ostinato.model.weights import Tensor
 from ostinato.program.builder import Builder
 from ostinato.program.ir import Programs
-from ostinato.program.weights import Tensor
 from tests.backends.cases import MemoryTensor, Weights
 from tests.backends.drive import GREEDY, enter, generate
 from tools.tiny_models import write_tiny_model

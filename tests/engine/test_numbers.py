@@ -13,9 +13,9 @@ from ostinato.engine.local import LocalPort
 from ostinato.engine.records_table import FinishReason
 from ostinato.engine.request import Request
 from ostinato.gguf.types_table import TensorType
+from ostinato.model.weights import Tensor
 from ostinato.program.builder import Builder
 from ostinato.program.ir import CacheGroup, Programs
-from ostinato.program.weights import Tensor
 from tests.backends.cases import Weights
 
 VOCAB, BROKEN = 64, 7

@@ -11,10 +11,10 @@ import pytest
 from ostinato.gguf.types_table import TensorType
 from ostinato.model.architectures import ModelError, read_spec
 from ostinato.model.spec import Dense, Experts
+from ostinato.model.weights import Stack, StoredTensor, Tensor
 from ostinato.program.compile import compile_model
 from ostinato.program.ops_table import Load
 from ostinato.program.printer import format_program
-from ostinato.program.weights import Stack, StoredTensor, Tensor
 from tests.backends.cases import MemoryTensor
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from ostinato.gguf.types_table import TensorType
+from ostinato.model.weights import StoredTensor, Tensor
 from ostinato.program.builder import Builder
 from ostinato.program.ir import CacheGroup, Instruction, Program
 from ostinato.program.ops_table import Axis, DType, Shape, ShapeError
 from ostinato.program.verify import VerifyError, verify
-from ostinato.program.weights import StoredTensor, Tensor
 from tests.backends.cases import MemoryTensor
 
 

@@ -18,8 +18,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 from ostinato.backends.batch import Batch, Span
+from ostinato.model.weights import StoredTensor
 from ostinato.program.ir import CacheGroup, Programs
-from ostinato.program.weights import StoredTensor
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from ostinato.model.kinds_table import RopeStyle
 from ostinato.model.spec import Attention, Dense, Experts, Layer, ModelSpec, Projection, Rope
-from ostinato.program.ops_table import RopeStyle
-from ostinato.program.weights import Stack, StoredTensor, Tensor, WeightExpr
+from ostinato.model.weights import Stack, StoredTensor, Tensor, WeightExpr
 
 
 class ModelError(ValueError):

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ostinato.program.ops_table import Activation, RopeStyle, Scoring
-from ostinato.program.weights import WeightExpr
+from ostinato.model.kinds_table import Activation, RopeStyle, Scoring
+from ostinato.model.weights import WeightExpr
 
 
 @dataclass(frozen=True)

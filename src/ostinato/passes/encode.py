@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ostinato.model.weights import WeightExpr
 from ostinato.passes.buffers import BufferPlan
 from ostinato.program.ir import Instruction, Program
 from ostinato.program.ops_table import OPCODE, FieldKind
-from ostinato.program.weights import WeightExpr
 
 if TYPE_CHECKING:
     import numpy as np

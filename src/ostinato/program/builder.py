@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ostinato.model.weights import StoredTensor, WeightExpr, resolve
 from ostinato.program.ir import CacheGroup, Instruction, Program
 from ostinato.program.ops_table import Axis, Operands, Shape
-from ostinato.program.weights import StoredTensor, WeightExpr, resolve
 
 
 class Builder:

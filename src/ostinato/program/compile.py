@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ostinato.model.spec import Attention, Dense, Experts, Layer, ModelSpec, Projection, Rope
+from ostinato.model.weights import StoredTensor
 from ostinato.program.builder import Builder
 from ostinato.program.ir import CacheGroup, Programs
 from ostinato.program.verify import verify
-from ostinato.program.weights import StoredTensor
 
 
 def compile_model(spec: ModelSpec, tensors: Mapping[str, StoredTensor]) -> Programs:

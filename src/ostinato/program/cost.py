@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ostinato.model.weights import StoredTensor
 from ostinato.program.ir import Instruction, Program
 from ostinato.program.ops_table import Cost, Load
 from ostinato.program.verify import operands_of
-from ostinato.program.weights import StoredTensor
 
 
 def cost_of(instruction: Instruction, program: Program, tensors: Mapping[str, StoredTensor], load: Load) -> Cost:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from ostinato.model.weights import WeightExpr
 from ostinato.program.ops_table import BY_NAME, Op, Shape
-from ostinato.program.weights import WeightExpr
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 
+from ostinato.model.kinds_table import Activation, RopeStyle, Scoring
+from ostinato.model.weights import WeightShape
+
 
 class DType(IntEnum):
     """Element types of values."""
@@ -30,27 +33,6 @@ class Axis(IntEnum):
     FIXED = 0  # a number known at compile time
     T = 1  # rows of the step: prompt rows first, then generated rows
     R = 2  # rows that produce logits, in the order of T
-
-
-class Activation(IntEnum):
-    """`act` of `glu` and `experts`."""
-
-    SILU = 0
-    GELU = 1  # tanh approximation
-
-
-class RopeStyle(IntEnum):
-    """Which elements of a head rotate together."""
-
-    NORM = 0  # (2i, 2i+1): GGUF's llama
-    NEOX = 1  # (i, i + dims/2)
-
-
-class Scoring(IntEnum):
-    """How `route` turns router logits into probabilities."""
-
-    SOFTMAX = 0
-    SIGMOID = 1
 
 
 @dataclass(frozen=True)
@@ -104,14 +86,6 @@ class Cost:
             self.weight_bytes + other.weight_bytes,
             self.state_bytes + other.state_bytes,
         )
-
-
-@dataclass(frozen=True)
-class WeightShape:
-    """Resolved weight operand: logical shape ([K], [N, K] or [E, N, K]) and stored bytes."""
-
-    dims: tuple[int, ...]
-    nbytes: int
 
 
 class ShapeError(ValueError):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from math import log10
 
+from ostinato.model.weights import StoredTensor
 from ostinato.program.cost import cost_of
 from ostinato.program.ir import Instruction, Program
 from ostinato.program.ops_table import Field, FieldKind, Load
-from ostinato.program.weights import StoredTensor
 
 
 def format_program(program: Program, tensors: Mapping[str, StoredTensor], load: Load | None = None) -> str:

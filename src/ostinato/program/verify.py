@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ostinato.model.weights import StoredTensor, WeightError, resolve
 from ostinato.program.ir import Instruction, Program
 from ostinato.program.ops_table import BY_NAME, Axis, Op, Operands, Shape, ShapeError
-from ostinato.program.weights import StoredTensor, WeightError, resolve
 
 
 class VerifyError(ValueError):

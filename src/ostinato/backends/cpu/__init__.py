@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ostinato.backends.contract import Plan, Probe
+from ostinato.model.weights import StoredTensor
 from ostinato.program.ir import Programs
-from ostinato.program.weights import StoredTensor
 
 if TYPE_CHECKING:
     from ostinato.backends.cpu.executable import CpuExecutable

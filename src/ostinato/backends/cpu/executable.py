@@ -17,11 +17,11 @@ from ostinato.backends.contract import (
     StepResult,
     check_batch,
 )
+from ostinato.model.weights import StoredTensor, WeightExpr, WeightView, resolve
 from ostinato.passes.buffers import plan_buffers
 from ostinato.passes.encode import encode
 from ostinato.program.ir import CacheGroup, Program, Programs
 from ostinato.program.verify import verify
-from ostinato.program.weights import StoredTensor, WeightExpr, WeightView, resolve
 
 if TYPE_CHECKING:
     from ostinato import _cpu

@@ -28,8 +28,8 @@ from ostinato.backends.contract import (
     check_batch,
 )
 from ostinato.backends.stepstate import Slot, StepState
+from ostinato.model.weights import StoredTensor
 from ostinato.program.ir import CacheGroup, Programs
-from ostinato.program.weights import StoredTensor
 
 _MULTIPLIER = 0x9E3779B97F4A7C15
 _MASK = (1 << 64) - 1

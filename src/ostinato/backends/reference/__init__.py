@@ -22,8 +22,8 @@ from ostinato.backends.reference.ops import MEANING, Step
 from ostinato.backends.reference.paged import make_pool, make_views
 from ostinato.backends.stepstate import StepState
 from ostinato.gguf.blocks import dequantize
+from ostinato.model.weights import StoredTensor, WeightExpr, WeightView, resolve
 from ostinato.program.ir import Instruction, Program, Programs
-from ostinato.program.weights import StoredTensor, WeightExpr, WeightView, resolve
 
 
 class ReferenceBackend:

@@ -17,7 +17,7 @@ from ostinato.backends.contract import Plan
 from ostinato.backends.reference import sample as sampling
 from ostinato.backends.reference.paged import Paged
 from ostinato.backends.stepstate import Rows, StepState
-from ostinato.program.ops_table import Activation, RopeStyle, Scoring
+from ostinato.model.kinds_table import Activation, RopeStyle, Scoring
 
 Array = np.ndarray
 

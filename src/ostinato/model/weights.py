@@ -11,7 +11,6 @@ from math import prod
 from typing import TYPE_CHECKING, Protocol
 
 from ostinato.gguf.types_table import TensorType, nbytes
-from ostinato.program.ops_table import WeightShape
 
 if TYPE_CHECKING:
     import numpy as np
@@ -89,6 +88,14 @@ WeightExpr = Tensor | Rows | Columns | Stack | Concat
 
 class WeightError(ValueError):
     """An expression that the file's tensors cannot satisfy."""
+
+
+@dataclass(frozen=True)
+class WeightShape:
+    """Resolved weight operand: logical shape ([K], [N, K] or [E, N, K]) and stored bytes."""
+
+    dims: tuple[int, ...]
+    nbytes: int
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pytest
 
 from ostinato.backends.reference import dequantized
 from ostinato.gguf.types_table import TensorType
-from ostinato.program.weights import (
+from ostinato.model.weights import (
     Columns,
     Concat,
     Rows,
