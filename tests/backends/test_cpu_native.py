@@ -1,4 +1,5 @@
-"""The executor and its pool as C++ programs under ThreadSanitizer: races, lost tasks, allocations of a decode step."""
+"""The executor and its pool as C++ programs: under ThreadSanitizer (races, lost tasks, allocations of a decode step),
+and (slow) cross-compiled for 64-bit ARM."""
 
 from __future__ import annotations
 
@@ -71,3 +72,20 @@ def test_pool(objects: list[Path]) -> None:
 
 def test_executor(objects: list[Path]) -> None:
     run(build(objects, "executor_test"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("test", ["pool_test", "executor_test"])
+def test_on_arm(test: str, tmp_path: Path) -> None:
+    """The portable level, by a cross-compiler, in an emulator (Debian: g++-aarch64-linux-gnu qemu-user-static)."""
+    compiler, emulator = shutil.which("aarch64-linux-gnu-g++"), shutil.which("qemu-aarch64-static")
+    if compiler is None or emulator is None:
+        pytest.skip("g++-aarch64-linux-gnu or qemu-user-static is absent")
+    subprocess.run([sys.executable, ROOT / "tools/emit.py", "--cpp", tmp_path / "ostinato/tables.h"], check=True)
+    flags = [compiler, "-std=c++20", "-O2", "-pthread", "-static", "-I", tmp_path, "-I", NATIVE]
+    vectors = tmp_path / "vectors.o"
+    subprocess.run([*flags, *PORTABLE, "-c", NATIVE / "cpu" / "isa" / "vectors.cpp", "-o", vectors], check=True)
+    program = tmp_path / test
+    subprocess.run([*flags, *SOURCES, NATIVE / "cpu" / "tests" / f"{test}.cpp", vectors, "-o", program], check=True)
+    done = subprocess.run([emulator, "-cpu", "max", program], capture_output=True, text=True, timeout=250)
+    assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr[-4000:]
