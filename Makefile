@@ -64,6 +64,6 @@ $(VENV)/installed-test: $(BIN)/python pyproject.toml $(NATIVE)
 	$(BIN)/pip -q install -e ".[test]"
 	@touch $@ $(VENV)/installed
 
-$(VENV)/installed-check: $(VENV)/installed-test
-	$(BIN)/pip -q install -e ".[check]" cmake ninja nanobind
-	@touch $@
+$(VENV)/installed-check: $(BIN)/python pyproject.toml $(NATIVE)
+	$(BIN)/pip -q install -e ".[test,check]" cmake ninja nanobind
+	@touch $@ $(VENV)/installed-test $(VENV)/installed
