@@ -34,6 +34,7 @@ def run(options: argparse.Namespace) -> int:
 def examine() -> dict[str, Any]:
     """Everything, as JSON values."""
     from ostinato.backends.choose import BACKENDS, BackendError, choose
+    from ostinato.backends.host import memory_bytes, processor
 
     try:
         chosen, reason = choose().name, ""
@@ -45,9 +46,9 @@ def examine() -> dict[str, Any]:
         "backends": [_probe(name) for name in BACKENDS],
         "machine": {
             "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-            "processor": _processor(),
+            "processor": processor(),
             "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
-            "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+            "memory_bytes": memory_bytes(),
         },
         "versions": {
             "ostinato": __version__,
@@ -84,16 +85,6 @@ def _version(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return "missing"
-
-
-def _processor() -> str:
-    """The processor's name as the system gives it."""
-    try:
-        with open("/proc/cpuinfo") as lines:
-            name = next((line for line in lines if line.startswith("model name")), "")
-    except OSError:
-        name = ""
-    return name.partition(":")[2].strip() or platform.processor() or platform.machine()
 
 
 def _print(found: dict[str, Any]) -> None:

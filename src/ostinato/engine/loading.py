@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ostinato.backends.choose import choose
 from ostinato.backends.contract import Backend, Executable, KVType, Plan
+from ostinato.backends.host import memory_bytes
 from ostinato.gguf.reader import GGUFFile, open_gguf
 from ostinato.gguf.types_table import TensorType
 from ostinato.model.architectures import read_spec
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 DEFAULT_CONTEXT = 8192  # positions, where the model was trained for more
 KV_SHARE_OF_MEMORY = 4  # at most a quarter of the machine's memory for KV, unless asked for
-
 MIN_CONTEXT = 2  # a prompt token and an answer
 
 
@@ -74,8 +74,7 @@ class Opened:
 
 
 def open_model(path: str | os.PathLike[str], options: Options = Options()) -> Opened:
-    """Reads and plans a model. Raises GGUFError, ModelError, VerifyError, BackendError,
-    PlanError."""
+    """Reads and plans a model. Raises BackendError, GGUFError, ModelError, WeightError, VerifyError or PlanError."""
     backend = choose(options.backend)
     file = open_gguf(path)
     try:
@@ -95,7 +94,7 @@ def make_plan(spec: ModelSpec, programs: Programs, file: GGUFFile, options: Opti
     per_block = sum(g.block_bytes(options.block_size, kv_type.nbytes) for g in programs.caches)
     per_sequence = -(-context // options.block_size)
     _check_context(context, per_block // options.block_size)
-    affordable = _memory_bytes() // KV_SHARE_OF_MEMORY // per_block
+    affordable = memory_bytes() // KV_SHARE_OF_MEMORY // per_block
     blocks = options.blocks or max(per_sequence, min(affordable, per_sequence * options.max_sequences))
     return Plan(
         max_rows=options.max_rows,
@@ -110,7 +109,7 @@ def make_plan(spec: ModelSpec, programs: Programs, file: GGUFFile, options: Opti
 
 
 def _check_context(context: int, bytes_per_position: int) -> None:
-    most = _memory_bytes() // bytes_per_position
+    most = memory_bytes() // bytes_per_position
     if not MIN_CONTEXT <= context <= most:
         raise PlanError(
             f"a context of {context} positions: expected {MIN_CONTEXT} to {most}, for whose keys and values "
@@ -122,7 +121,3 @@ def _kv_type(file: GGUFFile) -> KVType:
     """A file of unreduced weights gets unreduced keys and values."""
     matrices = [t for t in file.tensors.values() if len(t.shape) >= 2]
     return KVType.F32 if all(t.type is TensorType.F32 for t in matrices) else KVType.F16
-
-
-def _memory_bytes() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -17,10 +17,11 @@ from ostinato.backends.contract import (
     StepResult,
     check_batch,
 )
+from ostinato.backends.pools import make_pool, move_blocks
 from ostinato.model.weights import StoredTensor, WeightExpr, WeightView, resolve
 from ostinato.passes.buffers import plan_buffers
 from ostinato.passes.encode import encode
-from ostinato.program.ir import CacheGroup, Program, Programs
+from ostinato.program.ir import Program, Programs
 from ostinato.program.verify import verify
 
 if TYPE_CHECKING:
@@ -32,8 +33,14 @@ class CpuExecutable:
 
     def __init__(self, programs: Programs, tensors: Mapping[str, StoredTensor], plan: Plan) -> None:
         self._plan, self._vocab = plan, programs.vocab_size
-        self._pools = [_pool(group, plan) for group in programs.caches]
-        self._executor = _build(programs, tensors, plan, self._pools)
+        self._pools = [make_pool(group, plan) for group in programs.caches]
+        try:
+            self._executor = _build(programs, tensors, plan, self._pools)
+        except MemoryError:
+            raise CompileError(
+                f"cpu: no memory for steps of {plan.max_rows} rows with a vocabulary of {self._vocab} and a context "
+                f"of {plan.context}; ask for a smaller context"
+            ) from None
 
     def submit(self, batch: Batch) -> None:
         check_batch(batch, self._plan, self._vocab)
@@ -63,28 +70,10 @@ class CpuExecutable:
         to: Sequence[int] = (),
         data: bytes = b"",
     ) -> bytes:
-        pool = self._pools[cache]
-        if action is StateAction.COPY:
-            pool[list(to)] = pool[list(blocks)]
-        elif action is StateAction.RESTORE:
-            pool[list(blocks)] = np.frombuffer(data, dtype=np.uint8).reshape(len(blocks), -1)
-        else:
-            return pool[list(blocks)].tobytes()
-        return b""
+        return move_blocks(self._pools[cache], action, blocks, to, data)
 
     def close(self) -> None:
         self._executor.close()
-
-
-def _pool(group: CacheGroup, plan: Plan) -> np.ndarray:
-    """uint8 [blocks, bytes of a block], in the plan's memory where it gives some."""
-    need = plan.cache_bytes(group)
-    memory = plan.memory.get(group.name)
-    if memory is None:
-        return np.zeros((plan.blocks, need // plan.blocks), dtype=np.uint8)
-    if memory.nbytes != need:
-        raise CompileError(f"cache {group.name!r} needs {need} bytes, the plan gives {memory.nbytes}")
-    return np.frombuffer(memory, dtype=np.uint8).reshape(plan.blocks, -1)
 
 
 def _build(

@@ -1,12 +1,9 @@
-"""What this machine is: the processor's name, cores, instruction levels and memory, for people to read."""
+"""What the CPU backend finds here: the processor, cores, instruction levels and memory, for people to read."""
 
 from __future__ import annotations
 
-import os
-import platform
-from pathlib import Path
-
 from ostinato.backends.contract import Probe
+from ostinato.backends.host import memory_bytes, processor
 
 
 def describe(name: str) -> Probe:
@@ -30,18 +27,3 @@ def describe(name: str) -> Probe:
             "memory": f"{memory_bytes() / 2**30:.1f} GiB",
         },
     )
-
-
-def processor() -> str:
-    """The processor's model name."""
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text(errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def memory_bytes() -> int:
-    """Physical memory of the machine."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -27,6 +27,7 @@ from ostinato.backends.contract import (
     StepResult,
     check_batch,
 )
+from ostinato.backends.pools import make_pool, move_blocks
 from ostinato.backends.stepstate import Slot, StepState
 from ostinato.model.weights import StoredTensor
 from ostinato.program.ir import CacheGroup, Programs
@@ -57,7 +58,7 @@ class NullExecutable:
     def __init__(self, programs: Programs, plan: Plan, fault: tuple[int, signal.Signals] | None = None) -> None:
         self._plan, self._vocab, self._fault = plan, programs.vocab_size, fault
         self._state = StepState(plan, len(programs.caches))
-        self._pools = [_pool(group, plan) for group in programs.caches]
+        self._pools = [_chains(group, plan) for group in programs.caches]
         self._results: deque[StepResult] = deque()
 
     def submit(self, batch: Batch) -> None:
@@ -94,14 +95,7 @@ class NullExecutable:
         to: Sequence[int] = (),
         data: bytes = b"",
     ) -> bytes:
-        pool = self._pools[cache]
-        if action is StateAction.COPY:
-            pool[list(to)] = pool[list(blocks)]
-        elif action is StateAction.RESTORE:
-            pool[list(blocks)] = np.frombuffer(data, dtype=np.uint64).reshape(len(blocks), -1)
-        else:
-            return pool[list(blocks)].tobytes()
-        return b""
+        return move_blocks(self._pools[cache], action, blocks, to, data)
 
     def close(self) -> None:
         self._results.clear()
@@ -167,14 +161,13 @@ def _where(slot: Slot, cache: int, positions: np.ndarray, size: int) -> tuple[np
     return slot.tables[cache][positions // size], positions % size
 
 
-def _pool(group: CacheGroup, plan: Plan) -> np.ndarray:
-    """uint64 [blocks, block_size]: the first words of each block."""
-    words = plan.cache_bytes(group) // plan.blocks // 8
-    if words < plan.block_size:
+def _chains(group: CacheGroup, plan: Plan) -> np.ndarray:
+    """uint64 [blocks, block_size]: the first words of each block of the pool."""
+    pool = make_pool(group, plan)
+    width = 8 * plan.block_size
+    if pool.shape[1] < width:
         raise CompileError(f"null: cache {group.name!r} has less than 8 bytes a position")
-    memory = plan.memory.get(group.name)
-    flat = np.zeros(plan.blocks * words, np.uint64) if memory is None else np.frombuffer(memory, dtype=np.uint64)
-    return flat[: plan.blocks * words].reshape(plan.blocks, words)[:, : plan.block_size]
+    return pool[:, :width].view(np.uint64)
 
 
 def _fault() -> tuple[int, signal.Signals] | None:

@@ -18,8 +18,9 @@ from ostinato.backends.contract import (
     StepResult,
     check_batch,
 )
+from ostinato.backends.pools import make_pool, move_blocks
 from ostinato.backends.reference.ops import MEANING, Step
-from ostinato.backends.reference.paged import make_pool, make_views
+from ostinato.backends.reference.paged import make_views
 from ostinato.backends.stepstate import StepState
 from ostinato.gguf.blocks import dequantize
 from ostinato.model.weights import StoredTensor, WeightExpr, WeightView, resolve
@@ -78,14 +79,7 @@ class ReferenceExecutable:
         to: Sequence[int] = (),
         data: bytes = b"",
     ) -> bytes:
-        pool = self._pools[cache]
-        if action is StateAction.COPY:
-            pool[list(to)] = pool[list(blocks)]
-        elif action is StateAction.RESTORE:
-            pool[list(blocks)] = np.frombuffer(data, dtype=pool.dtype).reshape(len(blocks), -1)
-        else:
-            return pool[list(blocks)].tobytes()
-        return b""
+        return move_blocks(self._pools[cache], action, blocks, to, data)
 
     def close(self) -> None:
         self._weights.clear()

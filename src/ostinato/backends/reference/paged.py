@@ -1,35 +1,19 @@
-"""Paged keys and values of one cache group: pools of blocks, indexed by layer and position in the pool."""
+"""Paged keys and values of one cache group: a pool of blocks, indexed by layer and position in the pool."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ostinato.backends.contract import CompileError, KVType, Plan
+from ostinato.backends.contract import KVType, Plan
 from ostinato.program.ir import CacheGroup
-
-
-def make_pool(group: CacheGroup, plan: Plan) -> np.ndarray:
-    """[blocks, elements of a block], in the plan's memory where it gives some."""
-    dtype = np.float16 if plan.kv_type is KVType.F16 else np.float32
-    memory = plan.memory.get(group.name)
-    if memory is None:
-        return np.zeros((plan.blocks, plan.cache_bytes(group) // plan.blocks // dtype().nbytes), dtype=dtype)
-    if len(memory) != plan.cache_bytes(group):
-        raise CompileError(f"cache {group.name!r} needs {plan.cache_bytes(group)} bytes, the plan gives {len(memory)}")
-    return np.frombuffer(memory, dtype=dtype).reshape(plan.blocks, -1)
 
 
 class Paged:
     """Index [layer, positions] into a pool whose blocks hold [layer, key or value, position, width]."""
 
-    def __init__(self, pool: np.ndarray, layers: int, size: int, first: int, width: int, per_layer: int) -> None:
-        self._pool, self._size, self._first, self._width, self._per_layer = (
-            pool,
-            size,
-            first,
-            width,
-            per_layer,
-        )
+    def __init__(self, pool: np.ndarray, size: int, first: int, width: int, per_layer: int) -> None:
+        self._pool, self._size, self._first = pool, size, first
+        self._width, self._per_layer = width, per_layer
 
     def _at(self, key: tuple[int, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         layer, where = key
@@ -45,8 +29,10 @@ class Paged:
 
 
 def make_views(pool: np.ndarray, group: CacheGroup, plan: Plan) -> tuple[Paged, Paged]:
+    """(keys, values) in a pool of backends/pools.py."""
+    pool = pool.view(np.float16 if plan.kv_type is KVType.F16 else np.float32)
     size = plan.block_size
     per_layer = size * (group.key_width + group.value_width)
-    keys = Paged(pool, group.layers, size, 0, group.key_width, per_layer)
-    values = Paged(pool, group.layers, size, size * group.key_width, group.value_width, per_layer)
+    keys = Paged(pool, size, 0, group.key_width, per_layer)
+    values = Paged(pool, size, size * group.key_width, group.value_width, per_layer)
     return keys, values
