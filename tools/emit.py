@@ -78,7 +78,7 @@ def cpp_record(record: batch_table.Record) -> Iterator[str]:
     yield ""
 
 
-def cpp_op(op: ops_table.Op, code: int) -> Iterator[str]:
+def cpp_op(op: ops_table.Op) -> Iterator[str]:
     yield f"// {op.doc}"
     yield f"struct {camel(op.name)} {{"
     yield f"  static constexpr Opcode kOpcode = Opcode::k{camel(op.name)};"
@@ -112,16 +112,14 @@ def cpp() -> Iterator[str]:
     yield "namespace op {"
     yield ""
     yield "enum class Opcode : int32_t {"
-    yield from (
-        f"  k{camel(op.name)} = {code}," for op, code in ((op, ops_table.OPCODE[op.name]) for op in ops_table.OPS)
-    )
+    yield from (f"  k{camel(op.name)} = {ops_table.OPCODE[op.name]}," for op in ops_table.OPS)
     yield "};"
     yield f"constexpr int32_t kOps = {len(ops_table.OPS)};"
     yield "constexpr int32_t kWords[kOps] = {" + ", ".join(str(op.words) for op in ops_table.OPS) + "};"
     yield "constexpr const char* kNames[kOps] = {" + ", ".join(f'"{op.name}"' for op in ops_table.OPS) + "};"
     yield ""
     for op in ops_table.OPS:
-        yield from cpp_op(op, ops_table.OPCODE[op.name])
+        yield from cpp_op(op)
     yield "}  // namespace op"
     yield "}  // namespace ostinato"
 

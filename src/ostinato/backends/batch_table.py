@@ -15,7 +15,7 @@ from enum import IntEnum
 
 
 class Kind(IntEnum):
-    """A row's kind decides its arithmetic, and nothing else does (DESIGN.md, numbers do not depend on company)."""
+    """A row's kind decides its arithmetic, and nothing else does: not who shares the step."""
 
     PROMPT = 0
     GENERATED = 1

@@ -1,4 +1,4 @@
-"""What a program costs: operations and bytes per instruction, from the table's rules."""
+"""What a program costs: operations and bytes of an instruction, from the table's rules."""
 
 from __future__ import annotations
 
@@ -13,8 +13,3 @@ from ostinato.program.verify import operands_of
 def cost_of(instruction: Instruction, program: Program, tensors: Mapping[str, StoredTensor], load: Load) -> Cost:
     """Cost of one instruction in a step of the given size."""
     return instruction.spec.cost(operands_of(instruction, program.values, tensors), load)
-
-
-def total_cost(program: Program, tensors: Mapping[str, StoredTensor], load: Load) -> Cost:
-    """Cost of a whole step."""
-    return sum((cost_of(i, program, tensors, load) for i in program.instructions), Cost())

@@ -80,13 +80,6 @@ class Cost:
     weight_bytes: float = 0.0
     state_bytes: float = 0.0
 
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(
-            self.flops + other.flops,
-            self.weight_bytes + other.weight_bytes,
-            self.state_bytes + other.state_bytes,
-        )
-
 
 class ShapeError(ValueError):
     """Operands that do not fit each other; the text names both."""
@@ -119,7 +112,7 @@ class Operands:
 
 @dataclass(frozen=True)
 class Load:
-    """Sizes of a step for the cost model: T rows, R logit rows, mean KV length seen by a row, experts hit."""
+    """Sizes of a step for the cost model: T rows, R logit rows, and the mean number of positions a row attends to."""
 
     rows: int
     logit_rows: int
@@ -158,10 +151,6 @@ class Op:
 def _expect(condition: bool, text: str) -> None:
     if not condition:
         raise ShapeError(text)
-
-
-def _like_first(o: Operands) -> tuple[Shape, ...]:
-    return (o.value(0),)
 
 
 def _embed(o: Operands) -> tuple[Shape, ...]:
