@@ -31,6 +31,7 @@ ENUMS: tuple[type[IntEnum], ...] = (
 )  # fmt: skip
 RECORDS = (*batch_table.RECORDS, *records_table.RECORDS)
 CONSTANTS = {
+    "kMaxInFlight": batch_table.MAX_IN_FLIGHT,
     "kMaxTopLogprobs": batch_table.MAX_TOP_LOGPROBS,
     "kFromState": batch_table.FROM_STATE,
     **records_table.CONSTANTS,

@@ -54,7 +54,7 @@ class PyExecutor {
   void submit(Array1<int32_t> words) {
     Executor& executor = open();
     if (executor.in_flight() == kMaxInFlight)
-      throw std::runtime_error("2 steps are in flight; collect one first");
+      throw std::runtime_error(std::to_string(kMaxInFlight) + " steps are in flight; collect one first");
     const std::string error = executor.submit({words.data(), words.size()});
     if (!error.empty()) throw std::invalid_argument(error);
   }

@@ -13,8 +13,6 @@
 
 namespace ostinato::cpu {
 
-constexpr uint32_t kMaxInFlight = 2;
-
 // Whether instructions of this opcode can be run.
 bool has_op(int32_t opcode);
 

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from ostinato.backends.batch import Batch
-from ostinato.backends.contract import MAX_IN_FLIGHT, Executable, Plan, StepResult, check_batch
+from ostinato.backends.batch_table import MAX_IN_FLIGHT
+from ostinato.backends.contract import Executable, Plan, StepResult, check_batch
 from ostinato.backends.null import NullExecutable
 from ostinato.backends.sampling import Sampling
 from ostinato.engine.engine import Engine

@@ -34,6 +34,7 @@ class Record:
         return [w.removesuffix(":f") for w in self.words].index(word)
 
 
+MAX_IN_FLIGHT = 2  # steps that are submitted and not collected
 MAX_TOP_LOGPROBS = 20  # OpenAI's limit for top_logprobs
 FROM_STATE = -1  # Span.tokens: the row takes its token from StepState
 

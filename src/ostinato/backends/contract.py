@@ -2,7 +2,7 @@
 
     backend.probe()                             what is there, its limits, or why it is not
     backend.compile(programs, tensors, plan)    an Executable, or CompileError naming what it lacks
-    executable.submit(batch)                    starts a step; at most two are in flight
+    executable.submit(batch)                    starts a step; at most MAX_IN_FLIGHT (two) are in flight
     executable.collect()                        waits for the oldest step and returns what it made
     executable.state(action, ...)               copies, spills or restores blocks of a cache group
     executable.close()                          gives everything back
@@ -23,8 +23,6 @@ from ostinato.program.ir import CacheGroup, Programs
 
 if TYPE_CHECKING:
     import numpy as np
-
-MAX_IN_FLIGHT = 2
 
 
 class CompileError(ValueError):
@@ -96,6 +94,7 @@ class Probe:
 class StepResult:
     """What one step made, provisional until the engine commits it. Arrays run over the sampled spans, in order.
 
+    slots           int32 [spans]          the slot of each
     tokens          int32 [spans, n]       n drawn tokens per span (one, until speculation draws more)
     counts          int32 [spans]          how many of them are valid; 0 where no logit was a number
     logprobs        float32 [spans, n]     log softmax of the raw logits at the token (NaN where not asked for)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from math import isfinite
 
+from ostinato.backends.batch_table import MAX_TOP_LOGPROBS
+
 
 class SamplingError(ValueError):
     """A setting outside its range; the text names it, its value and the range."""
@@ -42,7 +44,7 @@ class Sampling:
             "repetition_penalty": (self.repetition_penalty, 1e-3, 1e3),
             "seed": (self.seed, 0, 2**64 - 1),
             "choice": (self.choice, 0, 2**31 - 1),
-            "logprobs": (self.logprobs, -1, 20),
+            "logprobs": (self.logprobs, -1, MAX_TOP_LOGPROBS),
         }
         for name, (value, low, high) in ranges.items():
             if not (isfinite(value) and low <= value <= high):

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ostinato.backends.contract import MAX_IN_FLIGHT, BatchError, Executable, Plan, StepResult
+from ostinato.backends.batch_table import MAX_IN_FLIGHT
+from ostinato.backends.contract import BatchError, Executable, Plan, StepResult
 from ostinato.engine.active import Active, activate
 from ostinato.engine.paging import Paging
 from ostinato.engine.records_table import Command, FinishReason

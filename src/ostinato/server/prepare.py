@@ -12,9 +12,8 @@ from ostinato.chat import ChatError
 from ostinato.engine.request import Request
 from ostinato.server.errors import ApiError, refuse
 from ostinato.server.model import ServedModel
-from ostinato.server.protocol import ChatRequest, CompletionRequest, Generation
+from ostinato.server.protocol import MAX_CHOICES, ChatRequest, CompletionRequest, Generation
 
-MAX_CHOICES = 128  # sequences that one call may start: prompts x n
 LONG_TEXT = 1 << 15  # characters; longer texts are encoded on another thread
 COMPLETION_TOKENS = 16  # the completions API's default
 

@@ -11,17 +11,22 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, json
 
+from ostinato.backends.batch_table import MAX_TOP_LOGPROBS
+from ostinato.engine.records_table import MAX_BIAS
 from ostinato.server.errors import ApiError
+
+MAX_CHOICES = 128  # sequences that one call may start: prompts x n
 
 Temperature = Annotated[float, Meta(ge=0, le=2)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 Count = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Seed = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-Choices = Annotated[int, Meta(ge=1, le=128)]
+Choices = Annotated[int, Meta(ge=1, le=MAX_CHOICES)]
+TopLogprobs = Annotated[int, Meta(ge=0, le=MAX_TOP_LOGPROBS)]
 StopString = Annotated[str, Meta(min_length=1, max_length=1024)]
 Stops = StopString | Annotated[list[StopString], Meta(max_length=4)]
-Biases = Annotated[dict[int, float], Meta(max_length=1024)]
+Biases = Annotated[dict[int, float], Meta(max_length=MAX_BIAS)]
 TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 TokenIds = Annotated[list[TokenId], Meta(min_length=1)]
 
@@ -94,7 +99,7 @@ class ChatRequest(Generation, kw_only=True, forbid_unknown_fields=True):
     messages: Annotated[list[ChatMessage], Meta(min_length=1, max_length=10_000)]
     max_completion_tokens: Count | None = None
     logprobs: bool | None = None
-    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    top_logprobs: TopLogprobs | None = None
 
     # Accepted where it changes nothing (HARMLESS below).
     audio: Any = None
@@ -133,7 +138,7 @@ class CompletionRequest(Generation, kw_only=True, forbid_unknown_fields=True):
     """POST /v1/completions. `logprobs` is a number here."""
 
     prompt: str | Annotated[list[str | TokenId | TokenIds], Meta(min_length=1)]
-    logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    logprobs: TopLogprobs | None = None
 
     best_of: Any = None
     echo: Any = None

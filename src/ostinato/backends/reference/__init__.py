@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ostinato.backends.batch import Batch
-from ostinato.backends.batch_table import MAX_TOP_LOGPROBS
+from ostinato.backends.batch_table import MAX_IN_FLIGHT, MAX_TOP_LOGPROBS
 from ostinato.backends.contract import (
-    MAX_IN_FLIGHT,
     CompileError,
     Plan,
     Probe,
