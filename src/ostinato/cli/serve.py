@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from ostinato.server.model import ServedModel
 
-ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # where to reach a server that listens everywhere
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="FILE", nargs="?", default=BUILTIN, help="a GGUF file (default: built in)")
@@ -41,13 +39,12 @@ async def _serve(options: argparse.Namespace, listener: socket.socket) -> None:
     from ostinato.engine.supervisor import Supervisor
     from ostinato.server.announce import announced
     from ostinato.server.model import ServedModel
-    from ostinato.server.run import serve, url_of
+    from ostinato.server.run import address_of, serve, url_of
 
     settings = machine(options)
     opened = open_model(options.model, settings)
     model = ServedModel.of(opened, Supervisor.for_model(opened, settings), options.name)
-    host, number = listener.getsockname()[:2]
-    with announced(ANY_ADDRESS.get(host, host), number):
+    with announced(*address_of(listener)):
         await serve(model, listener, on_ready=lambda: _say(model, url_of(listener)))
 
 

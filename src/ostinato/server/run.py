@@ -32,10 +32,15 @@ def listen(host: str, port: int) -> socket.socket:
         raise OSError(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
 
 
-def url_of(listener: socket.socket) -> str:
-    """http://host:port; a wildcard address is shown as the loopback one."""
+def address_of(listener: socket.socket) -> tuple[str, int]:
+    """(host, port) where it is reached from this machine: the loopback address for one that listens everywhere."""
     host, port = listener.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port
+
+
+def url_of(listener: socket.socket) -> str:
+    """http://host:port, as `address_of`."""
+    host, port = address_of(listener)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
