@@ -64,7 +64,7 @@ def load(
     """Loads a GGUF file. `backend` None takes the best one here; `threads` 0 one per core; `context` None what
     the model was trained for (at most 8192); `max_sequences` run side by side, others wait.
 
-    Raises GGUFError, ModelError, BackendError or CompileError, each saying what is wrong and where.
+    Raises what `open_model` raises, or CompileError: ValueErrors all, each saying what is wrong and where.
     """
     options = Options(backend=backend, threads=threads, context=context, max_sequences=max_sequences)
     return Model(open_model(path, options))
@@ -212,7 +212,7 @@ class Model:
                 events += stream.events
                 stream.events.clear()
         if stream.finish is FinishReason.ERROR:
-            raise RuntimeError("the backend refused the request")
+            raise RuntimeError("the model gave no numbers to draw from: its weights, or what they add up to, are not finite")
         return events
 
     def _cancel(self, stream: Stream) -> None:

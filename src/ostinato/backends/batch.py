@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ostinato.backends.batch_table import ENTER, FROM_STATE, HEADER, MASK, SPAN, TABLE, Kind
+from ostinato.backends.batch_table import ENTER, FROM_STATE, Kind
 from ostinato.backends.sampling import Sampling
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Batch:
 
 
 class _Encoder:
-    """Collects records and the pool they point into."""
+    """Collects records and the pool they point into. Words are in the order of the records of batch_table."""
 
     def __init__(self, batch: Batch) -> None:
         import numpy as np
@@ -98,19 +98,17 @@ class _Encoder:
 
     def words(self) -> np.ndarray:
         np, batch = self._np, self._batch
-        spans = self._records(SPAN, [self._span(span) for span in batch.spans])
+        spans = self._records([self._span(span) for span in batch.spans])
         enters = self._enters()
-        tables = self._records(
-            TABLE, [(t.cache, t.slot, t.first, len(t.blocks), self._put(t.blocks)) for t in batch.tables]
-        )
-        masks = self._records(MASK, [(slot, self._put(bits.view(np.int32))) for slot, bits in batch.masks])
-        header = self._records(HEADER, [(
+        tables = self._records([(t.cache, t.slot, t.first, len(t.blocks), self._put(t.blocks)) for t in batch.tables])
+        masks = self._records([(slot, self._put(bits.view(np.int32))) for slot, bits in batch.masks])
+        header = self._records([(
             len(batch.spans), len(batch.enters), len(batch.tables), len(batch.masks), self._pool_size,
             batch.rows, batch.prompt_rows, batch.logit_rows, int(batch.want_logits),
         )])  # fmt: skip
         return np.concatenate([header, spans, enters, tables, masks, *self._pool])
 
-    def _records(self, record: object, rows: list[tuple[int, ...]]) -> np.ndarray:
+    def _records(self, rows: list[tuple[int, ...]]) -> np.ndarray:
         return self._np.array(rows, dtype=self._np.int32).reshape(-1)
 
     def _put(self, words: Sequence[int] | np.ndarray) -> int:

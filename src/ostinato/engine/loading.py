@@ -17,7 +17,7 @@ from ostinato.backends.contract import Backend, Executable, KVType, Plan
 from ostinato.backends.host import memory_bytes
 from ostinato.gguf.reader import GGUFFile, open_gguf
 from ostinato.gguf.types_table import TensorType
-from ostinato.model.architectures import read_spec
+from ostinato.model.architectures import ModelError, read_spec
 from ostinato.model.spec import ModelSpec
 from ostinato.program.compile import compile_model
 from ostinato.program.ir import Programs
@@ -62,10 +62,16 @@ class Opened:
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """Built on use: an engine process never needs it."""
+        """Built on use: an engine process never needs it. Raises TokenizerError; ModelError for another model's."""
         from ostinato.gguf.tokenizer import Tokenizer
 
-        return Tokenizer.from_gguf(self.file)
+        tokenizer = Tokenizer.from_gguf(self.file)
+        if tokenizer.vocab_size != self.spec.vocab_size:
+            raise ModelError(
+                f"{self.path}: the tokenizer has {tokenizer.vocab_size} tokens, the model's embedding "
+                f"{self.spec.vocab_size}: one of them belongs to another model"
+            )
+        return tokenizer
 
     def compile(self, memory: Mapping[str, memoryview] | None = None) -> Executable:
         """The executable; `memory` places the paged state (one writable buffer per cache group)."""
@@ -74,7 +80,8 @@ class Opened:
 
 
 def open_model(path: str | os.PathLike[str], options: Options = Options()) -> Opened:
-    """Reads and plans a model. Raises BackendError, GGUFError, ModelError, WeightError, VerifyError or PlanError."""
+    """Reads and plans a model. Raises BackendError for the choice of backend, GGUFError or ModelError for the file,
+    ShapeError, WeightError or VerifyError for tensors that do not fit each other, PlanError for the options."""
     backend = choose(options.backend)
     file = open_gguf(path)
     try:

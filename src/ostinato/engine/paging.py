@@ -32,6 +32,7 @@ class Paging:
         return bool(self._leaving)
 
     def blocks_for(self, positions: int) -> int:
+        """Blocks of every group that so many positions need."""
         return -(-positions // self.block_size)
 
     def admit(self, sequence: Active, spare: int, running: Iterable[Active] = ()) -> bool:
@@ -88,9 +89,11 @@ class Paging:
         self._settle()
 
     def submitted(self, step: int) -> None:
+        """The backend has the step: blocks given up from now on may be named by it."""
         self._submitted = step
 
     def collected(self, step: int) -> None:
+        """The step is over: blocks given up before the next one was submitted are available."""
         self._collected = step
         self._settle()
 
