@@ -132,6 +132,7 @@ class Tokenizer:
 
     @property
     def unknown_id(self) -> int | None:
+        """What stands for text that no other token can."""
         return _id(self._native.unknown)
 
     @property

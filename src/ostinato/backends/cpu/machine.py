@@ -24,6 +24,6 @@ def describe(name: str) -> Probe:
             "cores": str(_cpu.usable_cores()),
             "instructions": level,
             "instructions there": ", ".join(_cpu.levels()),
-            "memory": f"{memory_bytes() / 2**30:.1f} GiB",
+            "memory": f"{memory_bytes() / 1e9:.1f} GB",
         },
     )
