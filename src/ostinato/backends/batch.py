@@ -120,15 +120,8 @@ class _Encoder:
     def _span(self, span: Span) -> tuple[int, ...]:
         tokens = FROM_STATE if span.tokens is None else self._put(span.tokens)
         return (
-            span.slot,
-            span.kind,
-            span.start,
-            span.count,
-            tokens,
-            span.logit_rows,
-            int(span.sample),
-            span.adapter,
-        )
+            span.slot, span.kind, span.start, span.count, tokens, span.logit_rows, int(span.sample), span.adapter,
+        )  # fmt: skip
 
     def _enters(self) -> np.ndarray:
         np = self._np
@@ -139,12 +132,9 @@ class _Encoder:
 
     def _enter(self, row: np.ndarray, enter: Enter) -> None:
         np, s = self._np, enter.sampling
-        bias = np.array(s.logit_bias, dtype=np.float32).reshape(-1, 2)
-        pairs = np.empty((len(bias), 2), dtype=np.int32)
-        pairs[:, 0], pairs[:, 1] = (
-            [token for token, _ in s.logit_bias],
-            bias[:, 1].view(np.int32) if len(bias) else [],
-        )
+        pairs = np.empty((len(s.logit_bias), 2), dtype=np.int32)
+        pairs[:, 0] = [token for token, _ in s.logit_bias]
+        pairs.view(np.float32)[:, 1] = [bias for _, bias in s.logit_bias]
         seed = np.array([s.seed], dtype=np.uint64).view(np.int32)
         integers = {
             "slot": enter.slot, "history": self._put(enter.history), "history_count": len(enter.history),
