@@ -149,3 +149,21 @@ def test_a_template_that_runs_away_harms_only_its_own_prompt() -> None:
         assert chat.render([{"role": "user", "content": "hello"}]) == "fine"
     finally:
         chat.close()
+
+
+def test_what_a_template_says_is_cut() -> None:
+    template = ChatTemplate("{{ raise_exception('x' * 3000000) }}")
+    with pytest.raises(ChatError) as error:
+        template.render(CONVERSATIONS[0])
+    template.close()
+    assert len(str(error.value)) < 2000
+
+
+def test_a_child_that_dies_over_a_long_template(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ostinato.chat.sys.executable", "/bin/false")
+    template = ChatTemplate(" " * (4 << 20))  # more than a pipe holds
+    template.start()
+    for _ in range(2):
+        with pytest.raises(ChatError, match="it was stopped"):
+            template.render(CONVERSATIONS[0])
+    template.close()

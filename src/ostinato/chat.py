@@ -6,6 +6,7 @@ memory and little time, so that one that runs away takes nothing with it (see ch
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import selectors
@@ -25,6 +26,7 @@ Message = Mapping[str, Any]  # role, content, perhaps name
 
 PATIENCE = 30.0  # seconds on the wall for one rendering; the child itself stops after two of work
 MAX_ANSWER = 64 << 20  # bytes
+MAX_ERROR = 1000  # characters of what a template says against its messages
 
 
 class ChatError(ValueError):
@@ -61,7 +63,7 @@ class ChatTemplate:
         with self._lock:
             answer = self._ask(question)
         if "error" in answer:
-            raise ChatError(f"the model's chat template: {answer['error']}")
+            raise ChatError(f"the model's chat template: {answer['error'][:MAX_ERROR]}")
         return str(answer["text"])
 
     def close(self) -> None:
@@ -103,7 +105,8 @@ class ChatTemplate:
                 start_new_session=True,
             )  # fmt: skip
             assert self._child.stdin is not None
-            self._child.stdin.write(json.dumps(self._hello).encode() + b"\n")
+            with contextlib.suppress(OSError):  # it died over the template: reading its answer will say so
+                self._child.stdin.write(json.dumps(self._hello).encode() + b"\n")
         return self._child
 
     def _end(self) -> None:
