@@ -212,7 +212,9 @@ class Model:
                 events += stream.events
                 stream.events.clear()
         if stream.finish is FinishReason.ERROR:
-            raise RuntimeError("the model gave no numbers to draw from: its weights, or what they add up to, are not finite")
+            raise RuntimeError(
+                "the model gave no numbers to draw from: its weights, or what they add up to, are not finite"
+            )
         return events
 
     def _cancel(self, stream: Stream) -> None:

@@ -97,5 +97,15 @@ def test_shape_rules_name_both_sides() -> None:
         b.add("add", x, k)
 
 
+def test_ids_of_another_router_are_refused() -> None:
+    b = Builder(TENSORS)
+    x = b.add("embed", weights=(Tensor("table"),))
+    fields = {"top_k": 2, "scoring": 0, "normalise": 1, "scale": 1.0}
+    ids, _ = b.add_many("route", x, weights=(Tensor("w"),), **fields)
+    b.add_many("group", ids, experts=9)
+    with pytest.raises(VerifyError, match="group of 9 experts, layer -1: the ids of w"):
+        verify(b.program("test", {}, 10), TENSORS)
+
+
 def test_instruction_knows_its_spec() -> None:
     assert Instruction("add", ("%2",), ("%0", "%1")).spec.doc == "a + b."

@@ -15,6 +15,9 @@ from ostinato.model.spec import Attention, Dense, Experts, Layer, ModelSpec, Pro
 from ostinato.model.weights import Stack, StoredTensor, Tensor, WeightExpr
 
 
+MAX_SIZE = 2**28  # rows or columns of a matrix: sizes and their small multiples are int32 in programs
+
+
 class ModelError(ValueError):
     """A file that is sound GGUF but not a model this version can run; the text names what is missing."""
 
@@ -45,7 +48,10 @@ class _File:
         return value
 
     def integer(self, key: str, default: int | None = None, *, low: int = 1, high: int = 2**24) -> int:
-        return int(self.number(key, default, low=low, high=high))
+        value = self.number(key, default, low=low, high=high)
+        if value != int(value):
+            raise ModelError(f"metadata {self._prefix}.{key} must be a whole number, found {value}")
+        return int(value)
 
     def has(self, name: str) -> bool:
         return name in self._file.tensors
@@ -138,6 +144,9 @@ def _dense(file: _File, stem: str) -> Dense:
 
 def _experts(file: _File, stem: str) -> Experts:
     count = file.integer("expert_count", high=65536)
+    scored = _matrix(file, f"{stem}.ffn_gate_inp.weight")[0]
+    if scored != count:
+        raise ModelError(f"tensor '{stem}.ffn_gate_inp.weight' scores {scored} experts; the metadata say {count}")
     return Experts(
         count=count,
         used=file.integer("expert_used_count", high=count),
@@ -159,6 +168,8 @@ def _matrix(file: _File, name: str) -> tuple[int, int]:
     shape = file.shape(name)
     if len(shape) != 2:
         raise ModelError(f"tensor {name!r} must be a matrix, found shape {list(shape)}")
+    if not 1 <= min(shape) <= max(shape) <= MAX_SIZE:
+        raise ModelError(f"tensor {name!r} has shape {list(shape)}; expected sizes from 1 to {MAX_SIZE}")
     return shape[0], shape[1]
 
 
@@ -174,7 +185,7 @@ def read_spec(file: ModelFile) -> ModelSpec:
         raise ModelError("metadata 'general.architecture' is missing: the file does not say what model it holds")
     if architecture not in ARCHITECTURES:
         known = ", ".join(sorted(ARCHITECTURES))
-        raise ModelError(f"architecture {architecture!r} is not supported; supported: {known}")
+        raise ModelError(f"architecture {architecture!r:.80} is not supported; supported: {known}")
     if not file.tensors:
         raise ModelError("the file holds a vocabulary but no tensors: it can tokenize, not generate")
     name = file.metadata.get("general.name", architecture)

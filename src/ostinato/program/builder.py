@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ostinato.model.weights import StoredTensor, WeightExpr, resolve
 from ostinato.program.ir import CacheGroup, Instruction, Program
-from ostinato.program.ops_table import Axis, Operands, Shape
+from ostinato.program.ops_table import Axis, Operands, Shape, ShapeError
 
 
 class Builder:
@@ -38,7 +38,10 @@ class Builder:
             tuple(None if w is None else resolve(w, self._tensors).shape for w in weights),
             known,
         )
-        shapes = draft.spec.shape(operands)
+        try:
+            shapes = draft.spec.shape(operands)
+        except ShapeError as error:
+            raise ShapeError(f"{_where(draft)}: {error}") from None
         start = len(self._values)
         outputs = tuple(f"%{start + i}" for i in range(len(shapes)))
         self._values.update(zip(outputs, shapes, strict=True))
@@ -64,3 +67,10 @@ class Builder:
         return Program(
             name, tuple(self._instructions), dict(self._values), tuple(self.caches), dict(outputs), vocab_size
         )
+
+
+def _where(draft: Instruction) -> str:
+    """The layer, the op and its weights, for people who know the file and not the program."""
+    layer = "" if draft.layer < 0 else f"layer {draft.layer}, "
+    weights = ", ".join(str(weight) for weight in draft.weights if weight is not None)
+    return f"{layer}{draft.op}{f' ({weights})' if weights else ''}"

@@ -29,6 +29,7 @@ def verify(program: Program, tensors: Mapping[str, StoredTensor]) -> None:
     if unused := set(program.values) - set(defined):
         raise VerifyError(f"{program.name}: values without a definition: {sorted(unused)}")
     _outputs(program, defined)
+    _groups(program, tensors)
 
 
 def operands_of(instruction: Instruction, values: Mapping[str, Shape], tensors: Mapping[str, StoredTensor]) -> Operands:
@@ -103,3 +104,12 @@ def _outputs(program: Program, defined: Mapping[str, Shape]) -> None:
         shape = defined[logits]
         if shape.axis is not Axis.R or shape.width != program.vocab_size:
             raise VerifyError(f"{program.name}: logits are {shape}, the vocabulary has {program.vocab_size}")
+
+
+def _groups(program: Program, tensors: Mapping[str, StoredTensor]) -> None:
+    """`group` counts by expert id: its ids come from a router that knows exactly its experts."""
+    routers = {i.outputs[0]: i.weights[0] for i in program.instructions if i.op == "route"}
+    for group in (i for i in program.instructions if i.op == "group"):
+        router, experts = routers.get(str(group.inputs[0])), group.fields["experts"]
+        if router is None or resolve(router, tensors).dims[0] != experts:
+            raise VerifyError(f"{program.name}: group of {experts} experts, layer {group.layer}: the ids of {router}")
