@@ -9,12 +9,10 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
-from pathlib import Path
 from unittest import mock
 
 from ostinato.cli.main import main
 
-BUILTIN = Path(__file__).resolve().parents[2] / "src" / "ostinato" / "models" / "ostinato-tiny.gguf"
 COMMAND = (sys.executable, "-m", "ostinato.cli.main")
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from ostinato.cli.output import one_line, printable, size
-from tests.cli.support import BUILTIN, call
+from tests.cli.support import call
+from tests.support import BUILTIN
 
 
 def test_show() -> None:

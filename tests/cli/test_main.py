@@ -9,7 +9,8 @@ import pytest
 
 from ostinato import __version__
 from ostinato.cli.main import COMMANDS
-from tests.cli.support import BUILTIN, COMMAND, call, ostinato
+from tests.cli.support import COMMAND, call, ostinato
+from tests.support import BUILTIN
 
 
 def test_help_names_every_command() -> None:

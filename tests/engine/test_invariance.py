@@ -18,9 +18,8 @@ from ostinato.engine.engine import Engine
 from ostinato.engine.loading import Opened, Options, open_model
 from ostinato.engine.local import LocalPort, Stream
 from ostinato.engine.request import Request
-from tests.support import ROOT
+from tests.support import BUILTIN, ROOT
 
-BUILTIN = ROOT / "src" / "ostinato" / "models" / "ostinato-tiny.gguf"
 TOKENS = 300
 LONGEST = 60 + TOKENS
 

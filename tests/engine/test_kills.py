@@ -23,9 +23,7 @@ from ostinato.engine.request import Request, TokenEvent
 from ostinato.engine.supervisor import Stream, Supervisor
 from tests.engine.simulate import VOCAB
 from tests.engine.victim import POINTS, SIZES
-from tests.support import ROOT
-
-BUILTIN = ROOT / "src" / "ostinato" / "models" / "ostinato-tiny.gguf"
+from tests.support import BUILTIN
 
 Make = Callable[[], Supervisor]
 Answer = list[tuple[int, int, FinishReason, bytes]]
