@@ -14,7 +14,6 @@ from ostinato.model.kinds_table import RopeStyle
 from ostinato.model.spec import Attention, Dense, Experts, Layer, ModelSpec, Projection, Rope
 from ostinato.model.weights import Stack, StoredTensor, Tensor, WeightExpr
 
-
 MAX_SIZE = 2**28  # rows or columns of a matrix: sizes and their small multiples are int32 in programs
 
 
