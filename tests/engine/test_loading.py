@@ -31,3 +31,9 @@ def test_unknown_backend() -> None:
 def test_no_such_file() -> None:
     with pytest.raises(GGUFError):
         open_model("no-such-file.gguf", Options(backend="null"))
+
+
+@pytest.mark.parametrize("threads", [-1, 2**31 - 1])
+def test_threads_that_cannot_be_are_refused(threads: int) -> None:
+    with pytest.raises(PlanError, match=f"{threads} threads: expected 1 to"):
+        open_model(BUILTIN, Options(backend="null", threads=threads))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from ostinato.backends.contract import Plan
@@ -9,6 +11,7 @@ from ostinato.engine.local import LocalPort
 from ostinato.engine.records_table import Command, FinishReason
 from ostinato.engine.request import Request, TokenEvent
 from ostinato.engine.sequences import RecordError
+from ostinato.engine.supervisor import resident_bytes
 
 PLAN = Plan(context=16, block_size=4)
 
@@ -52,3 +55,10 @@ def test_an_ended_stream_is_not_cancelled() -> None:
 def test_a_prompt_longer_than_a_record_is_refused() -> None:
     with pytest.raises(RecordError, match="17 prompt tokens"):
         LocalPort(PLAN, caches=1, capacity=1).submit(Request([1] * 17, 4))
+
+
+def test_a_long_context_takes_memory_only_where_it_is_used() -> None:
+    before = resident_bytes(os.getpid())
+    port = LocalPort(Plan(context=1 << 20, block_size=16), caches=1, capacity=256)
+    assert resident_bytes(os.getpid()) - before < 64 << 20
+    assert port.table.capacity == 256

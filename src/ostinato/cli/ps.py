@@ -14,6 +14,7 @@ from ostinato.server.announce import running
 
 PATIENCE = 2.0  # seconds
 MAX_ANSWER = 1 << 20  # bytes
+SHOWN = {"name", "backend", "memory_bytes", "engine_pid", "ready", "down", "restarts"}  # of every engine
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,8 +63,22 @@ def ask(host: str, number: int) -> list[dict[str, Any]]:
     head, _, body = bytes(answer).partition(b"\r\n\r\n")
     if b" 200 " not in head.partition(b"\r\n")[0]:
         raise ValueError("it is no Ostinato server")
-    engines: list[dict[str, Any]] = json.loads(body)
-    return [{**engine, "host": host, "port": number} for engine in engines]
+    return [{**engine, "host": host, "port": number} for engine in _engines(body)]
+
+
+def _engines(body: bytes) -> list[dict[str, Any]]:
+    """What /engines says. Raises ValueError for anything else."""
+    try:
+        engines = json.loads(body)
+    except RecursionError:
+        engines = None
+    if not isinstance(engines, list) or not all(_is_engine(engine) for engine in engines):
+        raise ValueError("it is no Ostinato server")
+    return engines
+
+
+def _is_engine(value: object) -> bool:
+    return isinstance(value, dict) and value.keys() >= SHOWN and isinstance(value["memory_bytes"], int)
 
 
 def _print(models: list[dict[str, Any]]) -> None:

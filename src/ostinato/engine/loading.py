@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 DEFAULT_CONTEXT = 8192  # positions, where the model was trained for more
 KV_SHARE_OF_MEMORY = 4  # at most a quarter of the machine's memory for KV, unless asked for
+MAX_THREADS = 1024  # beyond the cores of any machine; the system refuses to start many more
 MIN_CONTEXT = 2  # a prompt token and an answer
 
 
@@ -95,7 +96,9 @@ def open_model(path: str | os.PathLike[str], options: Options = Options()) -> Op
 
 def make_plan(spec: ModelSpec, programs: Programs, file: GGUFFile, options: Options) -> Plan:
     """Resolves the options. KV: every sequence slot at full context, within a share of the machine's memory, but
-    always one whole sequence. Raises PlanError for a context that cannot be."""
+    always one whole sequence. Raises PlanError for threads or a context that cannot be."""
+    if not 0 <= options.threads <= MAX_THREADS:
+        raise PlanError(f"{options.threads} threads: expected 1 to {MAX_THREADS}, or 0 for one per core")
     context = min(spec.context, DEFAULT_CONTEXT) if options.context is None else options.context
     kv_type = options.kv_type or _kv_type(file)
     per_block = sum(g.block_bytes(options.block_size, kv_type.nbytes) for g in programs.caches)

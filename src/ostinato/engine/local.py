@@ -29,7 +29,7 @@ class LocalPort:
     def __init__(self, plan: Plan, caches: int, capacity: int) -> None:
         shape = (capacity, plan.context, caches, plan.blocks_per_sequence)
         memory = np.frombuffer(mmap.mmap(-1, SequenceTable.bytes(*shape)), dtype=np.uint8)
-        self.table = SequenceTable(memory, *shape, create=True)
+        self.table = SequenceTable(memory, *shape, create=False)  # new memory is zero, and untouched pages are free
         self._commands: list[tuple[Command, int, int]] = []
         self._streams: dict[int, Stream] = {}
 

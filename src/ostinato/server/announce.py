@@ -67,10 +67,10 @@ def _read(path: Path) -> Announcement | None:
     """None for a file that says nothing sound."""
     try:
         entry = Announcement(**json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
-    sound = isinstance(entry.pid, int) and entry.pid > 0 and isinstance(entry.host, str)
-    return entry if sound and isinstance(entry.port, int) else None
+    sound = isinstance(entry.pid, int) and 0 < entry.pid < 2**31 and isinstance(entry.host, str)
+    return entry if sound and isinstance(entry.port, int) and 0 < entry.port < 2**16 else None
 
 
 def _is_alive(pid: int) -> bool:
