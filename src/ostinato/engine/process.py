@@ -1,6 +1,6 @@
 """The engine process: attaches to the shared mapping, loads the model, resumes what is unfinished, and steps.
 
-    python -m ostinato.engine.process --link FDS --model PATH --options JSON
+    python -m ostinato.engine.process --link FDS --model PATH --options JSON --stamp STAMP
 
 It ends with its supervisor, however that ends. Exit codes tell the supervisor what happened.
 """
@@ -11,6 +11,7 @@ import argparse
 import ctypes
 import faulthandler
 import json
+import os
 import signal
 import sys
 import traceback
@@ -87,12 +88,25 @@ def _die_with_parent(link: Link) -> None:
         sys.exit("the server is gone")
 
 
-def build_model(path: str, options: str, shared: Shared, port: RingPort) -> Steps:
-    """The engine for a GGUF file, its KV in the shared mapping; `options` as `encode_options` makes them."""
+class StaleFileError(RuntimeError):
+    """The file is no longer the one that the server opened: its answers would go on in another model's words."""
+
+
+def stamp(path: str | os.PathLike[str]) -> str:
+    """What changes when a file is replaced or written to."""
+    status = os.stat(path)
+    return f"{status.st_dev}-{status.st_ino}-{status.st_size}-{status.st_mtime_ns}"
+
+
+def build_model(path: str, options: str, expected: str, shared: Shared, port: RingPort) -> Steps:
+    """The engine for a GGUF file, its KV in the shared mapping; `options` as `encode_options` makes them,
+    `expected` the file's stamp when the server opened it."""
     from ostinato.engine.engine import Engine
     from ostinato.engine.loading import open_model
 
     opened = open_model(path, decode_options(options))
+    if stamp(path) != expected:
+        raise StaleFileError(f"{path} has changed since the server opened it; start the server again")
     caches = opened.programs.caches
     shared.check(Sizes.of(opened.plan, caches, shared.sizes.capacity))
     executable = opened.compile({group.name: shared.kv(index) for index, group in enumerate(caches)})
@@ -118,8 +132,9 @@ def main() -> int:
     parser.add_argument("--link", type=Link.parse, required=True, help="descriptors inherited from the supervisor")
     parser.add_argument("--model", required=True, help="path of the GGUF file")
     parser.add_argument("--options", required=True, help="loading.Options as JSON")
+    parser.add_argument("--stamp", required=True, help="the file's stamp when the server opened it")
     given = parser.parse_args()
-    return serve(given.link, partial(build_model, given.model, given.options))
+    return serve(given.link, partial(build_model, given.model, given.options, given.stamp))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import numpy as np
 
 from ostinato.engine.bell import Bell
 from ostinato.engine.ports import Link, decode_event
-from ostinato.engine.process import EXIT_REFUSED, EXIT_STEP, encode_options
+from ostinato.engine.process import EXIT_REFUSED, EXIT_STEP, encode_options, stamp
 from ostinato.engine.records_table import TOKEN, Command, EngineState, FinishReason
 from ostinato.engine.request import Request, TokenEvent
 from ostinato.engine.shared import DEFAULT_CAPACITY, Shared, Sizes
@@ -98,6 +98,7 @@ class Supervisor:
         self._process: asyncio.subprocess.Process | None = None
         self._task: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
+        self._started = False
         self._down = ""  # why there is no engine any more
         self._restarts = 0
         self._barren_deaths = 0
@@ -107,7 +108,7 @@ class Supervisor:
     def for_model(cls, opened: Opened, options: Options, capacity: int = DEFAULT_CAPACITY) -> Supervisor:
         """The supervisor of a model that `open_model(path, options)` has read and planned."""
         command = [sys.executable, "-m", "ostinato.engine.process", "--model", str(opened.path)]
-        command += ["--options", encode_options(options)]
+        command += ["--options", encode_options(options), "--stamp", stamp(opened.path)]
         sizes = Sizes.of(opened.plan, opened.programs.caches, capacity)
         return cls(command, sizes, backend=opened.backend.name)
 
@@ -122,6 +123,7 @@ class Supervisor:
             ready.cancel()
         if self._down:
             raise EngineDownError(self._down)
+        self._started = True
 
     async def stop(self) -> None:
         """Ends the engine; unfinished streams end with CANCELLED. Idempotent."""
@@ -296,7 +298,8 @@ class Supervisor:
                 table.set_suspect(record, True)
 
     def _give_up(self, why: str) -> None:
-        log.error("no engine: %s", why)
+        if self._started:  # before, `start` says it
+            log.error("no engine: %s", why)
         self._down = why
         self._fail_all(FinishReason.ERROR)
 
