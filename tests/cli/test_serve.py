@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import urllib.request
 from collections.abc import Iterator
@@ -137,3 +138,17 @@ def test_the_engine_goes_with_a_killed_server(
     process.wait()
     wait_until(lambda: not _alive(engine))
     assert models(runtime) == []
+
+
+def test_strangers_write_no_log(server: tuple[subprocess.Popen[str], str]) -> None:
+    process, url = server
+    port = int(url.rsplit(":", 1)[1])
+    for garbage in (
+        b"\x16\x03\x01\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n",
+    ):
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+            connection.sendall(garbage)
+            assert connection.recv(100).startswith(b"HTTP/1.1 4")
+    process.terminate()
+    assert process.communicate(timeout=20)[1] == ""

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from ostinato.server.model import ServedModel
 
+STRANGERS = ("asyncio", "uvicorn.error")  # they warn of what strangers send, line by line: no news, and no limit
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="FILE", nargs="?", default=BUILTIN, help="a GGUF file (default: built in)")
@@ -29,6 +31,8 @@ def run(options: argparse.Namespace) -> int:
     from ostinato.server.run import listen
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
+    for name in STRANGERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
     with listen(options.host, options.port) as listener:
         asyncio.run(_serve(options, listener))
     return 0
