@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from ostinato.gguf.tokenizer import StreamDecoder
 
 CAPACITY = 256  # sequences running and waiting
+REFUSALS = {
+    FinishReason.ERROR: "the backend refused the request",
+    FinishReason.NUMBERS: "the model gave no numbers to draw from: its weights, or what they add up to, are not finite",
+}
 MAX_TOKENS = 256  # where nothing is said
 
 Prompt = str | Sequence[int]
@@ -211,10 +215,8 @@ class Model:
                     self._engine.step()
                 events += stream.events
                 stream.events.clear()
-        if stream.finish is FinishReason.ERROR:
-            raise RuntimeError(
-                "the model gave no numbers to draw from: its weights, or what they add up to, are not finite"
-            )
+        if reason := REFUSALS.get(stream.finish):
+            raise RuntimeError(reason)
         return events
 
     def _cancel(self, stream: Stream) -> None:

@@ -116,12 +116,20 @@ def test_the_listing_shows_every_instruction_with_its_cost() -> None:
         ({"llama.block_count": "two"}, "must be a number, found 'two'"),
         ({"llama.block_count": 3}, "no tensor 'blk.2"),
         ({"llama.block_count": 10**9}, "block_count' is 1000000000"),
-        ({"llama.rope.scaling.type": "yarn"}, "'yarn' is not supported"),
+        ({"llama.rope.scaling.type": "yarn"}, "'yarn'; supported: none, linear"),
     ],
 )
 def test_what_is_wrong_is_named(change: dict[str, Any], says: str) -> None:
     with pytest.raises(ModelError, match=says):
         read_spec(llama(**change))
+
+
+@pytest.mark.parametrize("name", ["blk.0.ffn_gate_exps.bias", "blk.7.attn_q.weight", "blk.0.post_ffw_norm.weight"])
+def test_a_tensor_without_use_is_refused(name: str) -> None:
+    file = llama("stacked")
+    file.add(name, 32)
+    with pytest.raises(ModelError, match=f"1 tensors that architecture 'llama' has no use for here: {name}"):
+        read_spec(file)
 
 
 def test_a_vocabulary_is_not_a_model() -> None:

@@ -188,7 +188,7 @@ class Engine:
                 continue
             sequence.computed = w.span.start + w.span.count
             if draw and not draw.valid:
-                self._end(sequence, FinishReason.ERROR)
+                self._end(sequence, FinishReason.NUMBERS)
                 continue
             finish = sequence.draw(draw.token) if draw else FinishReason.NONE
             if draw:

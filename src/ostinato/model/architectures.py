@@ -36,6 +36,7 @@ class _File:
     def __init__(self, file: ModelFile, architecture: str) -> None:
         self._file = file
         self._prefix = architecture
+        self._known: set[str] = set()  # tensors that the mapping asked for
 
     def number(self, key: str, default: float | None = None, *, low: float = 0, high: float = 2**31) -> float:
         full = f"{self._prefix}.{key}"
@@ -52,11 +53,29 @@ class _File:
             raise ModelError(f"metadata {self._prefix}.{key} must be a whole number, found {value}")
         return int(value)
 
+    def choice(self, key: str, supported: tuple[str, ...]) -> str:
+        """One of the supported words, of which the first is the default."""
+        full = f"{self._prefix}.{key}"
+        value = self._file.metadata.get(full, supported[0])
+        if value not in supported:
+            raise ModelError(f"metadata {full!r} is {value!r}; supported: {', '.join(supported)}")
+        return str(value)
+
     def has(self, name: str) -> bool:
+        self._known.add(name)
         return name in self._file.tensors
 
+    def check_all_known(self) -> None:
+        """A tensor that nobody asked for would change what the model means: it is refused, not ignored."""
+        unknown = [name for name in self._file.tensors if name not in self._known]
+        if unknown:
+            raise ModelError(
+                f"{len(unknown)} tensors that architecture {self._prefix!r} has no use for here: "
+                f"{', '.join(unknown[:3])}"
+            )
+
     def tensor(self, name: str) -> WeightExpr:
-        if name not in self._file.tensors:
+        if not self.has(name):
             raise ModelError(f"the file has no tensor {name!r}, which architecture {self._prefix!r} needs")
         return Tensor(name)
 
@@ -123,9 +142,7 @@ def _attention(file: _File, stem: str, width: int, style: RopeStyle) -> Attentio
 
 
 def _rope(file: _File, head_dim: int, style: RopeStyle) -> Rope:
-    scaling = file._file.metadata.get(f"{file._prefix}.rope.scaling.type", "none")
-    if scaling not in ("none", "linear"):
-        raise ModelError(f"rope scaling {scaling!r} is not supported; supported: none, linear, per-dimension factors")
+    scaling = file.choice("rope.scaling.type", ("none", "linear"))
     factor = file.number("rope.scaling.factor", 1.0, low=1e-6) if scaling == "linear" else 1.0
     return Rope(
         dims=file.integer("rope.dimension_count", head_dim, high=head_dim),
@@ -188,4 +205,7 @@ def read_spec(file: ModelFile) -> ModelSpec:
     if not file.tensors:
         raise ModelError("the file holds a vocabulary but no tensors: it can tokenize, not generate")
     name = file.metadata.get("general.name", architecture)
-    return ARCHITECTURES[architecture](_File(file, architecture), str(name), architecture)
+    reader = _File(file, architecture)
+    spec = ARCHITECTURES[architecture](reader, str(name), architecture)
+    reader.check_all_known()
+    return spec

@@ -152,6 +152,9 @@ def _finish(reason: FinishReason) -> str | None:
         case FinishReason.FAULT:
             message = "the engine failed twice while computing this request alone; the request was given up"
             raise ApiError(500, message, code="engine_fault")
+        case FinishReason.NUMBERS:
+            message = "the model gave no numbers to draw from: its weights, or what they add up to, are not finite"
+            raise ApiError(500, message, code="not_finite")
         case FinishReason.CANCELLED:
             raise ApiError(503, "the server is shutting down", code="cancelled", retry_after=RETRY_AFTER)
     raise ApiError(500, "the engine refused the request", code="engine_error")
