@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,7 +62,7 @@ class Opened:
     plan: Plan
     backend: Backend
 
-    @property
+    @cached_property
     def tokenizer(self) -> Tokenizer:
         """Built on use: an engine process never needs it. Raises TokenizerError; ModelError for another model's."""
         from ostinato.gguf.tokenizer import Tokenizer
