@@ -6,6 +6,7 @@
 // (sums.md).
 #pragma once
 #include <algorithm>
+#include <utility>
 
 #include "cpu/kernels/blocks.h"
 #include "cpu/kernels/prefetch.h"
@@ -35,6 +36,36 @@ static void matmul_few(const WeightRows& w, int64_t k, const typename Type::Row*
       Type::dots(pointers, k, a + r * steps(k), prefetch, sums);
       prefetch = {};
       std::memcpy(out + r * out_stride + i, sums, sizeof(float) * std::min<int64_t>(Type::kDots, w.n - i));
+    }
+  }
+}
+
+// Up to kTileRows activation rows.
+template <class Type>
+static void multiply_tile(const uint8_t* const* pointers, int64_t k, const typename Type::Row* a,
+                          int64_t count, const Prefetch& prefetch, float (*sums)[Type::kTileWeights]) {
+  const auto dispatch = [&]<size_t... kIndex>(std::index_sequence<kIndex...>) {
+    static_cast<void>(
+        ((count == kIndex + 1 && (Type::template tile<kIndex + 1>(pointers, k, a, prefetch, sums), true)) ||
+         ...));
+  };
+  dispatch(std::make_index_sequence<Type::kTileRows>{});
+}
+
+template <class Type>
+static void matmul_tiles(const WeightRows& w, int64_t k, const typename Type::Row* a, int64_t rows,
+                         float* out, int64_t out_stride) {
+  for (int64_t i = 0; i < w.n; i += Type::kTileWeights) {
+    const uint8_t* pointers[Type::kTileWeights];
+    row_pointers(w, i, Type::kTileWeights, pointers);
+    Prefetch prefetch = next_group(w, i, Type::kTileWeights, Type::kFirstLevel);
+    const size_t bytes = sizeof(float) * std::min<int64_t>(Type::kTileWeights, w.n - i);
+    for (int64_t first = 0; first < rows; first += Type::kTileRows) {
+      const int64_t count = std::min<int64_t>(Type::kTileRows, rows - first);
+      float sums[Type::kTileRows + 1][Type::kTileWeights];
+      multiply_tile<Type>(pointers, k, a + first * steps(k), count, prefetch, sums);
+      prefetch = {};
+      for (int64_t r = 0; r < count; ++r) std::memcpy(out + (first + r) * out_stride + i, sums[r], bytes);
     }
   }
 }
@@ -85,6 +116,10 @@ template <class Type>
 static void matmul(WeightRows w, int64_t k, const void* packed, int64_t rows, float* out,
                    int64_t out_stride) {
   const auto* a = static_cast<const typename Type::Row*>(packed);
+  if constexpr (requires { Type::kTilesFrom; }) {
+    if (rows >= Type::kTilesFrom && rows < Type::kPanelsFrom)
+      return matmul_tiles<Type>(w, k, a, rows, out, out_stride);
+  }
   if (rows < Type::kPanelsFrom) return matmul_few<Type>(w, k, a, rows, out, out_stride);
   for (int64_t r = 0; r < rows; r += kPass)
     matmul_panels<Type>(w, k, a + r * steps(k), std::min(kPass, rows - r), out + r * out_stride, out_stride);

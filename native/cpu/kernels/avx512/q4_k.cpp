@@ -1,5 +1,5 @@
 // Q4_K on AVX-512 VNNI.
-#include "cpu/kernels/avx512/lanes.h"
+#include "cpu/kernels/avx512/eights.h"
 #include "cpu/kernels/level.h"
 #include "cpu/kernels/matmul.h"
 
@@ -17,6 +17,19 @@ __m512i high_six(__m512i nibbles, __m512i upper_two) {
   return _mm512_or_si512(low, high);
 }
 
+// Heads of four blocks, one in a lane -> bytes sc[0..7] m[0..7] in the same lane.
+__m512i scales(__m512i head) {
+  // words [a, c, b, c >> 4] give the low bits; the upper two of words 1 and 3 come from a and b
+  const __m512i acbc = _mm512_shuffle_epi32(head, static_cast<_MM_PERM_ENUM>(0b11'10'11'01));
+  const __m512i masked = _mm512_and_si512(
+      _mm512_srlv_epi32(acbc, _mm512_broadcast_i32x4(_mm_setr_epi32(0, 0, 0, 4))),
+      _mm512_broadcast_i32x4(_mm_setr_epi32(0x3f3f3f3f, 0x0f0f0f0f, 0x3f3f3f3f, 0x0f0f0f0f)));
+  const __m512i aabb = _mm512_shuffle_epi32(head, static_cast<_MM_PERM_ENUM>(0b10'10'01'01));
+  const __m512i upper = _mm512_and_si512(
+      _mm512_srli_epi32(aabb, 2), _mm512_broadcast_i32x4(_mm_setr_epi32(0, 0x30303030, 0, 0x30303030)));
+  return _mm512_or_si512(masked, upper);
+}
+
 // Heads of one block in each of four weight rows.
 struct Heads {
   __m512i sc_m;  // lane r: bytes sc[0..7] m[0..7] of row r
@@ -28,15 +41,7 @@ struct Heads {
     const __m256i high = _mm256_inserti128_si256(_mm256_castsi128_si256(load128(rows[2] + offset)),
                                                  load128(rows[3] + offset), 1);
     const __m512i head = join(low, high);
-    // words [a, c, b, c >> 4] give the low bits; the upper two of words 1 and 3 come from a and b
-    const __m512i acbc = _mm512_shuffle_epi32(head, static_cast<_MM_PERM_ENUM>(0b11'10'11'01));
-    const __m512i masked = _mm512_and_si512(
-        _mm512_srlv_epi32(acbc, _mm512_broadcast_i32x4(_mm_setr_epi32(0, 0, 0, 4))),
-        _mm512_broadcast_i32x4(_mm_setr_epi32(0x3f3f3f3f, 0x0f0f0f0f, 0x3f3f3f3f, 0x0f0f0f0f)));
-    const __m512i aabb = _mm512_shuffle_epi32(head, static_cast<_MM_PERM_ENUM>(0b10'10'01'01));
-    const __m512i upper = _mm512_and_si512(
-        _mm512_srli_epi32(aabb, 2), _mm512_broadcast_i32x4(_mm_setr_epi32(0, 0x30303030, 0, 0x30303030)));
-    sc_m = _mm512_or_si512(masked, upper);
+    sc_m = scales(head);
 
     const __m512i first = _mm512_setr_epi32(0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
     const __m128i both = _mm512_castsi512_si128(_mm512_permutexvar_epi32(first, head));
@@ -47,11 +52,32 @@ struct Heads {
   }
 };
 
+// Heads of one block in each of eight weight rows.
+struct Heads8 {
+  __m512i sc;             // bytes sc[0..7] of every row
+  __m512i m_low, m_high;  // 16-bit m[0..3], m[4..7] of every row
+  __m512 d, dmin;
+
+  Heads8(const uint8_t* const rows[8], int64_t offset) {
+    const __m512i even = quad(rows, 0, offset), odd = quad(rows, 1, offset);
+    const Eights sc_m(scales(even), scales(odd));
+    sc = sc_m.low;
+    const __m512i widen = _mm512_broadcast_i32x4(
+        _mm_setr_epi16(-0x8000, -0x7fff, -0x7ffe, -0x7ffd, -0x7ff8, -0x7ff7, -0x7ff6, -0x7ff5));
+    m_low = _mm512_shuffle_epi8(sc_m.high, widen);
+    m_high = _mm512_shuffle_epi8(sc_m.high, _mm512_add_epi16(widen, _mm512_set1_epi16(4)));
+    const __m512i first = _mm512_unpacklo_epi32(even, odd), scale = _mm512_unpacklo_epi64(first, first);
+    d = halves(scale);
+    dmin = halves(_mm512_srli_epi32(scale, 16));
+  }
+};
+
 struct Q4_K {
   using Row = SuperRow;
   static constexpr int kDots = 4, kLanes = 16, kPanels = 2;
   static constexpr int64_t kFirstLevel = kFirstLevelGroup;
-  static constexpr int64_t kPanelsFrom = 3;
+  static constexpr int kTileWeights = 8, kTileRows = 8;
+  static constexpr int64_t kTilesFrom = 2, kPanelsFrom = 9;
 
   struct Panel {
     uint8_t q[64][64];    // [k / 4][weight row][k % 4]
@@ -80,6 +106,37 @@ struct Q4_K {
       acc = _mm_fmadd_ps(_mm_set1_ps(a[b].d), term, acc);
     }
     _mm_storeu_ps(out, acc);
+  }
+
+  // Eight weight rows with kRows activation rows.
+  template <int kRows>
+  static void tile(const uint8_t* const rows[8], int64_t k, const Row* a, Prefetch prefetch,
+                   float (*out)[8]) {
+    constexpr int kPairs = (kRows + 1) / 2;
+    const int64_t blocks = k / kSuper;
+    __m512 acc[kPairs] = {};
+    for (int64_t b = 0; b < blocks; ++b) {
+      const Heads8 heads(rows, b * kBytes);
+      __m512i scaled[kRows] = {}, least[kRows] = {};
+#pragma GCC unroll 1
+      for (int c = 0; c < 4; ++c) add_quarter<kRows>(rows, b * kBytes, c, heads.sc, a + b, blocks, scaled);
+      prefetch(8 * b * kBytes, 8 * kBytes);
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) {
+        const int16_t* sums = a[r * blocks + b].sums32;
+        least[r] = _mm512_dpwssd_epi32(_mm512_madd_epi16(heads.m_low, broadcast64(sums)), heads.m_high,
+                                       broadcast64(sums + 4));
+      }
+#pragma GCC unroll 4
+      for (int p = 0; p < kPairs; ++p) {
+        const int x = 2 * p, y = std::min(x + 1, kRows - 1);
+        const __m512 minima = _mm512_mul_ps(heads.dmin, _mm512_cvtepi32_ps(sum_adjacent(least[x], least[y])));
+        const __m512 term =
+            _mm512_fmsub_ps(heads.d, _mm512_cvtepi32_ps(sum_halves(scaled[x], scaled[y])), minima);
+        acc[p] = _mm512_fmadd_ps(factors(a[x * blocks + b].d, a[y * blocks + b].d), term, acc[p]);
+      }
+    }
+    for (int p = 0; p < kPairs; ++p) store_pair(acc[p], out[2 * p], out[2 * p + 1]);
   }
 
   static void unpack(const uint8_t* const rows[16], int64_t step, int, Panel& panel) {
@@ -129,6 +186,37 @@ struct Q4_K {
   }
 
  private:
+  // Sub-blocks 2 c and 2 c + 1: sums [r, r + 1] of the first, then of the second.
+  template <int kRows>
+  [[gnu::always_inline]] static void add_quarter(const uint8_t* const rows[8], int64_t offset, int c,
+                                                 __m512i sc, const Row* a, int64_t stride, __m512i* sums) {
+    const Eights one(rows, offset + 16 + 32 * c), two(rows, offset + 32 + 32 * c);
+    const __m512i quants[4] = {one.low, one.high, two.low, two.high}, nibble = _mm512_set1_epi8(15);
+    __m512i low[4], high[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      low[i] = _mm512_and_si512(quants[i], nibble);
+      high[i] = _mm512_and_si512(_mm512_srli_epi16(quants[i], 4), nibble);
+    }
+    // 16-bit sc[2 c] twice for either row of a lane, then sc[2 c + 1]
+    const __m512i first = _mm512_broadcast_i32x4(
+        _mm_setr_epi16(-0x8000, -0x8000, -0x7ff8, -0x7ff8, -0x7fff, -0x7fff, -0x7ff7, -0x7ff7));
+    const __m512i scales =
+        _mm512_shuffle_epi8(sc, _mm512_add_epi16(first, _mm512_set1_epi16(static_cast<int16_t>(2 * c))));
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      const int8_t* q = a[r * stride].q + 64 * c;
+      __m512i p = _mm512_setzero_si512(), s = _mm512_setzero_si512();
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i) {
+        p = _mm512_dpbusd_epi32(p, low[i], broadcast64(q + 8 * i));
+        s = _mm512_dpbusd_epi32(s, high[i], broadcast64(q + 32 + 8 * i));
+      }
+      // A product of sixteen stays below 2^15, so 16 bits hold it and the saturation never acts.
+      sums[r] = _mm512_dpwssd_epi32(sums[r], _mm512_packs_epi32(p, s), scales);
+    }
+  }
+
   // Sixteen partial sums of sc q a over one block.
   template <int kRow>
   static __m512i scaled(const uint8_t* block, __m512i sc_m, const __m512i quants[4]) {
