@@ -92,19 +92,19 @@ static void matmul_panels(const WeightRows& w, int64_t k, const typename Type::R
   constexpr int kRows = Type::kPanels * Type::kLanes;
   alignas(64) float acc[kPass][kRows];
   alignas(64) typename Type::Panel panels[Type::kPanels];
-  const int64_t piece =
-      kRows * w.stride / (steps(k) * Type::kPanels) + 1;  // of the next group, per unpacked panel
+  const int64_t last = steps(k) - 1, step_bytes = w.stride / steps(k);
   for (int64_t i = 0; i < w.n; i += kRows) {
     const uint8_t* pointers[kRows];
     row_pointers(w, i, kRows, pointers);
-    const Prefetch prefetch = next_group(w, i, kRows, 0);
     std::memset(acc, 0, sizeof(acc[0]) * rows);
     for (int64_t step = 0; step < steps(k); ++step) {
       const int blocks = static_cast<int>(std::min<int64_t>(8, k / 32 - 8 * step));
-      for (int p = 0; p < Type::kPanels; ++p) {
-        prefetch((step * Type::kPanels + p) * piece, piece);
-        Type::unpack(pointers + Type::kLanes * p, step, blocks, panels[p]);
+      if (step < last || i + kRows < w.n) {
+        const int64_t ahead = step < last ? (step + 1) * step_bytes : kRows * w.stride;
+        for (const uint8_t* row : pointers) prefetch_piece(row, ahead, step_bytes);
       }
+      for (int p = 0; p < Type::kPanels; ++p)
+        Type::unpack(pointers + Type::kLanes * p, step, blocks, panels[p]);
       multiply_all<Type>(panels, a + step, steps(k), rows, blocks, acc);
     }
     const size_t bytes = sizeof(float) * std::min<int64_t>(kRows, w.n - i);

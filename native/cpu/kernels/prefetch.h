@@ -36,4 +36,10 @@ static inline Prefetch next_group(const WeightRows& w, int64_t i, int64_t group,
           bytes <= first_level ? Prefetch::To::kFirstLevel : Prefetch::To::kSecondLevel};
 }
 
+// Bytes `offset` .. `offset + bytes` of one row; they may lie beyond the mapping.
+static inline void prefetch_piece(const uint8_t* row, int64_t offset, int64_t bytes) {
+  const Prefetch piece = {reinterpret_cast<uintptr_t>(row) + offset, Prefetch::To::kSecondLevel};
+  piece(0, bytes);
+}
+
 }  // namespace ostinato::cpu
