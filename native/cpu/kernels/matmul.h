@@ -1,9 +1,10 @@
-// The two loops that every quantised type shares, whatever the instruction level.
+// The loops that every quantised type shares, whatever the instruction level.
 //
-// Few activation rows: `dots` reads kDots weight rows from memory and reduces across lanes. More: `unpack`
-// brings one step (256 columns) of kPanels x kLanes weight rows into byte panels, lane = weight row, which
-// `multiply` then uses for every activation row. A sum is the same either way, since its integers are exact
-// (sums.md).
+// One activation row: `dots` reads kDots weight rows from memory and reduces across lanes. A few, where a
+// type has kTilesFrom: `tile` unpacks blocks of kTileWeights weight rows into registers and uses them for
+// every activation row at once. More: `unpack` brings one step (256 columns) of kPanels x kLanes weight rows
+// into byte panels, lane = weight row, which `multiply` then uses for every activation row. A sum is the same
+// each way, since its integers are exact (sums.md).
 #pragma once
 #include <algorithm>
 #include <utility>
