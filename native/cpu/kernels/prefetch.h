@@ -1,8 +1,8 @@
 // Prefetching the next group of weight rows while one is being multiplied.
 //
 // The rows of a group are read side by side, which hardware prefetchers follow badly; the next group is
-// fetched in the order in which it lies in memory, which they help along. Panels
-// take so long for a step of their many rows that the next step of the same rows is early enough.
+// fetched in the order in which it lies in memory, which they help along. Panels take so
+// long for a step of their many rows that the next step of the same rows is early enough.
 #pragma once
 #include <immintrin.h>
 
