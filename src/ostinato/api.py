@@ -20,7 +20,7 @@ from ostinato.engine.engine import Engine
 from ostinato.engine.evaluate import logits
 from ostinato.engine.loading import Opened, Options, open_model
 from ostinato.engine.local import LocalPort, Stream
-from ostinato.engine.records_table import FinishReason
+from ostinato.engine.records_table import NOT_FINITE, FinishReason
 from ostinato.engine.request import Request, TokenEvent
 from ostinato.text import StopMatcher
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 CAPACITY = 256  # sequences running and waiting
 REFUSALS = {
     FinishReason.ERROR: "the backend refused the request",
-    FinishReason.NUMBERS: "the model gave no numbers to draw from: its weights, or what they add up to, are not finite",
+    FinishReason.NUMBERS: NOT_FINITE,
 }
 MAX_TOKENS = 256  # where nothing is said
 

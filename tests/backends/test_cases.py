@@ -8,9 +8,14 @@ import numpy as np
 import pytest
 
 from ostinato.backends.choose import BACKENDS, choose
+from ostinato.backends.contract import CompileError, Plan
 from ostinato.backends.reference import ReferenceBackend
+from ostinato.gguf.types_table import TensorType
+from ostinato.model.weights import Tensor
+from ostinato.program.builder import Builder
+from ostinato.program.ir import Programs
 from ostinato.program.ops_table import BY_NAME
-from tests.backends.cases import CASES, OpCase, nmse, run_case
+from tests.backends.cases import CASES, MemoryTensor, OpCase, nmse, run_case
 
 COMPARED = [name for name in BACKENDS if name not in ("reference", "null")]
 NAMES = {case.name: case for case in CASES}
@@ -36,3 +41,13 @@ def test_names_are_unique() -> None:
 def test_every_op_has_a_case() -> None:
     used = {i.op for case in CASES for i in case.programs()[0].prefill.instructions}
     assert used == set(BY_NAME) - {"sample"}, "sample has tests of its own: test_sample.py"
+
+
+@pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "null"])
+def test_a_type_that_a_backend_lacks_is_named(backend: str) -> None:
+    table = MemoryTensor("table", TensorType.IQ2_XS, (8, 256), np.zeros(8 * 74, np.uint8))
+    b = Builder({"table": table})
+    out = b.add("select", b.add("embed", weights=(Tensor("table"),)))
+    program = b.program("lacking", {"logits": out}, 256)
+    with pytest.raises(CompileError, match=r"table.*IQ2_XS"):
+        choose(backend).compile(Programs(program, program), {"table": table}, Plan(blocks=1))

@@ -6,7 +6,7 @@ import gguf
 import numpy as np
 import pytest
 
-from ostinato.gguf.blocks import dequantize, q4_k, q6_k, quantize
+from ostinato.gguf.blocks import BlockFormatError, dequantize, q4_k, q6_k, quantize
 from ostinato.gguf.types_table import TensorType, nbytes
 
 FORMATS = [TensorType[name] for name in ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_K", "Q6_K")]
@@ -149,9 +149,9 @@ def test_layouts_are_as_long_as_the_table_says() -> None:
 
 def test_refusals() -> None:
     values = np.zeros((2, 256), np.float32)
-    with pytest.raises(NotImplementedError, match="block format IQ2_XS is not supported; supported: F32, F16"):
+    with pytest.raises(BlockFormatError, match="block format IQ2_XS is not supported; supported: F32, F16"):
         quantize(values, TensorType.IQ2_XS)
-    with pytest.raises(NotImplementedError, match="TQ1_0"):
+    with pytest.raises(BlockFormatError, match="TQ1_0"):
         dequantize(np.zeros(54, np.uint8), TensorType.TQ1_0, (256,))
     with pytest.raises(ValueError, match="whole Q4_K blocks"):
         quantize(values[:, :128], TensorType.Q4_K)

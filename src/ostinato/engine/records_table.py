@@ -19,7 +19,11 @@ class FinishReason(IntEnum):
     CANCELLED = 3
     FAULT = 4  # computing it, alone, killed the engine twice
     ERROR = 5  # refused by the engine (for example: the prompt does not fit)
-    NUMBERS = 6  # no logit was a number: the model's weights, or what they add up to, are not finite
+    NUMBERS = 6  # no logit was a number
+
+
+# What a person is told of NUMBERS.
+NOT_FINITE = "the model gave no numbers to draw from: its weights, or what they add up to, are not finite"
 
 
 class Command(IntEnum):

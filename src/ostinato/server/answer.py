@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
-from ostinato.engine.records_table import FinishReason
+from ostinato.engine.records_table import NOT_FINITE, FinishReason
 from ostinato.engine.request import TokenEvent
 from ostinato.engine.supervisor import EngineDownError, Overloaded
 from ostinato.server.client import TokenStream
@@ -153,8 +153,7 @@ def _finish(reason: FinishReason) -> str | None:
             message = "the engine failed twice while computing this request alone; the request was given up"
             raise ApiError(500, message, code="engine_fault")
         case FinishReason.NUMBERS:
-            message = "the model gave no numbers to draw from: its weights, or what they add up to, are not finite"
-            raise ApiError(500, message, code="not_finite")
+            raise ApiError(500, NOT_FINITE, code="not_finite")
         case FinishReason.CANCELLED:
             raise ApiError(503, "the server is shutting down", code="cancelled", retry_after=RETRY_AFTER)
     raise ApiError(500, "the engine refused the request", code="engine_error")

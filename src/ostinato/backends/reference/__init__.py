@@ -21,7 +21,7 @@ from ostinato.backends.pools import make_pool, move_blocks
 from ostinato.backends.reference.ops import MEANING, Step
 from ostinato.backends.reference.paged import make_views
 from ostinato.backends.stepstate import StepState
-from ostinato.gguf.blocks import dequantize
+from ostinato.gguf.blocks import BlockFormatError, dequantize
 from ostinato.model.weights import StoredTensor, WeightExpr, WeightView, resolve
 from ostinato.program.ir import Instruction, Program, Programs
 
@@ -98,7 +98,14 @@ class ReferenceExecutable:
             raise CompileError(f"reference: op {instruction.op!r} has no definition")
         for expr in instruction.weights:
             if expr is not None and expr not in self._weights:
-                self._weights[expr] = dequantized(resolve(expr, tensors))
+                self._weights[expr] = _load_weight(expr, tensors)
+
+
+def _load_weight(expr: WeightExpr, tensors: Mapping[str, StoredTensor]) -> np.ndarray:
+    try:
+        return dequantized(resolve(expr, tensors))
+    except BlockFormatError as error:
+        raise CompileError(f"reference: weight {expr}: {error}") from error
 
 
 def dequantized(view: WeightView) -> np.ndarray:

@@ -31,7 +31,7 @@ _TOO_LARGE = np.float32(1e9)  # beyond what any block scale (float16) reaches; s
 def dequantize(data: np.ndarray, type: TensorType, shape: Sequence[int]) -> np.ndarray:
     """The float32 values [*shape] of a tensor's bytes, uint8 of any shape. ValueError if they do not fit together.
 
-    `shape` is rows first. Raises NotImplementedError, naming it, for a type without a format here.
+    `shape` is rows first. Raises BlockFormatError, naming it, for a type without a format here.
     """
     form = _format(type)
     if data.dtype != np.uint8 or data.size != nbytes(type, shape):
@@ -48,7 +48,7 @@ def quantize(array: np.ndarray, type: TensorType) -> np.ndarray:
     """The bytes, uint8 [..., row bytes], of float32 values [..., K]; K must hold whole blocks.
 
     Raises ValueError for values that the type cannot hold: NaN and infinities (F32, F16 and BF16 keep them), scales
-    that overflow. Raises NotImplementedError, naming it, for a type without a format here.
+    that overflow. Raises BlockFormatError, naming it, for a type without a format here.
     """
     form = _format(type)
     if array.dtype != np.float32 or not array.ndim:
@@ -63,10 +63,14 @@ def quantize(array: np.ndarray, type: TensorType) -> np.ndarray:
     return blocks.view(np.uint8).reshape(*array.shape[:-1], row_bytes)
 
 
+class BlockFormatError(ValueError):
+    """A tensor type that has no format here; the text names it and those that have."""
+
+
 def _format(type: TensorType) -> Format:
     if type not in _FORMATS:
         known = ", ".join(known.name for known in _FORMATS)
-        raise NotImplementedError(f"block format {type.name} is not supported; supported: {known}")
+        raise BlockFormatError(f"block format {type.name} is not supported; supported: {known}")
     return _FORMATS[type]
 
 
