@@ -42,12 +42,18 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Enter:
-    """A sequence takes `slot`; `history` are the tokens of a cached prefix, whose rows will not come."""
+    """A sequence takes `slot`; `history` are the tokens of a cached prefix, whose rows will not come.
+
+    `limit` and `stops` end the sequence within a run (`Batch.steps`): it draws no token at position `limit` or
+    beyond, nor after one of `stops`. They mean nothing to a single step.
+    """
 
     slot: int
     prompt_length: int
     sampling: Sampling
     history: Sequence[int] = ()
+    limit: int = 2**31 - 1
+    stops: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +68,20 @@ class TableEdit:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One step. Spans of kind PROMPT come first; a slot appears in at most one span."""
+    """One step, or a run of decode steps. Spans of kind PROMPT come first; a slot appears in at most one span.
+
+    `steps` > 1 makes it a run: the step is done up to `steps` times, each drawing one more token per span, without
+    the host in between. All its spans are single generated rows that take their token from StepState and sample.
+    A slot stops drawing at its `Enter.limit`, after one of its `Enter.stops`, where its logits hold no number, and
+    where its block table has no block for its next row; the run ends when every slot has stopped.
+    """
 
     spans: Sequence[Span]
     enters: Sequence[Enter] = ()
     tables: Sequence[TableEdit] = ()
     masks: Sequence[tuple[int, np.ndarray]] = ()  # (slot, uint32 [ceil(vocab/32)])
     want_logits: bool = False
+    steps: int = 1
 
     rows: int = field(init=False)
     prompt_rows: int = field(init=False)
@@ -104,7 +117,7 @@ class _Encoder:
         masks = self._records([(slot, self._put(bits.view(np.int32))) for slot, bits in batch.masks])
         header = self._records([(
             len(batch.spans), len(batch.enters), len(batch.tables), len(batch.masks), self._pool_size,
-            batch.rows, batch.prompt_rows, batch.logit_rows, int(batch.want_logits),
+            batch.rows, batch.prompt_rows, batch.logit_rows, int(batch.want_logits), batch.steps,
         )])  # fmt: skip
         return np.concatenate([header, spans, enters, tables, masks, *self._pool])
 
@@ -140,6 +153,7 @@ class _Encoder:
             "slot": enter.slot, "history": self._put(enter.history), "history_count": len(enter.history),
             "prompt_length": enter.prompt_length, "top_k": s.top_k, "seed_low": seed[0], "seed_high": seed[1],
             "choice": s.choice, "logprobs": s.logprobs, "bias": self._put(pairs.reshape(-1)), "bias_count": len(pairs),
+            "limit": enter.limit, "stops": self._put(enter.stops), "stops_count": len(enter.stops),
         }  # fmt: skip
         floats = {
             "temperature": s.temperature, "top_p": s.top_p, "min_p": s.min_p, "presence": s.presence_penalty,

@@ -29,6 +29,10 @@ class Record:
     doc: str
     words: tuple[str, ...]
 
+    def word_name(self, index: int) -> str:
+        """Name of a word, without its kind."""
+        return self.words[index].removesuffix(":f")
+
     def index(self, word: str) -> int:
         """Position of a word in the record."""
         return [w.removesuffix(":f") for w in self.words].index(word)
@@ -36,6 +40,8 @@ class Record:
 
 MAX_IN_FLIGHT = 2  # steps that are submitted and not collected
 MAX_TOP_LOGPROBS = 20  # OpenAI's limit for top_logprobs
+MAX_LOGIT_BIAS = 1024  # tokens one sequence may bias: a device keeps them in a slot of fixed size
+MAX_STOPS = 8  # tokens that end a sequence within a run
 FROM_STATE = -1  # Span.tokens: the row takes its token from StepState
 
 HEADER = Record("Header", "Counts of the sections that follow; prompt rows come before generated rows.", (
@@ -44,6 +50,7 @@ HEADER = Record("Header", "Counts of the sections that follow; prompt rows come 
     "prompt_rows",  # the first of them are prompt rows
     "logit_rows",  # R
     "want_logits",  # 1: the step returns the named output `logits`, float32 [R, vocab]
+    "steps",  # of a run of decode steps; 1: a single step
 ))  # fmt: skip
 
 SPAN = Record("Span", "Consecutive rows of one sequence. Spans of kind PROMPT come first.", (
@@ -75,6 +82,9 @@ ENTER = Record("Enter", "A sequence takes a slot: its settings, and tokens whose
     "logprobs",  # -1: none; n: log-probability of the token and of the n best
     "bias",  # offset in pool of bias_count pairs (token id, float32 bits)
     "bias_count",
+    "limit",  # a run draws no token at this position or beyond
+    "stops",  # offset in pool of stops_count token ids; a run draws nothing after one of them
+    "stops_count",
 ))  # fmt: skip
 
 TABLE = Record("Table", "Entries first .. first+count of a slot's block table in one cache group.", (

@@ -8,6 +8,11 @@
     executable.close()                          gives everything back
 
 A row's arithmetic depends on its kind (prompt or generated) and on nothing else in the batch.
+
+A batch may be a run of decode steps (`Batch.steps`) for an executable that can do several without the host. A
+run may draw fewer tokens than asked for; `StepResult.counts` says how many. It may hand them out in several
+results: while `more` is set, it is still in flight. Submitting any batch, an empty one too, asks a run in flight to
+end at its next token (one that the device cannot stop any more goes on to its end).
 """
 
 from __future__ import annotations
@@ -18,6 +23,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 from ostinato.backends.batch import Batch, Span
+from ostinato.backends.batch_table import MAX_STOPS, Kind
 from ostinato.model.weights import StoredTensor
 from ostinato.program.ir import CacheGroup, Programs
 
@@ -82,12 +88,18 @@ class Plan:
 
 @dataclass(frozen=True)
 class Probe:
-    """What a backend found: `available`, or why not; `device` and `detail` are for people."""
+    """What a backend found: `available`, or why not; `device` and `detail` are for people.
+
+    `unfit` says why an available backend is not chosen unless it is named (a software adapter), else "".
+    `memory_bytes` is what a plan may count on, where that is not the machine's own memory; else 0.
+    """
 
     name: str
     available: bool
     device: str
     detail: Mapping[str, str] = field(default_factory=dict)
+    unfit: str = ""
+    memory_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -95,12 +107,14 @@ class StepResult:
     """What one step made, provisional until the engine commits it. Arrays run over the sampled spans, in order.
 
     slots           int32 [spans]          the slot of each
-    tokens          int32 [spans, n]       n drawn tokens per span (one, until speculation draws more)
-    counts          int32 [spans]          how many of them are valid; 0 where no logit was a number
+    tokens          int32 [spans, n]       n drawn tokens per span: one of a single step, more of a run
+    counts          int32 [spans]          how many of them are valid
+    failed          bool [spans]           no logit was a number: nothing was drawn after those that count
     logprobs        float32 [spans, n]     log softmax of the raw logits at the token (NaN where not asked for)
     top_ids         int32 [spans, n, 20]   best tokens by raw logit; -1 beyond the number asked for
     top_logprobs    float32 [spans, n, 20]
-    outputs         named outputs asked for: `logits` float32 [R, vocab]
+    outputs         named outputs asked for: `logits` float32 [R, vocab] (of a run: of its first step)
+    more            the run goes on; its next tokens come with the next collect
     """
 
     slots: np.ndarray
@@ -110,14 +124,24 @@ class StepResult:
     top_ids: np.ndarray
     top_logprobs: np.ndarray
     outputs: Mapping[str, np.ndarray]
+    failed: np.ndarray
+    more: bool = False
 
 
 class Executable(Protocol):
     """A compiled model on one device."""
 
+    @property
+    def max_steps(self) -> int:
+        """The longest run (`Batch.steps`) it takes; 1: single steps only."""
+
+    @property
+    def keeps_state(self) -> bool:
+        """Whether keys and values lie in the plan's `memory`, and so outlive this executable and its process."""
+
     def submit(self, batch: Batch) -> None:
-        """Starts a step. Raises BatchError for a batch outside the plan (and starts nothing), RuntimeError
-        when two steps are in flight."""
+        """Starts a step or a run. Raises BatchError for a batch outside the plan (and starts nothing), RuntimeError
+        when two are in flight."""
 
     def collect(self) -> StepResult:
         """Waits for the oldest step. Raises RuntimeError when none is in flight."""
@@ -150,8 +174,15 @@ class Backend(Protocol):
         """Raises CompileError naming what is missing."""
 
 
-def check_batch(batch: Batch, plan: Plan, vocab_size: int) -> None:
+def check_batch(batch: Batch, plan: Plan, vocab_size: int, max_steps: int = 1) -> None:
     """Raises BatchError unless the batch keeps the contract and the plan's limits. Every backend calls it."""
+    if not 1 <= batch.steps <= max_steps:
+        raise BatchError(f"a run of {batch.steps} steps; this executable takes 1 to {max_steps}")
+    if batch.steps > 1:
+        _check_run(batch)
+    for enter in batch.enters:
+        if len(enter.stops) > MAX_STOPS:
+            raise BatchError(f"slot {enter.slot}: {len(enter.stops)} stop tokens; at most {MAX_STOPS}")
     for count, limit, what in (
         (batch.rows, plan.max_rows, "rows"),
         (batch.logit_rows, plan.max_logit_rows, "logit rows"),
@@ -171,6 +202,14 @@ def check_batch(batch: Batch, plan: Plan, vocab_size: int) -> None:
             raise BatchError(f"slot {edit.slot}: table entries {edit.first}+{len(edit.blocks)}")
         if any(not 0 <= block < plan.blocks for block in edit.blocks):
             raise BatchError(f"slot {edit.slot}: a block outside 0..{plan.blocks}")
+
+
+def _check_run(batch: Batch) -> None:
+    for span in batch.spans:
+        if span.kind is not Kind.GENERATED or span.tokens is not None or not span.sample:
+            raise BatchError(f"slot {span.slot}: a run has only single generated rows from StepState that sample")
+    if batch.masks:
+        raise BatchError("a mask holds for one step; a run has several")
 
 
 def _check_span(span: Span, plan: Plan, vocab_size: int) -> None:

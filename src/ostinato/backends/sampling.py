@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from math import isfinite
 
-from ostinato.backends.batch_table import MAX_TOP_LOGPROBS
+from ostinato.backends.batch_table import MAX_LOGIT_BIAS, MAX_TOP_LOGPROBS
 
 
 class SamplingError(ValueError):
@@ -49,6 +49,8 @@ class Sampling:
         for name, (value, low, high) in ranges.items():
             if not (isfinite(value) and low <= value <= high):
                 raise SamplingError(f"{name} is {value}; expected {low} to {high}")
+        if len(self.logit_bias) > MAX_LOGIT_BIAS:
+            raise SamplingError(f"logit_bias names {len(self.logit_bias)} tokens; at most {MAX_LOGIT_BIAS}")
         for token, bias in self.logit_bias:
             if not 0 <= token < vocab_size:
                 raise SamplingError(f"logit_bias names token {token}; the vocabulary has {vocab_size}")

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 class CpuExecutable:
     """Steps on the executor's threads. Weights are read where the tensors' data lies, which is kept alive."""
 
+    max_steps = 1
+    keeps_state = True
+
     def __init__(self, programs: Programs, tensors: Mapping[str, StoredTensor], plan: Plan) -> None:
         self._plan, self._vocab = plan, programs.vocab_size
         self._pools = [make_pool(group, plan) for group in programs.caches]
@@ -59,6 +62,7 @@ class CpuExecutable:
             top_ids=top_ids,
             top_logprobs=top_logprobs,
             outputs={"logits": logits} if len(logits) else {},
+            failed=tokens[:, 0] < 0,
         )
 
     def state(

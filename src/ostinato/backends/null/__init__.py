@@ -54,6 +54,9 @@ class NullBackend:
 class NullExecutable:
     """Hash chains in place of keys and values."""
 
+    max_steps = 1
+    keeps_state = True
+
     def __init__(self, programs: Programs, plan: Plan, fault: tuple[int, signal.Signals] | None = None) -> None:
         self._plan, self._vocab, self._fault = plan, programs.vocab_size, fault
         self._state = StepState(plan, len(programs.caches))
@@ -135,6 +138,7 @@ class NullExecutable:
             top_ids=np.where(rank < asked, top, -1).astype(np.int32),
             top_logprobs=np.where(rank < asked, -rank, np.nan).astype(np.float32),
             outputs=outputs,
+            failed=np.zeros(len(drawn), dtype=bool),
         )
 
     def _die_if_told(self, tokens: np.ndarray) -> None:

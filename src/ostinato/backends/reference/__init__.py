@@ -41,6 +41,9 @@ class ReferenceBackend:
 class ReferenceExecutable:
     """Holds every weight dequantised to float32."""
 
+    max_steps = 1
+    keeps_state = True
+
     def __init__(self, programs: Programs, tensors: Mapping[str, StoredTensor], plan: Plan) -> None:
         self._programs, self._plan = programs, plan
         self._state = StepState(plan, len(programs.caches))
@@ -136,4 +139,5 @@ def step_result(
         top_ids=top_ids,
         top_logprobs=top_logprobs,
         outputs=outputs,
+        failed=np.array([s[1] < 0 for s in sampled], dtype=bool),
     )

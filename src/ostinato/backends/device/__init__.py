@@ -1,0 +1,1 @@
+"""What backends on a device of its own share (CUDA, WebGPU): phases, the layout of StepState, weights in planes."""
