@@ -1,10 +1,14 @@
-"""Which backend runs a model: the names there are, and the choice when none is asked for. Never silent."""
+"""Which backend runs a model: the names there are, and the choice when none is asked for. Never silent.
+
+The first of BACKENDS that is available and fit is chosen; `survey` says of each why it was not.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
-from ostinato.backends.contract import Backend
+from ostinato.backends.contract import Backend, Probe
 
 
 class BackendError(ValueError):
@@ -30,32 +34,72 @@ def _cpu() -> Backend:
 
 
 # In the order of choice; imported on use, so that a backend costs nothing until it is asked for.
-BACKENDS: Mapping[str, Callable[[], Backend]] = {"cpu": _cpu, "reference": _reference, "null": _null}
+BACKENDS: Mapping[str, Callable[[], Backend]] = {
+    "cpu": _cpu,
+    "reference": _reference,
+    "null": _null,
+}
 
-NEVER_BY_ITSELF = ("reference", "null")
+NEVER_BY_ITSELF: Mapping[str, str] = {
+    "reference": "only when it is named: it defines what others compute, slowly",
+    "null": "only when it is named: its answers mean nothing",
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """What looking at a backend gave: its probe, and why it is not the one chosen ("" for the one that is)."""
+
+    probe: Probe
+    reason: str
 
 
 def choose(name: str | None = None) -> Backend:
-    """The backend called `name`, or the first available one. Raises BackendError."""
+    """The backend called `name`, or the first that is available and fit. Raises BackendError."""
     if name is not None:
         return _named(name)
     reasons = []
     for candidate in BACKENDS:
-        if candidate in NEVER_BY_ITSELF:
-            continue
         backend = BACKENDS[candidate]()
-        probe = backend.probe()
-        if probe.available:
+        reason = _why_not(look(backend))
+        if not reason:
             return backend
-        reasons.append(f"{candidate}: {probe.device}")
+        reasons.append(f"{candidate}: {reason}")
     raise BackendError("no backend is available here: " + "; ".join(reasons))
+
+
+def survey() -> list[Found]:
+    """Every backend in the order of choice; at most one has no reason against it."""
+    found: list[Found] = []
+    for make in BACKENDS.values():
+        probe = look(make())
+        reason = _why_not(probe)
+        chosen = next((f.probe.name for f in found if not f.reason), "")
+        found.append(Found(probe, reason or (f"{chosen} comes first" if chosen else "")))
+    return found
+
+
+def look(backend: Backend) -> Probe:
+    """The backend's probe; an error while it looks is its answer."""
+    try:
+        return backend.probe()
+    except (ImportError, OSError, RuntimeError) as error:
+        return Probe(backend.name, False, f"{type(error).__name__}: {error}")
+
+
+def _why_not(probe: Probe) -> str:
+    if not probe.available:
+        return probe.device
+    if probe.name in NEVER_BY_ITSELF:
+        return NEVER_BY_ITSELF[probe.name]
+    return probe.unfit
 
 
 def _named(name: str) -> Backend:
     if name not in BACKENDS:
         raise BackendError(f"there is no backend {name!r}; there are: {', '.join(BACKENDS)}")
     backend = BACKENDS[name]()
-    probe = backend.probe()
+    probe = look(backend)
     if not probe.available:
         raise BackendError(f"backend {name!r} is not available here: {probe.device}")
     return backend

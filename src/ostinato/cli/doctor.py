@@ -7,11 +7,14 @@ import os
 import platform
 import sys
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ostinato import __version__
 from ostinato.cli.options import BUILTIN, add_json
 from ostinato.cli.output import bold, print_json, print_table, size
+
+if TYPE_CHECKING:
+    from ostinato.backends.choose import Found
 
 PACKAGES = ("numpy", "minijinja", "msgspec", "starlette", "uvicorn", "prometheus-client")
 MODULES = ("_gguf", "_tokenizer", "_rings", "_cpu")
@@ -33,17 +36,13 @@ def run(options: argparse.Namespace) -> int:
 
 def examine() -> dict[str, Any]:
     """Everything, as JSON values."""
-    from ostinato.backends.choose import BACKENDS, BackendError, choose
+    from ostinato.backends.choose import survey
     from ostinato.backends.host import memory_bytes, processor
 
-    try:
-        chosen, reason = choose().name, ""
-    except BackendError as error:
-        chosen, reason = None, str(error)
+    found = survey()
     return {
-        "chosen": chosen,
-        "reason": reason,
-        "backends": [_probe(name) for name in BACKENDS],
+        "chosen": next((f.probe.name for f in found if not f.reason), None),
+        "backends": [_backend(f) for f in found],
         "machine": {
             "system": f"{platform.system()} {platform.release()} {platform.machine()}",
             "processor": processor(),
@@ -60,15 +59,17 @@ def examine() -> dict[str, Any]:
     }
 
 
-def _probe(name: str) -> dict[str, Any]:
-    """What a backend says of itself; an error while it looks is its answer."""
-    from ostinato.backends.choose import BACKENDS
-
-    try:
-        probe = BACKENDS[name]().probe()
-    except (ImportError, OSError, RuntimeError) as error:
-        return {"name": name, "available": False, "device": f"{type(error).__name__}: {error}", "detail": {}}
-    return {"name": name, "available": probe.available, "device": probe.device, "detail": dict(probe.detail)}
+def _backend(found: Found) -> dict[str, Any]:
+    """What a backend says of itself, and why it was not chosen."""
+    probe = found.probe
+    return {
+        "name": probe.name,
+        "available": probe.available,
+        "device": probe.device if probe.available else "",
+        "detail": dict(probe.detail),
+        "memory_bytes": probe.memory_bytes,
+        "not_chosen": found.reason,
+    }
 
 
 def _native(module: str) -> str:
@@ -91,17 +92,16 @@ def _print(found: dict[str, Any]) -> None:
     machine = {**found["machine"], "memory_bytes": size(found["machine"]["memory_bytes"])}
     _section("machine", {key.removesuffix("_bytes"): str(value) for key, value in machine.items()})
     print(bold("backends"))
-    rows = [
-        (
-            "  " + backend["name"],
-            "chosen" if backend["name"] == found["chosen"] else "available" if backend["available"] else "missing",
-            backend["device"] + "".join(f"; {key} {value}" for key, value in backend["detail"].items()),
-        )
-        for backend in found["backends"]
-    ]
+    rows = []
+    for backend in found["backends"]:
+        standing = "missing" if not backend["available"] else "available" if backend["not_chosen"] else "chosen"
+        lines = [backend["device"], *(f"{key}: {value}" for key, value in backend["detail"].items())]
+        lines += [f"not chosen: {backend['not_chosen']}"] if backend["not_chosen"] else []
+        first, *others = [line for line in lines if line]
+        rows += [("  " + backend["name"], standing, first), *(("", "", line) for line in others)]
     print_table(rows)
-    if found["reason"]:
-        print(f"  {found['reason']}")
+    if found["chosen"] is None:
+        print("  no backend is available here")
     _section("native modules", found["native"])
     _section("versions", found["versions"])
 
