@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ostinato.backends.contract import CompileError, KVType, Plan
-from ostinato.backends.device.phases_table import BY_NAME
+from ostinato.backends.device.phases_table import BY_NAME, packed_words
 from ostinato.backends.device.planes import FORMATS, row_bytes
 from ostinato.backends.device.state_table import ATTEND_SPLIT
 from ostinato.gguf.types_table import TensorType
@@ -212,7 +212,7 @@ class _Lowering:
             return source
         area = f"packed {group}"
         rows, width = shape.rows(self._sizes), shape.width
-        self._area(area, rows * (width // 4 + width // 32 + width // group))
+        self._area(area, rows * packed_words(width, group))
         if self._areas[area].holds != (content := (value, self._number if value in self._areas else -1)):
             words = {"width": width, "group": group, **self._rows(shape)}
             self._emit("pack", words, area={"x": source, "out": area})

@@ -52,7 +52,7 @@ PHASES: tuple[Phase, ...] = (
     Phase("rms_norm", ("out", "x"), ("width", "groups", "eps:f", *_ROWS), ("gain",), "As the op."),
     Phase("pack", ("out", "x"), ("width", "group", *_ROWS), (),
           "Rows quantised to int8 as sums.md says: words [width/4 of four int8 | width/32 of two int16 sums over 16, "
-          "lower first | width/group float32 scales]. Group 256 or 32."),
+          "lower first | width/group float32 scales], padded to packed_words. Group 256 or 32."),
     Phase("linear", ("out", "x"), ("n", "k", "weight_type", "stride", "first", "has_bias", *_ROWS),
           ("weight", "bias"),
           "out[row x stride + i] = weight[i] . x[row] + bias[first + i], i < n; x packed for quantised types, else "
@@ -87,3 +87,8 @@ PHASES: tuple[Phase, ...] = (
 
 BY_NAME: Mapping[str, Phase] = {phase.name: phase for phase in PHASES}
 CODE: Mapping[str, int] = {phase.name: code for code, phase in enumerate(PHASES)}
+
+
+def packed_words(width: int, group: int) -> int:
+    """Words of a row that `pack` made: a multiple of four, so that every row's quants can be read 16 bytes at a time."""
+    return -(-(width // 4 + width // 32 + width // group) // 4) * 4
