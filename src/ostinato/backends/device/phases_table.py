@@ -90,5 +90,5 @@ CODE: Mapping[str, int] = {phase.name: code for code, phase in enumerate(PHASES)
 
 
 def packed_words(width: int, group: int) -> int:
-    """Words of a row that `pack` made: a multiple of four, so that every row's quants can be read 16 bytes at a time."""
+    """Words of a row that `pack` made: a multiple of four, so that quants can be read 16 bytes at a time."""
     return -(-(width // 4 + width // 32 + width // group) // 4) * 4
