@@ -105,7 +105,7 @@ def test_sections_of_stepstate_do_not_overlap() -> None:
     sections = [words[name] for name in LAYOUT.words[LAYOUT.index("row_slot") :]]
     assert sections == sorted(set(sections))
     state = initial(words)
-    assert len(state) == words["words"]
+    assert len(state) == words["length"]
     assert (state[words["table"] : words["bias"]] == -1).all()
 
 

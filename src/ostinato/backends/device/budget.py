@@ -52,7 +52,7 @@ def make_budget(
     """The bytes of an executable: packed weights once each, KV, one arena for all programs, step buffers."""
     whole = {expr for program in programs for i in program.instructions for expr in i.weights if expr is not None}
     caches = len(programs.caches)
-    words = layout(plan, caches, programs.vocab_size, max_steps)["words"] + packet_words(
+    words = layout(plan, caches, programs.vocab_size, max_steps)["length"] + packet_words(
         plan, caches, programs.vocab_size
     )
     return Budget(

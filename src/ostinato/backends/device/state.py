@@ -40,12 +40,12 @@ def layout(plan: Plan, caches: int, vocab: int, max_steps: int) -> dict[str, int
     for section, size in sizes.items():
         words[section] = at
         at += size
-    return words | {"words": at}
+    return words | {"length": at}
 
 
 def initial(words: dict[str, int]) -> np.ndarray:
     """The buffer's first contents, int32 [words]: the Layout record, then zeros; block tables without blocks."""
-    state = np.zeros(words["words"], dtype=np.int32)
+    state = np.zeros(words["length"], dtype=np.int32)
     state[: len(LAYOUT.words)] = [words[name] for name in LAYOUT.words]
     state[words["table"] : words["bias"]] = -1
     return state

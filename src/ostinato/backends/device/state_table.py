@@ -40,7 +40,7 @@ LAYOUT = Record("Layout", "Limits of the plan, and the word at which each sectio
     "table",  # [max_sequences, caches, blocks_per_sequence] block ids, -1: none
     "bias",  # [max_sequences, MAX_LOGIT_BIAS, 2] token id, float32 bits
     "stops",  # [max_sequences, MAX_STOPS]
-    "words",  # length of the buffer
+    "length",  # words of the buffer
 ))  # fmt: skip
 
 STEP = Record("Step", "The step at hand: its rows, prompt rows first, in T as in R.", (
