@@ -15,6 +15,7 @@ NO_MASK = -1  # Draw.mask: every token is allowed
 INACTIVE = -1  # row_position of a row whose slot has stopped: it writes no state and draws nothing
 NOTHING = -2  # Drawn.token: the slot had stopped before this step of the run
 NO_NUMBER = -1  # Drawn.token: no logit was a number
+NO_BLOCK = 2  # Slot.stopped: for want of a block; 1: at an end of its own
 ATTEND_SPLIT = 256  # positions whose scores, maximum and sum one piece of attention holds
 CALL_WORDS = 40  # length of a Call on the device, whatever its phase
 
@@ -23,6 +24,7 @@ CONSTANTS = {
     "kInactive": INACTIVE,
     "kNothing": NOTHING,
     "kNoNumber": NO_NUMBER,
+    "kNoBlock": NO_BLOCK,
     "kAttendSplit": ATTEND_SPLIT,
     "kCallWords": CALL_WORDS,
 }
@@ -64,7 +66,7 @@ DRAW = Record("Draw", "A span that samples.", (
 SLOT = Record("Slot", "One sequence: how far it is, and its settings (as Enter's).", (
     "length",  # positions whose rows were computed
     "prompt_length",
-    "stopped",  # 1: draws nothing more in this run
+    "stopped",  # not 0: draws nothing more in this run; NO_BLOCK: its blocks ran out, else it ended
     "limit", "stops_count",
     "temperature:f", "top_k", "top_p:f", "min_p:f", "presence:f", "frequency:f", "repetition:f",
     "seed_low", "seed_high", "choice", "logprobs", "bias_count",
