@@ -1,0 +1,32 @@
+// F16 weights: halves, exact in float32.
+#pragma once
+#include "blocks/floats.h"
+
+namespace ostinato::cuda {
+
+struct F16 {
+  static constexpr int32_t kChunk = 8;  // elements in 16 bytes
+
+  OSTINATO_DEVICE static int64_t row_bytes(int32_t k) { return plane_bytes(2 * static_cast<int64_t>(k)); }
+  OSTINATO_DEVICE static int32_t activation_words(int32_t k) { return k; }
+
+  OSTINATO_DEVICE static void unpack(const Words4& words, Lane<float> (&out)[kChunk]) {
+    const Lane<uint32_t> pairs[4] = {words.x, words.y, words.z, words.w};
+    for (int32_t j = 0; j < 4; ++j) {
+      out[2 * j] = half_to_float(convert<uint16_t>(pairs[j]));
+      out[2 * j + 1] = half_to_float(convert<uint16_t>(pairs[j] >> 16));
+    }
+  }
+
+  OSTINATO_DEVICE static Lane<float> element(const uint8_t* row, int32_t, const Lane<int32_t>& i) {
+    return load_half(row, i);
+  }
+
+  template <int32_t kRows>
+  OSTINATO_SHARED_FUNCTION static Lane<float> dot(WeightRows weights, const uint32_t* arena,
+                                                  Lane<int32_t> own, int32_t k) {
+    return dot_floats<F16, kRows>(weights, arena, own, k);
+  }
+};
+
+}  // namespace ostinato::cuda

@@ -1,0 +1,47 @@
+// Dot products of super-blocks: 256 elements that are one exact integer sum and one float term (sums.md).
+//
+// Eight lanes share a super-block, four super-blocks are under way: lane l has part l % 8 of super-blocks
+// l / 8, l / 8 + 4, ... The parts are integers and are added exactly, spread over the lanes by activation row, so
+// that a lane makes the float terms of one activation row only.
+#pragma once
+#include "blocks/tile.h"
+
+namespace ostinato::cuda {
+
+constexpr int32_t kSuper = 256;
+constexpr int32_t kParts = kLanesPerWeight;           // lanes of a super-block
+constexpr int32_t kSuperStep = kLanes / kParts;       // super-blocks under way
+using SuperRow = PackedRow<kSuper>;
+
+// Format::Activations and Format::Weights are what a lane holds of an activation row and of a weight row.
+template <class Format, int32_t kRows>
+OSTINATO_DEVICE inline Lane<float> dot_super(const WeightRows& weights, const uint32_t* arena,
+                                             const Lane<int32_t>& own, int32_t k) {
+  const TileRows<kRows> rows(own);
+  const int32_t blocks = k / kSuper;
+  const Lane<int32_t> part = lane_index() % kParts;
+  Lane<float> sums[kTileWeights];
+  for (Lane<float>& sum : sums) sum = 0.0f;
+  for (int32_t first = 0; first < blocks; first += kSuperStep) {
+    const Lane<int32_t> wanted = first + lane_index() / kParts;
+    const Mask inside = wanted < blocks;
+    const Lane<int32_t> block = select(inside, wanted, blocks - 1);
+    typename Format::Weights w[kTileWeights];
+    for (int32_t i = 0; i < kTileWeights; ++i) w[i].read(weights.row(i), blocks, block, part);
+    typename Format::Activations x[kRows];
+    for (int32_t r = 0; r < kRows; ++r) x[r].read(arena, rows.at[r], k, block, part);
+    const Lane<float> scale = bits<float>(load(arena, own + SuperRow::scales(k) + block));
+    for (int32_t i = 0; i < kTileWeights; ++i) {
+      sums[i] = select(inside, fma(scale, Format::term(w[i], x, part), sums[i]), sums[i]);
+    }
+  }
+  return spread_sum<kLanes / 2, kParts>(sums);
+}
+
+// The sum of a super-block's parts; a lane gets that of the activation row tile_row(kRows).
+template <int32_t kRows>
+OSTINATO_DEVICE inline Lane<int32_t> sum_parts(const Lane<int32_t> (&parts)[kRows]) {
+  return spread_sum<kParts / 2, 1>(parts);
+}
+
+}  // namespace ostinato::cuda

@@ -1,0 +1,137 @@
+"""Builds the CUDA C++ sources for the host, through the warp layer's second implementation.
+
+Every phase is an object file of its own, kept under a hash of what it is made of in build/cuda-host[-tsan|-asan]/.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import ostinato.backends.cuda.machine as joint
+from ostinato.backends import emit
+from ostinato.backends.device.phases_table import PHASES
+
+KERNELS = Path(joint.__file__).parent / "kernels"
+BUILD = Path(__file__).resolve().parents[3] / "build"
+COMPILER = os.environ.get("CXX", "g++")
+FLAGS = (
+    "-std=c++20", "-O2", "-g1", "-fPIC", "-pthread", "-march=native", "-ffp-contract=off", "-fno-strict-aliasing",
+    "-Wall", "-Wextra", "-Wno-psabi",
+)  # fmt: skip
+SANITIZERS = {
+    "": (),
+    "tsan": ("-fsanitize=thread",),
+    "asan": ("-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
+}
+_INCLUDE = re.compile(r'^#include "([^"]+)"', re.MULTILINE)
+
+
+@cache
+def library(sanitizer: str = "") -> ctypes.CDLL:
+    """The host library, built where it is not there yet. A sanitizer's runtime must be in the process already."""
+    loaded = ctypes.CDLL(str(build(sanitizer)))
+    word = ctypes.c_int32
+    loaded.ostinato_launch.argtypes = [ctypes.c_void_p, word, ctypes.c_uint32, word, word]
+    loaded.ostinato_launch.restype = None
+    loaded.ostinato_decode.argtypes = [ctypes.c_void_p, word, word]
+    loaded.ostinato_decode.restype = ctypes.c_void_p
+    loaded.ostinato_wait.argtypes = [ctypes.c_void_p]
+    loaded.ostinato_wait.restype = None
+    loaded.ostinato_read.argtypes = [ctypes.c_void_p]
+    loaded.ostinato_write.argtypes = [ctypes.c_void_p, word]
+    loaded.ostinato_write.restype = None
+    return loaded
+
+
+def build(sanitizer: str = "") -> Path:
+    """The shared library with all phases. Raises RuntimeError with the compiler's words."""
+    folder = BUILD / f"cuda-host{'-' + sanitizer if sanitizer else ''}"
+    folder.mkdir(parents=True, exist_ok=True)
+    flags = FLAGS + SANITIZERS[sanitizer]
+    objects = [_object(folder, flags, "launch", "host/launch.cpp", ())]
+    for phase in PHASES:
+        defines = (f"-DOSTINATO_NAME={phase.name}", f"-DOSTINATO_CALL={emit.camel(phase.name)}")
+        objects.append(_phase(folder, flags, phase.name, defines))
+    out = folder / f"kernels-{_hash(*(path.name for path in objects))}.so"
+    if not out.exists():
+        _compile(out, [*flags, "-shared", *map(str, objects)])
+    return out
+
+
+def _phase(folder: Path, flags: tuple[str, ...], name: str, defines: tuple[str, ...]) -> Path:
+    """A phase's object; while phases are being written, one that ends the process where there is none that compiles."""
+    why = "not there"
+    if (KERNELS / "phases" / f"{name}.h").exists():
+        try:
+            return _object(folder, flags, name, "host/phase.cpp", defines, f"phases/{name}.h")
+        except RuntimeError as error:
+            why = "does not compile"
+            print(f"phase {name}:\n{error}", file=sys.stderr)
+    stub = folder / f"stub-{name}.cpp"
+    _write(
+        stub,
+        '#include "host/phase.h"\n#include <cstdio>\n#include <cstdlib>\nnamespace ostinato::cuda {\n'
+        f"void phase_{name}(const Machine&, int32_t, Work&) {{\n"
+        f'  std::fprintf(stderr, "phase {name}: {why}\\n");\n  std::abort();\n}}\n}}\n',
+    )
+    return _object(folder, flags, f"stub-{name}", str(stub), (), f"host/phase.h {why}")
+
+
+def _object(folder: Path, flags: tuple[str, ...], name: str, source: str, defines: tuple[str, ...], *more: str) -> Path:
+    tables = joint.header()
+    texts = [path.read_text() for path in sorted(_closure([source, *more]))]
+    key = _hash(COMPILER, _target(), *flags, *defines, tables, *texts)
+    out = folder / f"{name}-{key}.o"
+    if not out.exists():
+        generated = folder / f"tables-{_hash(tables)}"
+        generated.mkdir(exist_ok=True)
+        _write(generated / "tables.h", tables)
+        includes = [f"-I{KERNELS}", f"-I{generated}"]
+        _compile(out, [*flags, *includes, *defines, "-c", str(KERNELS / source)])
+    return out
+
+
+def _closure(names: list[str]) -> set[Path]:
+    """The sources and every header of ours that they include."""
+    found: set[Path] = set()
+    todo = [KERNELS / name for name in names]
+    while todo:
+        path = todo.pop().resolve()
+        if path in found or not path.exists():
+            continue
+        found.add(path)
+        for name in _INCLUDE.findall(path.read_text()):
+            todo += [KERNELS / name, path.parent / name]
+    return found
+
+
+@cache
+def _target() -> str:
+    """What -march=native means here: an object of another machine must not be taken."""
+    command = [COMPILER, "-march=native", "-dM", "-E", "-x", "c++", "/dev/null"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def _compile(out: Path, arguments: list[str]) -> None:
+    draft = out.with_suffix(f".{os.getpid()}")
+    done = subprocess.run([COMPILER, *arguments, "-o", str(draft)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{out.name}:\n{done.stderr}")
+    draft.replace(out)
+
+
+def _write(path: Path, text: str) -> None:
+    draft = path.with_suffix(f".{os.getpid()}")
+    draft.write_text(text)
+    draft.replace(path)
+
+
+def _hash(*texts: str) -> str:
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
