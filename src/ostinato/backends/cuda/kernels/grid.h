@@ -1,7 +1,7 @@
 // A barrier for all blocks of a launch that are on the device together (a cooperative launch).
 //
-// Its words are zero once and then never reset: `arrived` is zero again after every barrier, `generation` goes on
-// counting over barriers and launches, whose number of blocks may differ.
+// Its words are zero once and then never reset: `arrived` is zero again after every barrier, `generation`
+// goes on counting over barriers and launches, whose number of blocks may differ.
 #pragma once
 #include "machine.h"
 

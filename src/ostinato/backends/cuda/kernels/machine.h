@@ -1,4 +1,5 @@
-// What a phase is called with: the Machine (where everything lies) and its Work (which part of the grid it is).
+// What a phase is called with: the Machine (where everything lies) and its Work (which part of the grid it
+// is).
 //
 // A phase is   OSTINATO_DEVICE inline void run(const call::NAME& c, const Machine& m, Work& w);
 // in phases/NAME.h. It may use any number of blocks and warps, with the same bits.
@@ -11,11 +12,11 @@ namespace ostinato::cuda {
 
 // One warp's part of a launch.
 struct Work {
-  int32_t block, blocks;        // of the grid
-  int32_t warp, warps;          // of the grid; neighbours are in different blocks, so that few items still spread
+  int32_t block, blocks;  // of the grid
+  int32_t warp, warps;    // of the grid; neighbours are in different blocks, so that few items still spread
   int32_t block_warp, block_warps;  // of the block
-  uint8_t* shared;              // kSharedBytes of the block, 16-byte aligned, contents open at a phase's start
-  uint32_t flags;               // kGeneratedOnly
+  uint8_t* shared;  // kSharedBytes of the block, 16-byte aligned, contents open at a phase's start
+  uint32_t flags;   // kGeneratedOnly
   Team team;
 
   // All warps of the block have come here, and see what each other wrote.
@@ -42,7 +43,9 @@ struct Machine : MachineFields {
     return state + layout().table +
            (static_cast<int64_t>(slot) * layout().caches + cache) * layout().blocks_per_sequence;
   }
-  OSTINATO_DEVICE int32_t* bias(int32_t slot) const { return state + layout().bias + slot * kMaxLogitBias * 2; }
+  OSTINATO_DEVICE int32_t* bias(int32_t slot) const {
+    return state + layout().bias + slot * kMaxLogitBias * 2;
+  }
   OSTINATO_DEVICE int32_t* stops(int32_t slot) const { return state + layout().stops + slot * kMaxStops; }
 
   OSTINATO_DEVICE const Header& header() const { return *reinterpret_cast<const Header*>(packet); }
@@ -51,7 +54,8 @@ struct Machine : MachineFields {
   }
   OSTINATO_DEVICE Best& best(int32_t step, int32_t draw) const {
     const int64_t first = static_cast<int64_t>(layout().max_steps) * layout().max_sequences;
-    return reinterpret_cast<Best*>(reinterpret_cast<Drawn*>(result) + first)[step * layout().max_sequences + draw];
+    return reinterpret_cast<Best*>(reinterpret_cast<Drawn*>(result) +
+                                   first)[step * layout().max_sequences + draw];
   }
 
   // Rows of a value in this step, and how many of them are of kind prompt (they come first).
@@ -71,7 +75,9 @@ struct Machine : MachineFields {
   OSTINATO_DEVICE uint32_t* words(int32_t place) const { return arena + place; }
 
   // Call number `index`: the phase it names, and its words as that phase's type.
-  OSTINATO_DEVICE call::Phase phase(int32_t index) const { return static_cast<call::Phase>(*call_words(index)); }
+  OSTINATO_DEVICE call::Phase phase(int32_t index) const {
+    return static_cast<call::Phase>(*call_words(index));
+  }
   template <class Call>
   OSTINATO_DEVICE const Call& call(int32_t index) const {
     return *reinterpret_cast<const Call*>(call_words(index));

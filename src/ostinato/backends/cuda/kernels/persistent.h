@@ -1,8 +1,8 @@
 // The persistent decode kernel: a run's steps in one launch, without the host in between.
 //
-// Every call of the decode program, a grid barrier after each; then block 0 publishes the step in the ring and
-// decides for all blocks whether to go on. A step is begun only when the ring has room for it, so whatever was drawn
-// is always handed over, and a launch can leave at every step's end.
+// Every call of the decode program, a grid barrier after each; then block 0 publishes the step in the ring
+// and decides for all blocks whether to go on. A step is begun only when the ring has room for it, so
+// whatever was drawn is always handed over, and a launch can leave at every step's end.
 //
 // Before: `begin` has taken the packet in; at most kPersistentSequences spans; Command and Status are zero.
 #pragma once
@@ -10,9 +10,6 @@
 #include "machine.h"
 
 namespace ostinato::cuda {
-
-// Runs call `index` as the phase that its first word names. Defined by who includes all phases.
-OSTINATO_DEVICE void run_call(const Machine& m, int32_t index, Work& w);
 
 // Measures steps against the launch's time limit. Unsigned differences, so that the clock may wrap.
 struct Stopwatch {
@@ -38,7 +35,8 @@ OSTINATO_DEVICE inline void copy_words(int32_t* to, const void* from, int32_t wo
 
 // One warp writes the step that just ended into its place in the ring, then counts it as published.
 OSTINATO_DEVICE inline void publish(const Machine& m, const Work& w) {
-  constexpr int32_t kDrawnWords = sizeof(Drawn) / sizeof(int32_t), kBestWords = sizeof(Best) / sizeof(int32_t);
+  constexpr int32_t kDrawnWords = sizeof(Drawn) / sizeof(int32_t),
+                    kBestWords = sizeof(Best) / sizeof(int32_t);
   const Step& step = m.step();  // `finish` has counted on
   const int32_t done = step.step - 1;
   int32_t* entry = m.ring + done % m.ring_entries * kEntryWords;
@@ -91,7 +89,9 @@ OSTINATO_DEVICE inline void conclude(const Machine& m, const Work& w, Stopwatch&
   watch.step_began = microseconds();
 }
 
-OSTINATO_DEVICE inline void decode_steps(const Machine& m, Work& w) {
+// `run_call(m, index, w)` runs call `index` as the phase that it names.
+template <class RunCall>
+OSTINATO_DEVICE inline void decode_steps(const Machine& m, Work& w, RunCall run_call) {
   Stopwatch watch{microseconds(), microseconds(), 0};
   do {
     for (int32_t i = 0; i < m.decode_calls; ++i) {

@@ -1,15 +1,16 @@
 // One warp: 32 lanes that go the same way. Kernels are written once against this; a device runs a lane per
 // thread, the host all lanes of a warp in one thread (host/lanes.h).
 //
-// Lane<T> is a value per lane (on a device: T itself); a plain scalar is the same in all lanes. Mask = Lane<bool>.
-// Control flow never depends on a Lane: masks and `select` do. Both sides of a `select` are computed.
-// Memory that one lane stores and another loads needs sync_warp() between.
+// Lane<T> is a value per lane (on a device: T itself); a plain scalar is the same in all lanes. Mask =
+// Lane<bool>. Control flow never depends on a Lane: masks and `select` do. Both sides of a `select` are
+// computed. Memory that one lane stores and another loads needs sync_warp() between.
 //
 //   lane_index()                       0 .. 31
 //   load, load_where, load_words4      a gather; index counts elements (of 16 bytes for load_words4)
 //   store, store_where                 a scatter; no two lanes to one place
 //   select, any, all
-//   sum, largest, smallest             uniform; a butterfly over lanes 16, 8, 4, 2, 1 apart: one order of adding
+//   sum, largest, smallest             uniform; a butterfly over lanes 16, 8, 4, 2, 1 apart: one order of
+//   adding
 //                                      (largest and smallest pass over NaN)
 //   shuffle_xor, value_at
 //   dot4                               c + the products of four signed bytes each

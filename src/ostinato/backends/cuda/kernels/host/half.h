@@ -15,7 +15,8 @@ inline float half_to_float(uint16_t half) {
 
 // To nearest, ties to even; too large becomes infinity.
 inline uint16_t float_to_half(float value) {
-  const uint32_t word = std::bit_cast<uint32_t>(value), sign = word >> 16 & 0x8000, magnitude = word & 0x7fffffff;
+  const uint32_t word = std::bit_cast<uint32_t>(value), sign = word >> 16 & 0x8000,
+                 magnitude = word & 0x7fffffff;
   if (magnitude > 0x7f800000) return static_cast<uint16_t>(sign | 0x7e00);
   if (magnitude >= 0x477ff000) return static_cast<uint16_t>(sign | 0x7c00);
   if (magnitude < 0x38800000) {  // subnormal: adding 1/2 leaves the rounded bits at the end of the word

@@ -33,7 +33,8 @@ constexpr bool is_lane = !std::is_same_v<ScalarOf<T>, std::remove_cvref_t<T>>;
 
 // At least one operand is a Lane; the other may be a scalar.
 template <class A, class B>
-concept Lanes = (is_lane<A> || is_lane<B>)&&std::is_arithmetic_v<ScalarOf<A>>&& std::is_arithmetic_v<ScalarOf<B>>;
+concept Lanes =
+    (is_lane<A> || is_lane<B>) && std::is_arithmetic_v<ScalarOf<A>> && std::is_arithmetic_v<ScalarOf<B>>;
 
 // Element `i` of a Lane, or a scalar as it is.
 template <class T>
@@ -64,11 +65,11 @@ struct Lane {
     for (T& value : at) value = static_cast<T>(uniform);
   }
 
-#define OSTINATO_ASSIGN(OP)                                                                       \
-  template <class B>                                                                              \
-  Lane& operator OP##=(const B& b) {                                                              \
-    for (int32_t i = 0; i < kLanes; ++i) at[i] = static_cast<T>(at[i] OP element(b, i));          \
-    return *this;                                                                                 \
+#define OSTINATO_ASSIGN(OP)                                                              \
+  template <class B>                                                                     \
+  Lane& operator OP## = (const B& b) {                                                   \
+    for (int32_t i = 0; i < kLanes; ++i) at[i] = static_cast<T>(at[i] OP element(b, i)); \
+    return *this;                                                                        \
   }
   OSTINATO_ASSIGN(+)
   OSTINATO_ASSIGN(-)
@@ -85,10 +86,10 @@ struct Lane {
 
 using Mask = Lane<bool>;
 
-#define OSTINATO_BINARY(OP)                                            \
-  template <class A, class B>                                          \
-    requires Lanes<A, B>                                               \
-  inline auto operator OP(const A& a, const B& b) {                    \
+#define OSTINATO_BINARY(OP)                                                 \
+  template <class A, class B>                                               \
+    requires Lanes<A, B>                                                    \
+  inline auto operator OP(const A& a, const B& b) {                         \
     return each([&](int32_t i) { return element(a, i) OP element(b, i); }); \
   }
 OSTINATO_BINARY(+)
@@ -109,13 +110,13 @@ OSTINATO_BINARY(||)
 #undef OSTINATO_BINARY
 
 // Bits of integers; of two masks, again a mask.
-#define OSTINATO_BITWISE(OP)                                                                 \
-  template <class A, class B>                                                                \
-    requires Lanes<A, B>                                                                     \
-  inline auto operator OP(const A& a, const B& b) {                                          \
+#define OSTINATO_BITWISE(OP)                                                                       \
+  template <class A, class B>                                                                      \
+    requires Lanes<A, B>                                                                           \
+  inline auto operator OP(const A& a, const B& b) {                                                \
     constexpr bool masks = std::is_same_v<ScalarOf<A>, bool> && std::is_same_v<ScalarOf<B>, bool>; \
-    using T = std::conditional_t<masks, bool, decltype(ScalarOf<A>{} OP ScalarOf<B>{})>;     \
-    return each([&](int32_t i) { return static_cast<T>(element(a, i) OP element(b, i)); });  \
+    using T = std::conditional_t<masks, bool, decltype(ScalarOf<A> {} OP ScalarOf<B>{})>;          \
+    return each([&](int32_t i) { return static_cast<T>(element(a, i) OP element(b, i)); });        \
   }
 OSTINATO_BITWISE(&)
 OSTINATO_BITWISE(|)
@@ -263,10 +264,10 @@ inline Lane<float> fma(const Lane<float>& a, const Lane<float>& b, const Lane<fl
   return each([&](int32_t i) { return std::fma(a.at[i], b.at[i], c.at[i]); });
 }
 
-#define OSTINATO_FUNCTION(NAME)                                  \
-  inline float NAME(float x) { return std::NAME(x); }            \
-  inline Lane<float> NAME(const Lane<float>& x) {                \
-    return each([&](int32_t i) { return std::NAME(x.at[i]); });  \
+#define OSTINATO_FUNCTION(NAME)                                 \
+  inline float NAME(float x) { return std::NAME(x); }           \
+  inline Lane<float> NAME(const Lane<float>& x) {               \
+    return each([&](int32_t i) { return std::NAME(x.at[i]); }); \
   }
 OSTINATO_FUNCTION(exp)
 OSTINATO_FUNCTION(log)
@@ -345,13 +346,15 @@ inline Lane<uint32_t> multiply_high(const Lane<uint32_t>& a, const Lane<uint32_t
 inline Lane<int32_t> atomic_add_where(const Mask& mask, int32_t* base, const Lane<int32_t>& index,
                                       const Lane<int32_t>& value) {
   return each([&](int32_t i) {
-    return mask.at[i] ? std::atomic_ref(base[index.at[i]]).fetch_add(value.at[i], std::memory_order_relaxed) : 0;
+    return mask.at[i] ? std::atomic_ref(base[index.at[i]]).fetch_add(value.at[i], std::memory_order_relaxed)
+                      : 0;
   });
 }
 inline Lane<int32_t> atomic_or_where(const Mask& mask, int32_t* base, const Lane<int32_t>& index,
                                      const Lane<int32_t>& value) {
   return each([&](int32_t i) {
-    return mask.at[i] ? std::atomic_ref(base[index.at[i]]).fetch_or(value.at[i], std::memory_order_relaxed) : 0;
+    return mask.at[i] ? std::atomic_ref(base[index.at[i]]).fetch_or(value.at[i], std::memory_order_relaxed)
+                      : 0;
   });
 }
 inline Lane<int32_t> atomic_add(int32_t* base, const Lane<int32_t>& index, const Lane<int32_t>& value) {

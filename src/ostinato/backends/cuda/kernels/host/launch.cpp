@@ -1,5 +1,5 @@
-// Kernels on the host: a launch starts a thread per warp and waits for them, or hands out a handle to wait with.
-// The C functions at the end are what Python calls.
+// Kernels on the host: a launch starts a thread per warp and waits for them, or hands out a handle to wait
+// with. The C functions at the end are what Python calls.
 #include <memory>
 #include <thread>
 #include <vector>
@@ -8,6 +8,8 @@
 #include "persistent.h"
 
 namespace ostinato::cuda {
+
+namespace {
 
 void run_call(const Machine& m, int32_t index, Work& w) {
   switch (m.phase(index)) {
@@ -19,8 +21,6 @@ void run_call(const Machine& m, int32_t index, Work& w) {
   }
 }
 
-namespace {
-
 struct Block {
   explicit Block(int32_t warps) : barrier(warps) {}
 
@@ -28,15 +28,18 @@ struct Block {
   alignas(16) uint8_t shared[kSharedBytes];
 };
 
-// A grid in flight. Machine's fields are copied, as a kernel's parameters are; what they point to must outlive it.
+// A grid in flight. Machine's fields are copied, as a kernel's parameters are; what they point to must
+// outlive it.
 class Launch {
  public:
   template <class Kernel>
-  Launch(const Machine& machine, int32_t blocks, int32_t warps, uint32_t flags, Kernel kernel) : machine_(machine) {
+  Launch(const Machine& machine, int32_t blocks, int32_t warps, uint32_t flags, Kernel kernel)
+      : machine_(machine) {
     for (int32_t b = 0; b < blocks; ++b) {
       Block& block = *blocks_.emplace_back(std::make_unique<Block>(warps));
       for (int32_t i = 0; i < warps; ++i) {
-        Work work{b, blocks, i * blocks + b, warps * blocks, i, warps, block.shared, flags, {&block.barrier, i == 0}};
+        Work work{b,     blocks,       i * blocks + b, warps * blocks,          i,
+                  warps, block.shared, flags,          {&block.barrier, i == 0}};
         threads_.emplace_back([this, kernel, work]() mutable { kernel(machine_, work); });
       }
     }
@@ -67,7 +70,8 @@ void ostinato_launch(const Machine* machine, int32_t call, uint32_t flags, int32
 
 // Starts the persistent kernel; ostinato_wait ends with it and frees the handle.
 void* ostinato_decode(const Machine* machine, int32_t blocks, int32_t warps) {
-  return new Launch(*machine, blocks, warps, 0, [](const Machine& m, Work& w) { decode_steps(m, w); });
+  return new Launch(*machine, blocks, warps, 0,
+                    [](const Machine& m, Work& w) { decode_steps(m, w, run_call); });
 }
 void ostinato_wait(void* launch) { delete static_cast<Launch*>(launch); }
 

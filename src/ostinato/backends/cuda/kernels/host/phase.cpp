@@ -2,7 +2,7 @@
 #include "host/phase.h"
 
 #define OSTINATO_TEXT(x) #x
-#define OSTINATO_FILE(name) OSTINATO_TEXT(phases/name.h)
+#define OSTINATO_FILE(name) OSTINATO_TEXT(phases / name.h)
 #define OSTINATO_JOINED(a, b) a##b
 #define OSTINATO_FUNCTION_OF(name) OSTINATO_JOINED(phase_, name)
 #include OSTINATO_FILE(OSTINATO_NAME)
