@@ -19,6 +19,7 @@ namespace {
 
 using Memory = nb::ndarray<uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Records = nb::ndarray<int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Words = nb::ndarray<int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using ConstRecords = nb::ndarray<const int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
 void* checked(const Memory& memory, size_t bytes) {
@@ -251,6 +252,22 @@ void bind_sequences(nb::module_& m) {
            [](Table& t, int record, bool value) { store(t.engine(record).suspect, int32_t(value)); });
 }
 
+int32_t& word_of(const Words& words, size_t index) {
+  if (index >= words.size()) throw nb::index_error("no such word");
+  return words.data()[index];
+}
+
+// Single words that another process or a device reads and writes at the same time.
+void bind_words(nb::module_& m) {
+  m.def(
+      "load_word", [](const Words& words, size_t index) { return load(word_of(words, index)); }, "words"_a,
+      "index"_a, "What was written before the word was stored is seen after this.");
+  m.def(
+      "store_word",
+      [](const Words& words, size_t index, int32_t value) { store(word_of(words, index), value); }, "words"_a,
+      "index"_a, "value"_a, "Whoever loads this value sees what was written before.");
+}
+
 }  // namespace
 }  // namespace ostinato::rings
 
@@ -258,4 +275,5 @@ NB_MODULE(_rings, m) {
   m.doc() = "Lock-free rings and sequence records over shared memory.";
   ostinato::rings::bind_rings(m);
   ostinato::rings::bind_sequences(m);
+  ostinato::rings::bind_words(m);
 }

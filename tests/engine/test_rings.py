@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ostinato._rings import Broadcast, BroadcastReader, Ring
+from ostinato._rings import Broadcast, BroadcastReader, Ring, load_word, store_word
 from tests.support import ROOT
 
 WORDS = 5
@@ -122,3 +122,13 @@ def test_writers_killed_after_every_store(tmp_path: Path) -> None:
         "sequence_commit": 12,  # words of a slot, flip
         "broadcast_write": 2 * (WORDS + 3),  # two records: number, words, number, head
     }
+
+
+def test_single_words() -> None:
+    words = np.zeros(4, np.int32)
+    store_word(words, 2, -7)
+    assert load_word(words, 2) == -7
+    assert words.tolist() == [0, 0, -7, 0]
+    for call in (lambda: load_word(words, 4), lambda: store_word(words, 4, 1)):
+        with pytest.raises(IndexError):
+            call()
