@@ -1,0 +1,54 @@
+"""The WebGPU backend: WGSL shaders on whatever adapter is there, through wgpu-py (Vulkan, Metal, DirectX 12).
+
+`pip install ostinato[webgpu]`. wgpu is imported on use only. A software adapter works, and is used when named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ostinato.backends.contract import CompileError, Plan, Probe
+from ostinato.model.weights import StoredTensor
+from ostinato.program.ir import Programs
+
+if TYPE_CHECKING:
+    from ostinato.backends.webgpu.executable import WebGpuExecutable
+
+
+@dataclass(frozen=True)
+class Restriction:
+    """What not to use although the adapter has it: so that a test sees what a lesser adapter would do."""
+
+    limits: Mapping[str, int] = field(default_factory=dict)  # by WebGPU's names, with dashes
+    features: frozenset[str] | None = None  # at most these; None: all there are
+    weight_bytes: int = 1 << 62  # of one binding of a weight
+
+
+class WebGpuBackend:
+    """The best adapter: a real one before a software one, a discrete card before an integrated one."""
+
+    name = "webgpu"
+
+    def __init__(self, restriction: Restriction = Restriction()) -> None:
+        self._restriction = restriction
+
+    def probe(self) -> Probe:
+        """Adapter, API, limits and features; or why there is none."""
+        try:
+            from ostinato.backends.webgpu.adapter import describe
+        except ImportError as error:
+            return Probe(self.name, False, f"wgpu cannot be imported ({error}): pip install 'ostinato[webgpu]'")
+        return describe(self.name)
+
+    def compile(self, programs: Programs, tensors: Mapping[str, StoredTensor], plan: Plan) -> WebGpuExecutable:
+        """Raises CompileError naming the op, type or limit that is lacking, or what memory would be needed."""
+        from ostinato.backends.webgpu.adapter import best, open_device
+        from ostinato.backends.webgpu.executable import WebGpuExecutable
+
+        adapter = best()
+        if adapter is None:
+            raise CompileError(f"{self.name}: no adapter is there")
+        device = open_device(adapter, self._restriction.limits, self._restriction.features)
+        return WebGpuExecutable(device, programs, tensors, plan, self._restriction.weight_bytes)

@@ -1,0 +1,82 @@
+"""Compute pipelines: one per phase and shapes, however many calls share it; and the operands each phase binds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import wgpu
+
+from ostinato.backends.device.lower import Call
+from ostinato.backends.device.phases_table import BY_NAME
+from ostinato.backends.webgpu.adapter import Device
+from ostinato.backends.webgpu.shaders import assemble
+
+ARENA, STATE, CALL, WEIGHTS, KV, PACKET, RESULT = 0, 1, 2, 3, 6, 7, 8  # bindings of group 0
+_STATE_BINDINGS = {"kv": KV, "packet": PACKET, "result": RESULT}
+_UNIFORM, _READ, _WRITE = "uniform", "read-only-storage", "storage"
+
+
+def bindings(phase: str) -> dict[int, str]:
+    """What a phase binds: arena and StepState, and by the table its places, weights and other state."""
+    row = BY_NAME[phase]
+    found = {ARENA: _WRITE, STATE: _WRITE}
+    if row.places:
+        found[CALL] = _UNIFORM
+    found |= {WEIGHTS + index: _READ for index in range(len(row.weights))}
+    for name in row.state.split():
+        found[_STATE_BINDINGS[name]] = _READ if name == "packet" else _WRITE
+    return found
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A compiled shader with its shapes, and the layout of its operands."""
+
+    handle: Any  # wgpu.GPUComputePipeline
+    layout: Any  # wgpu.GPUBindGroupLayout
+
+
+class Pipelines:
+    """Pipelines of one device by phase and shapes. Errors in a shader raise wgpu.GPUValidationError."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._modules: dict[str, Any] = {}
+        self._layouts: dict[tuple[tuple[int, str], ...], Any] = {}
+        self._pipelines: dict[tuple[object, ...], Pipeline] = {}
+
+    def __len__(self) -> int:
+        return len(self._pipelines)
+
+    def get(self, call: Call) -> Pipeline:
+        """The pipeline that runs `call`."""
+        key = (call.phase, *call.shapes().items())
+        if key not in self._pipelines:
+            self._pipelines[key] = self._make(call)
+        return self._pipelines[key]
+
+    def _make(self, call: Call) -> Pipeline:
+        device, layout = self._device.handle, self._layout(bindings(call.phase))
+        handle = device.create_compute_pipeline(
+            label=call.phase,
+            layout=device.create_pipeline_layout(bind_group_layouts=[layout]),
+            compute={"module": self._module(call), "entry_point": "main", "constants": call.shapes()},
+        )
+        return Pipeline(handle, layout)
+
+    def _module(self, call: Call) -> Any:
+        text = assemble(call, self._device.features)
+        if text not in self._modules:
+            self._modules[text] = self._device.handle.create_shader_module(label=call.phase, code=text)
+        return self._modules[text]
+
+    def _layout(self, kinds: dict[int, str]) -> Any:
+        key = tuple(kinds.items())
+        if key not in self._layouts:
+            entries = [
+                {"binding": binding, "visibility": wgpu.ShaderStage.COMPUTE, "buffer": {"type": kind}}
+                for binding, kind in key
+            ]
+            self._layouts[key] = self._device.handle.create_bind_group_layout(entries=entries)
+        return self._layouts[key]

@@ -1,0 +1,112 @@
+"""Which adapter is used, and what is asked of it."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from ostinato.backends.contract import CompileError, Plan
+from ostinato.backends.webgpu import WebGpuBackend
+from tests.backends.webgpu.support import model, needs_adapter
+
+wgpu = pytest.importorskip("wgpu", reason="wgpu is not installed")
+adapter = pytest.importorskip("ostinato.backends.webgpu.adapter")
+
+
+@dataclass
+class FakeAdapter:
+    """As much of an adapter as is looked at."""
+
+    device: str
+    kind: str
+    api: str = "Vulkan"
+    features: frozenset[str] = frozenset()
+    limits: dict[str, int] = field(default_factory=lambda: dict(adapter.DEFAULT_LIMITS))
+
+    @property
+    def info(self) -> dict[str, str]:
+        return {
+            "device": self.device,
+            "adapter_type": self.kind,
+            "backend_type": self.api,
+            "description": "a driver",
+        }
+
+
+def there_are(monkeypatch: pytest.MonkeyPatch, *adapters: FakeAdapter) -> None:
+    monkeypatch.setattr(type(wgpu.gpu), "enumerate_adapters_sync", lambda self: list(adapters))
+
+
+SOFTWARE = FakeAdapter("llvmpipe", "CPU")
+INTEGRATED = FakeAdapter("iris", "IntegratedGPU")
+DISCRETE = FakeAdapter("big card", "DiscreteGPU", features=frozenset({"shader-f16"}))
+OPENGL = FakeAdapter("old card", "DiscreteGPU", api="OpenGL")
+
+
+@pytest.mark.parametrize(
+    ("adapters", "wanted"),
+    [
+        ((SOFTWARE, INTEGRATED, DISCRETE), "big card"),
+        ((SOFTWARE, OPENGL, INTEGRATED), "iris"),
+        ((OPENGL, SOFTWARE), "llvmpipe"),
+        ((FakeAdapter("dx", "DiscreteGPU", api="D3D12"), DISCRETE), "big card"),
+    ],
+)
+def test_the_best_adapter(monkeypatch: pytest.MonkeyPatch, adapters: tuple[FakeAdapter, ...], wanted: str) -> None:
+    there_are(monkeypatch, *adapters)
+    assert adapter.best().device == wanted
+
+
+def test_the_probe_says_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    there_are(monkeypatch, DISCRETE)
+    probe = WebGpuBackend().probe()
+    assert (probe.available, probe.device, probe.unfit) == (True, "big card", "")
+    assert probe.detail["API"] == "Vulkan"
+    assert probe.detail["binding"] == "134 MB"
+    assert probe.detail["features"] == "dot4I8Packed, f16"
+
+
+def test_software_is_unfit_unless_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    there_are(monkeypatch, SOFTWARE)
+    probe = WebGpuBackend().probe()
+    assert probe.available
+    assert probe.unfit == "a software adapter is only used when it is named"
+
+
+def test_no_adapter(monkeypatch: pytest.MonkeyPatch) -> None:
+    there_are(monkeypatch, OPENGL)
+    probe = WebGpuBackend().probe()
+    assert not probe.available
+    assert "is a driver installed?" in probe.device
+    with pytest.raises(CompileError, match="no adapter"):
+        WebGpuBackend().compile(*model(), Plan())
+
+
+def test_without_wgpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ostinato.backends.webgpu.adapter", None)
+    probe = WebGpuBackend().probe()
+    assert not probe.available
+    assert "pip install 'ostinato[webgpu]'" in probe.device
+
+
+@needs_adapter
+def test_a_device_has_what_was_asked_for() -> None:
+    wide = adapter.open_device(adapter.best(), {}, None)
+    narrow = adapter.open_device(adapter.best(), adapter.DEFAULT_LIMITS, frozenset())
+    assert wide.buffer_bytes >= narrow.buffer_bytes == 1 << 28
+    assert narrow.binding_bytes == 1 << 27
+    assert not narrow.features
+    assert "shader-f16" not in narrow.handle.features
+    for device in (wide, narrow):
+        assert device.alignment == 256
+        device.handle.destroy()
+
+
+@needs_adapter
+def test_limits_beyond_the_adapter_are_refused() -> None:
+    found: Any = adapter.best()
+    with pytest.raises(RuntimeError, match=r"(?i)limit"):
+        adapter.open_device(found, {"max-buffer-size": 1 << 62}, None)
