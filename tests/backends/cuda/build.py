@@ -50,16 +50,34 @@ def library(sanitizer: str = "") -> ctypes.CDLL:
     return loaded
 
 
+@cache
+def warp_library() -> ctypes.CDLL:
+    """warp.cpp beside this file: single operations of the warp layer."""
+    folder = _folder("")
+    source = Path(__file__).with_name("warp.cpp")
+    out = _link(folder, FLAGS, [_object(folder, FLAGS, "warp", str(source), ())])
+    return ctypes.CDLL(str(out))
+
+
 def build(sanitizer: str = "") -> Path:
     """The shared library with all phases. Raises RuntimeError with the compiler's words."""
-    folder = BUILD / f"cuda-host{'-' + sanitizer if sanitizer else ''}"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = _folder(sanitizer)
     flags = FLAGS + SANITIZERS[sanitizer]
     objects = [_object(folder, flags, "launch", "host/launch.cpp", ())]
     for phase in PHASES:
         defines = (f"-DOSTINATO_NAME={phase.name}", f"-DOSTINATO_CALL={emit.camel(phase.name)}")
         objects.append(_phase(folder, flags, phase.name, defines))
-    out = folder / f"kernels-{_hash(*(path.name for path in objects))}.so"
+    return _link(folder, flags, objects)
+
+
+def _folder(sanitizer: str) -> Path:
+    folder = BUILD / f"cuda-host{'-' + sanitizer if sanitizer else ''}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _link(folder: Path, flags: tuple[str, ...], objects: list[Path]) -> Path:
+    out = folder / f"lib-{_hash(*(path.name for path in objects))}.so"
     if not out.exists():
         _compile(out, [*flags, "-shared", *map(str, objects)])
     return out

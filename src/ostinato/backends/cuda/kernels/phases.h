@@ -1,7 +1,6 @@
 // Every phase, for what runs any of them. OSTINATO_PHASES (tables.h) is their list.
 #pragma once
 #include "machine.h"
-
 #include "phases/add.h"
 #include "phases/angles.h"
 #include "phases/append.h"
