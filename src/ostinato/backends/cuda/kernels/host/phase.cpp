@@ -2,7 +2,9 @@
 #include "host/phase.h"
 
 #define OSTINATO_TEXT(x) #x
-#define OSTINATO_FILE(name) OSTINATO_TEXT(phases / name.h)
+// clang-format off: it would put spaces into the path.
+#define OSTINATO_FILE(name) OSTINATO_TEXT(phases/name.h)
+// clang-format on
 #define OSTINATO_JOINED(a, b) a##b
 #define OSTINATO_FUNCTION_OF(name) OSTINATO_JOINED(phase_, name)
 #include OSTINATO_FILE(OSTINATO_NAME)
