@@ -31,9 +31,11 @@ class Session:
     vocab: int
 
     @classmethod
-    def open(cls, path: str, threads: int, sequences: int, length: int) -> Session:
-        """Load the file with llama.cpp's own defaults, but for threads and sizes."""
-        model = llama_cpp.llama_model_load_from_file(path.encode(), llama_cpp.llama_model_default_params())
+    def open(cls, path: str, threads: int, sequences: int, length: int, gpu_layers: int = 0) -> Session:
+        """Load the file with llama.cpp's own defaults, but for threads, sizes and layers on a card."""
+        loading = llama_cpp.llama_model_default_params()
+        loading.n_gpu_layers = gpu_layers
+        model = llama_cpp.llama_model_load_from_file(path.encode(), loading)
         if not model:
             raise SystemExit(f"llama.cpp cannot load {path}")
         options = llama_cpp.llama_context_default_params()
@@ -125,6 +127,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("-n", "--generate", type=int, default=128, help="generated tokens of a sequence")
     parser.add_argument("-b", "--batch", default="1", help="numbers of sequences, such as 1,4")
     parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--gpu-layers", type=int, default=0, help="layers on the card, of a build that has one (0)")
     parser.add_argument("--repeat", type=int, default=1, help="runs, of which the median is printed")
     return parser.parse_args()
 
@@ -137,7 +140,9 @@ def main() -> None:
     llama_cpp.llama_log_set(silent, None)
     llama_cpp.llama_backend_init()
     started = time.perf_counter()
-    session = Session.open(options.model, options.threads, max(batches), options.prompt + options.generate)
+    session = Session.open(
+        options.model, options.threads, max(batches), options.prompt + options.generate, options.gpu_layers
+    )
     load = time.perf_counter() - started
     measure(session, prompt=8, generated=1, batch=1)  # touches every weight once, as llama-bench does
     results = [
@@ -148,6 +153,7 @@ def main() -> None:
         "backend": "llama.cpp",
         "version": version(),
         "threads": options.threads,
+        "gpu_layers": options.gpu_layers,
         "prompt_tokens": options.prompt,
         "generated_tokens": options.generate,
         "load_seconds": load,

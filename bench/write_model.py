@@ -37,6 +37,25 @@ PRESETS = {
         experts=64,
         experts_used=8,
     ),
+    # meta-llama/Llama-3.2-1B and Llama-3.1-8B, config.json
+    "llama-1b": LlamaShape(
+        layers=16, width=2048, heads=32, kv_heads=8, feed_forward=8192, vocab=128256, context=131072
+    ),
+    "llama-8b": LlamaShape(
+        layers=32, width=4096, heads=32, kv_heads=8, feed_forward=14336, vocab=128256, context=131072
+    ),
+    # Qwen/Qwen3-30B-A3B's layers and experts, in the llama architecture (whose heads are half as wide)
+    "moe-30b-a3b": LlamaShape(
+        layers=48,
+        width=2048,
+        heads=32,
+        kv_heads=4,
+        feed_forward=768,
+        vocab=151936,
+        context=40960,
+        experts=128,
+        experts_used=8,
+    ),
 }
 
 
