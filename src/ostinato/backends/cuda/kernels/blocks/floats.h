@@ -6,8 +6,8 @@
 
 namespace ostinato::cuda {
 
-// Elements of chunk `chunk` of an activation row that begins at word `at`; 0 beyond k. `whole`: no chunk of the
-// warp goes beyond k, and the row begins at 16 bytes.
+// Elements of chunk `chunk` of an activation row that begins at word `at`; 0 beyond k. `whole`: no chunk of
+// the warp goes beyond k, and the row begins at 16 bytes.
 template <int32_t kChunk>
 OSTINATO_DEVICE inline void load_activations(const uint32_t* arena, int32_t at, const Lane<int32_t>& chunk,
                                              int32_t k, bool whole, Lane<float> (&out)[kChunk]) {
@@ -31,10 +31,14 @@ OSTINATO_DEVICE inline void load_activations(const uint32_t* arena, int32_t at, 
 // Elements of chunk `chunk` of a weight row; 0 beyond k.
 template <class Format>
 OSTINATO_DEVICE inline void load_weights(const uint8_t* row, const Lane<int32_t>& chunk, int32_t k,
-                                         Lane<float> (&out)[Format::kChunk]) {
-  const Mask inside = chunk * Format::kChunk < k;
-  Format::unpack(load_words4(row, select(inside, chunk, 0)), out);
-  for (int32_t j = 0; j < Format::kChunk; ++j) out[j] = select(chunk * Format::kChunk + j < k, out[j], 0.0f);
+                                         bool whole, Lane<float> (&out)[Format::kChunk]) {
+  constexpr int32_t kChunk = Format::kChunk;
+  if (whole) {
+    Format::unpack(load_words4(row, chunk), out);
+  } else {
+    Format::unpack(load_words4(row, select(chunk * kChunk < k, chunk, 0)), out);
+    for (int32_t j = 0; j < kChunk; ++j) out[j] = select(chunk * kChunk + j < k, out[j], 0.0f);
+  }
 }
 
 template <class Format, int32_t kRows>
@@ -48,7 +52,7 @@ OSTINATO_DEVICE inline Lane<float> dot_floats(const WeightRows& weights, const u
     const Lane<int32_t> chunk = first / kChunk + lane_index();
     const bool whole = k % 4 == 0 && first + kStep <= k;
     Lane<float> w[kTileWeights][kChunk];
-    for (int32_t i = 0; i < kTileWeights; ++i) load_weights<Format>(weights.row(i), chunk, k, w[i]);
+    for (int32_t i = 0; i < kTileWeights; ++i) load_weights<Format>(weights.row(i), chunk, k, whole, w[i]);
     for (int32_t r = 0; r < kRows; ++r) {
       Lane<float> x[kChunk];
       load_activations(arena, rows.at[r], chunk, k, whole, x);

@@ -1,8 +1,9 @@
 // Q4_K: super-blocks of 8 sub-blocks of 32: w = d sc q - dmin m, q of 4 bits, sc and m of 6. A row is its
 // 144-byte blocks: d, dmin (float16), 12 bytes of sc and m, 128 bytes of q.
 //
-// Bytes 32 p .. of q hold sub-block 2 p in their low nibbles and 2 p + 1 in their high ones; the lane of part c has
-// 16 of these bytes: p = c / 2, first or second half by c % 2. It also has the whole of m of sub-block c.
+// Bytes 32 p .. of q hold sub-block 2 p in their low nibbles and 2 p + 1 in their high ones; the lane of part
+// c has 16 of these bytes: p = c / 2, first or second half by c % 2. It also has the whole of m of sub-block
+// c.
 #pragma once
 #include "blocks/super.h"
 
@@ -13,10 +14,10 @@ struct Q4_K {
   static constexpr int32_t kWords4 = kBytes / 16;  // the first of them holds d, dmin and scales
 
   OSTINATO_DEVICE static int64_t row_bytes(int32_t k) { return static_cast<int64_t>(k / kSuper) * kBytes; }
-  OSTINATO_DEVICE static int32_t activation_words(int32_t k) { return SuperRow::words(k); }
+  OSTINATO_DEVICE static int32_t activation_words(int32_t k) { return super_row(k).words(); }
 
-  // The 6-bit numbers of sub-blocks j and j + 1 in the two low bytes: `low` holds those of sub-blocks 0 .. 3 in six
-  // bits of each byte and the top two bits of 4 .. 7, `high` the low four bits of 4 .. 7 in each byte.
+  // The 6-bit numbers of sub-blocks j and j + 1 in the two low bytes: `low` holds those of sub-blocks 0 .. 3
+  // in six bits of each byte and the top two bits of 4 .. 7, `high` the low four bits of 4 .. 7 in each byte.
   OSTINATO_DEVICE static Lane<uint32_t> six_bits(const Lane<uint32_t>& low, const Lane<uint32_t>& high,
                                                  const Lane<int32_t>& j) {
     const Lane<uint32_t> shift = convert<uint32_t>(j % 4 * 8);
@@ -45,7 +46,7 @@ struct Q4_K {
       const Lane<int32_t> index = at / 4 + block * (kSuper / 16) + part / 2 * 4 + part % 2;
       low = load_words4(arena, index);
       high = load_words4(arena, index + 2);
-      const Lane<int32_t> sums = bits<int32_t>(load(arena, at + SuperRow::sums(k) + block * kParts + part));
+      const Lane<int32_t> sums = bits<int32_t>(load(arena, at + super_row(k).sums() + block * kParts + part));
       sum = convert<int32_t>(convert<int16_t>(sums)) + (sums >> 16);
     }
   };
@@ -65,7 +66,8 @@ struct Q4_K {
   OSTINATO_DEVICE static Lane<float> term(const Weights& w, const Activations (&x)[kRows],
                                           const Lane<int32_t>& part) {
     const Lane<uint32_t> scales = six_bits(w.header.y, w.header.w, part / 2 * 2);
-    const Lane<int32_t> low_scale = convert<int32_t>(scales & 0xffu), high_scale = convert<int32_t>(scales >> 8);
+    const Lane<int32_t> low_scale = convert<int32_t>(scales & 0xffu),
+                        high_scale = convert<int32_t>(scales >> 8);
     const Lane<int32_t> least = convert<int32_t>(six_bits(w.header.z, w.header.w >> 4, part) & 0xffu);
     const Words4 low = nibbles(w.quants, 0), high = nibbles(w.quants, 4);
     Lane<int32_t> scaled[kRows], offset[kRows];

@@ -1,10 +1,10 @@
-// Q6_K: super-blocks of 16 sub-blocks of 16: w = d sc (q - 32), q of 6 bits, sc a signed byte. Planes of a row: ql
-// (128 bytes a block), qh (64), sc (16), d (float16).
+// Q6_K: super-blocks of 16 sub-blocks of 16: w = d sc (q - 32), q of 6 bits, sc a signed byte. Planes of a
+// row: ql (128 bytes a block), qh (64), sc (16), d (float16).
 //
-// Each half of 128 elements is four runs of 32. Byte l of the half's 64 ql has the low four bits of run 0 (low
-// nibble) and 2 (high), byte l + 32 those of 1 and 3; byte l of its 32 qh the top two bits of runs 0 to 3. The lane of
-// part c has 16 bytes of ql: half c / 4, run (c % 4) / 2 in the low nibbles and that run + 2 in the high ones, first
-// or second half of these runs by c % 2: two whole sub-blocks.
+// Each half of 128 elements is four runs of 32. Byte l of the half's 64 ql has the low four bits of run 0
+// (low nibble) and 2 (high), byte l + 32 those of 1 and 3; byte l of its 32 qh the top two bits of runs 0
+// to 3. The lane of part c has 16 bytes of ql: half c / 4, run (c % 4) / 2 in the low nibbles and that run +
+// 2 in the high ones, first or second half of these runs by c % 2: two whole sub-blocks.
 #pragma once
 #include "blocks/super.h"
 
@@ -19,7 +19,7 @@ struct Q6_K {
   OSTINATO_DEVICE static int64_t row_bytes(int32_t k) {
     return d_plane(k / kSuper) + plane_bytes(2 * (k / kSuper));
   }
-  OSTINATO_DEVICE static int32_t activation_words(int32_t k) { return SuperRow::words(k); }
+  OSTINATO_DEVICE static int32_t activation_words(int32_t k) { return super_row(k).words(); }
 
   OSTINATO_DEVICE static Lane<float> element(const uint8_t* row, int32_t k, const Lane<int32_t>& i) {
     const int32_t blocks = k / kSuper;
@@ -67,9 +67,10 @@ struct Q6_K {
     // The borrow stays in its byte, as bit 7 is set; then it is put right.
     return ((low | (top & 0x30303030u) | kSigns) - kZero) ^ kSigns;
   }
-  OSTINATO_DEVICE static Words4 centred(const Words4& low, const Words4& top, const Lane<uint32_t>& shift) {
-    return {centred(low.x, top.x << 4 >> shift), centred(low.y, top.y << 4 >> shift),
-            centred(low.z, top.z << 4 >> shift), centred(low.w, top.w << 4 >> shift)};
+  OSTINATO_DEVICE static Words4 centred(const Words4& low, const Words4& top, const Lane<uint32_t>& left,
+                                        const Lane<uint32_t>& right) {
+    return {centred(low.x, top.x << left >> right), centred(low.y, top.y << left >> right),
+            centred(low.z, top.z << left >> right), centred(low.w, top.w << left >> right)};
   }
 
   // d S of a super-block (sums.md).
@@ -77,8 +78,8 @@ struct Q6_K {
   OSTINATO_DEVICE static Lane<float> term(const Weights& w, const Activations (&x)[kRows],
                                           const Lane<int32_t>& part) {
     const Lane<uint32_t> shift = convert<uint32_t>(part % 4 / 2 * 2);
-    const Words4 low = centred(nibbles(w.low, 0), w.high, shift);
-    const Words4 high = centred(nibbles(w.low, 4), w.high, shift + 4u);
+    const Words4 low = centred(nibbles(w.low, 0), w.high, 4u, shift);
+    const Words4 high = centred(nibbles(w.low, 4), w.high, 0u, shift);
     Lane<int32_t> scaled[kRows];
     for (int32_t r = 0; r < kRows; ++r) {
       scaled[r] = w.low_scale * dot16(low, x[r].low) + w.high_scale * dot16(high, x[r].high);

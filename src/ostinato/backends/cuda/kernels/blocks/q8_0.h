@@ -9,11 +9,10 @@ namespace ostinato::cuda {
 struct Q8_0 {
   static constexpr int32_t kBlock = block_shape(TensorType::kQ8_0).elements;
   static constexpr int32_t kWords4 = kBlock / 16;  // 16-byte words of quants in a block
-  using Packed = PackedRow<kBlock>;
 
   OSTINATO_DEVICE static int64_t scales(int32_t k) { return k; }  // byte of a row at which the plane begins
   OSTINATO_DEVICE static int64_t row_bytes(int32_t k) { return scales(k) + plane_bytes(2 * (k / kBlock)); }
-  OSTINATO_DEVICE static int32_t activation_words(int32_t k) { return Packed::words(k); }
+  OSTINATO_DEVICE static int32_t activation_words(int32_t k) { return PackedRow{k, kBlock}.words(); }
 
   OSTINATO_DEVICE static Lane<float> element(const uint8_t* row, int32_t k, const Lane<int32_t>& i) {
     const Lane<int8_t> quant = load(reinterpret_cast<const int8_t*>(row), i);
@@ -27,7 +26,7 @@ struct Q8_0 {
 
     OSTINATO_DEVICE void read(const uint32_t* arena, int32_t at, int32_t k, const Lane<int32_t>& block) {
       for (int32_t j = 0; j < kWords4; ++j) quants[j] = load_words4(arena, at / 4 + block * kWords4 + j);
-      scale = bits<float>(load(arena, at + Packed::scales(k) + block));
+      scale = bits<float>(load(arena, at + PackedRow{k, kBlock}.scales() + block));
     }
   };
 

@@ -1,17 +1,18 @@
 // Dot products of super-blocks: 256 elements that are one exact integer sum and one float term (sums.md).
 //
 // Eight lanes share a super-block, four super-blocks are under way: lane l has part l % 8 of super-blocks
-// l / 8, l / 8 + 4, ... The parts are integers and are added exactly, spread over the lanes by activation row, so
-// that a lane makes the float terms of one activation row only.
+// l / 8, l / 8 + 4, ... The parts are integers and are added exactly, spread over the lanes by activation
+// row, so that a lane makes the float terms of one activation row only.
 #pragma once
 #include "blocks/tile.h"
 
 namespace ostinato::cuda {
 
 constexpr int32_t kSuper = 256;
-constexpr int32_t kParts = kLanesPerWeight;           // lanes of a super-block
-constexpr int32_t kSuperStep = kLanes / kParts;       // super-blocks under way
-using SuperRow = PackedRow<kSuper>;
+constexpr int32_t kParts = kLanesPerWeight;      // lanes of a super-block
+constexpr int32_t kSuperStep = kLanes / kParts;  // super-blocks under way
+
+OSTINATO_DEVICE inline PackedRow super_row(int32_t k) { return {k, kSuper}; }
 
 // Format::Activations and Format::Weights are what a lane holds of an activation row and of a weight row.
 template <class Format, int32_t kRows>
@@ -30,7 +31,7 @@ OSTINATO_DEVICE inline Lane<float> dot_super(const WeightRows& weights, const ui
     for (int32_t i = 0; i < kTileWeights; ++i) w[i].read(weights.row(i), blocks, block, part);
     typename Format::Activations x[kRows];
     for (int32_t r = 0; r < kRows; ++r) x[r].read(arena, rows.at[r], k, block, part);
-    const Lane<float> scale = bits<float>(load(arena, own + SuperRow::scales(k) + block));
+    const Lane<float> scale = bits<float>(load(arena, own + super_row(k).scales() + block));
     for (int32_t i = 0; i < kTileWeights; ++i) {
       sums[i] = select(inside, fma(scale, Format::term(w[i], x, part), sums[i]), sums[i]);
     }

@@ -1,8 +1,8 @@
 // A tile of outputs: up to four weight rows times up to eight activation rows, the dot products of one warp.
 //
-// Lane l ends with weight row l / 8 and activation row l % 8 * rows / 8, where rows is 1, 2, 4 or 8. The bits of
-// a dot product depend on the block format and k alone: lanes take fixed parts of a row, and lanes are added over
-// distances 16, 8, 4, 2, 1. How many rows share a tile only decides which lane holds which sum.
+// Lane l ends with weight row l / 8 and activation row l % 8 * rows / 8, where rows is 1, 2, 4 or 8. The bits
+// of a dot product depend on the block format and k alone: lanes take fixed parts of a row, and lanes are
+// added over distances 16, 8, 4, 2, 1. How many rows share a tile only decides which lane holds which sum.
 #pragma once
 #include "tables.h"
 #include "warp.h"
@@ -26,29 +26,33 @@ struct WeightRows {
   int64_t stride;  // bytes, a multiple of 16
   int32_t count;   // 1 .. kTileWeights
 
-  OSTINATO_DEVICE const uint8_t* row(int32_t i) const {
-    return first + stride * (i < count ? i : count - 1);
+  OSTINATO_DEVICE const uint8_t* row(int32_t i) const { return first + stride * (i < count ? i : count - 1); }
+};
+
+// What each lane ends with in the tile at weight row `weight` of `weights` and activation row `row` of
+// `rows_end`.
+struct Tile {
+  int32_t rows;  // 1, 2, 4 or 8
+  Lane<int32_t> weight,
+      activation;  // rows of this lane's sum; activation rows beyond the end repeat the last one
+  Mask owner;      // the first lane that has the sum, of rows that are there
+
+  OSTINATO_DEVICE Tile(int32_t weight, int32_t weights, int32_t row, int32_t rows_end)
+      : rows(rows_for(rows_end - row)), weight(weight + lane_index() / kLanesPerWeight) {
+    const Lane<int32_t> place = lane_index() % kLanesPerWeight * rows;  // in eighths of a row
+    const Lane<int32_t> wanted = row + place / kLanesPerWeight;
+    activation = select(wanted < rows_end, wanted, rows_end - 1);
+    owner = place % kLanesPerWeight == 0 && wanted < rows_end && this->weight < weights;
+  }
+
+  OSTINATO_DEVICE static int32_t rows_for(int32_t count) {
+    return count > 4 ? kTileRows : count > 2 ? 4 : count;
   }
 };
 
-// The rows that a tile for `count` activation rows has: the next power of two, at most kTileRows.
-OSTINATO_DEVICE inline int32_t tile_rows(int32_t count) {
-  return count > 4 ? kTileRows : count > 2 ? 4 : count;
-}
-
-OSTINATO_DEVICE inline Lane<int32_t> tile_weight() { return lane_index() / kLanesPerWeight; }
-
-// The activation row whose sum a lane ends with, in a tile of `rows`; and whether it is the first lane that does.
-OSTINATO_DEVICE inline Lane<int32_t> tile_row(int32_t rows) {
-  return lane_index() % kLanesPerWeight * rows / kLanesPerWeight;
-}
-OSTINATO_DEVICE inline Mask tile_owner(int32_t rows) {
-  return lane_index() % (kLanesPerWeight / rows) == 0;
-}
-
-// Sums over lanes that are kFrom, kFrom / 2 ... kTo apart, of kCount values (a power of two) at a time. At each
-// distance a lane keeps half of the values and hands on the others, so that it ends with one sum: the upper bits
-// of its number say whose. The order of adding is that of a butterfly, whatever kCount is.
+// Sums over lanes that are kFrom, kFrom / 2 ... kTo apart, of kCount values (a power of two) at a time. At
+// each distance a lane keeps half of the values and hands on the others, so that it ends with one sum: the
+// upper bits of its number say whose. The order of adding is that of a butterfly, whatever kCount is.
 template <int32_t kFrom, int32_t kTo, class T, int32_t kCount>
 OSTINATO_DEVICE inline T spread_sum(const T (&values)[kCount]) {
   if constexpr (kFrom < kTo) {
@@ -69,7 +73,8 @@ OSTINATO_DEVICE inline T spread_sum(const T (&values)[kCount]) {
   }
 }
 
-// The word of the arena at which each row of a tile begins, from `own`: where the row of a lane's own sum does.
+// The word of the arena at which each row of a tile begins, from `own`: where the row of a lane's own sum
+// does.
 template <int32_t kRows>
 struct TileRows {
   int32_t at[kRows];
@@ -79,14 +84,14 @@ struct TileRows {
   }
 };
 
-// A row that phase `pack` made: quants, sums over 16, scales (phases_table.py). In words.
-template <int32_t kGroup>
+// A row of k activations that phase `pack` made, with a scale for each `group` (phases_table.py): the words
+// at which its parts begin after the quants, and its length.
 struct PackedRow {
-  static constexpr int32_t kSumsPerWord = 2;
+  int32_t k, group;
 
-  OSTINATO_DEVICE static int32_t sums(int32_t k) { return k / 4; }
-  OSTINATO_DEVICE static int32_t scales(int32_t k) { return sums(k) + k / (16 * kSumsPerWord); }
-  OSTINATO_DEVICE static int32_t words(int32_t k) { return (scales(k) + k / kGroup + 3) / 4 * 4; }
+  OSTINATO_DEVICE int32_t sums() const { return k / 4; }
+  OSTINATO_DEVICE int32_t scales() const { return sums() + k / 32; }
+  OSTINATO_DEVICE int32_t words() const { return (scales() + k / group + 3) / 4 * 4; }
 };
 
 OSTINATO_DEVICE inline Lane<float> load_half(const uint8_t* base, const Lane<int32_t>& index) {
