@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-
 from ostinato.backends.batch import Batch
 from ostinato.backends.batch_table import MAX_IN_FLIGHT
 from ostinato.backends.contract import CompileError, Plan, StateAction, StepResult

@@ -55,7 +55,7 @@ class Readback:
         self.buffer: Any = None
         self._status: list[tuple[int, str]] = []
 
-        @ffi.callback("void(WGPUMapAsyncStatus, WGPUStringView, void *, void *)")
+        @ffi.callback("void(WGPUMapAsyncStatus, WGPUStringView, void *, void *)")  # type: ignore[untyped-decorator]
         def mapped(status: int, message: Any, _1: Any, _2: Any) -> None:
             text = "" if message.data == ffi.NULL else ffi.string(message.data, message.length).decode()
             self._status.append((status, text))
