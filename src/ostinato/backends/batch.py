@@ -73,7 +73,9 @@ class Batch:
     `steps` > 1 makes it a run: the step is done up to `steps` times, each drawing one more token per span, without
     the host in between. All its spans are single generated rows that take their token from StepState and sample.
     A slot stops drawing at its `Enter.limit`, after one of its `Enter.stops`, where its logits hold no number, and
-    where its block table has no block for its next row; the run ends when every slot has stopped.
+    where its block table has no block for its next row (or its context ends); the run ends when every slot has
+    stopped. This is looked at after each step: the first is done as a single step would be, and a slot that stopped
+    in one run goes on in the next.
     """
 
     spans: Sequence[Span]

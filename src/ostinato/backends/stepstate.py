@@ -1,11 +1,13 @@
 """StepState in NumPy: everything that changes from step to step, by slot. The definition for every backend.
 
 A native backend keeps the same fields in its own memory; a GPU in one device buffer. `apply` brings a batch's
-changes in, `rows` tells each row's slot, position and token, `finish` advances what `sample` did not.
+changes in, `rows` tells each row's slot, position and token, `finish` advances what `sample` did not, `goes_on`
+says where a run stops a slot.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,6 +27,8 @@ class Slot:
     length: int = 0  # positions whose rows were computed
     prompt_length: int = 0
     sampling: Sampling = field(default_factory=Sampling)
+    limit: int = 0  # where a run stops it
+    stops: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -74,12 +78,20 @@ class StepState:
         """`sample` drew the token at `position`."""
         self.slots[slot].history[position] = token
 
+    def goes_on(self, slot: int, token: int) -> bool:
+        """Whether a run goes on with a slot whose last step drew `token` (-1: there was no number)."""
+        s, size = self.slots[slot], self._plan.block_size
+        if token < 0 or token in s.stops or s.length + 1 >= s.limit or s.length >= self._plan.context:
+            return False
+        return bool((s.tables[:, s.length // size] >= 0).all())
+
     def _enter(self, enter: Enter) -> None:
         slot = self.slots[enter.slot]
         slot.history[: len(enter.history)] = enter.history
         slot.length = len(enter.history)
         slot.prompt_length = enter.prompt_length
         slot.sampling = enter.sampling
+        slot.limit, slot.stops = enter.limit, enter.stops
         slot.tables[:] = -1
 
     def _rows(self, batch: Batch) -> Rows:

@@ -27,6 +27,7 @@ from ostinato.backends.contract import (
     check_batch,
 )
 from ostinato.backends.pools import make_pool, move_blocks
+from ostinato.backends.runs import MAX_STEPS, run_steps
 from ostinato.backends.stepstate import Slot, StepState
 from ostinato.model.weights import StoredTensor
 from ostinato.program.ir import CacheGroup, Programs
@@ -54,7 +55,7 @@ class NullBackend:
 class NullExecutable:
     """Hash chains in place of keys and values."""
 
-    max_steps = 1
+    max_steps = MAX_STEPS
     keeps_state = True
 
     def __init__(self, programs: Programs, plan: Plan, fault: tuple[int, signal.Signals] | None = None) -> None:
@@ -66,22 +67,8 @@ class NullExecutable:
     def submit(self, batch: Batch) -> None:
         if len(self._results) == MAX_IN_FLIGHT:
             raise RuntimeError(f"{MAX_IN_FLIGHT} steps are in flight; collect one first")
-        check_batch(batch, self._plan, self._vocab)
-        rows = self._state.apply(batch)
-        self._die_if_told(rows.token)
-        logits = np.zeros((batch.logit_rows, self._vocab), dtype=np.float32) if batch.want_logits else None
-        drawn, end = [], 0
-        for span in batch.spans:
-            chain = self._write(span)
-            tokens = [self._token(span.slot, chain[len(chain) - span.logit_rows + i]) for i in range(span.logit_rows)]
-            if logits is not None:
-                logits[np.arange(end, end + len(tokens)), tokens] = 1.0
-            end += len(tokens)
-            if span.sample:
-                drawn.append((span.slot, tokens[-1]))
-                self._state.record(span.slot, self._state.slots[span.slot].length + span.count, tokens[-1])
-        self._state.finish(batch)
-        self._results.append(self._result(drawn, {} if logits is None else {"logits": logits}))
+        check_batch(batch, self._plan, self._vocab, MAX_STEPS)
+        self._results.append(run_steps(batch, self._step, self._state))
 
     def collect(self) -> StepResult:
         if not self._results:
@@ -101,6 +88,23 @@ class NullExecutable:
 
     def close(self) -> None:
         self._results.clear()
+
+    def _step(self, batch: Batch) -> StepResult:
+        rows = self._state.apply(batch)
+        self._die_if_told(rows.token)
+        logits = np.zeros((batch.logit_rows, self._vocab), dtype=np.float32) if batch.want_logits else None
+        drawn, end = [], 0
+        for span in batch.spans:
+            chain = self._write(span)
+            tokens = [self._token(span.slot, chain[len(chain) - span.logit_rows + i]) for i in range(span.logit_rows)]
+            if logits is not None:
+                logits[np.arange(end, end + len(tokens)), tokens] = 1.0
+            end += len(tokens)
+            if span.sample:
+                drawn.append((span.slot, tokens[-1]))
+                self._state.record(span.slot, self._state.slots[span.slot].length + span.count, tokens[-1])
+        self._state.finish(batch)
+        return self._result(drawn, {} if logits is None else {"logits": logits})
 
     def _write(self, span: Span) -> list[int]:
         """Checks the past of a span and writes its rows; returns the chain up to its last row."""

@@ -20,6 +20,7 @@ from ostinato.backends.contract import (
 from ostinato.backends.pools import make_pool, move_blocks
 from ostinato.backends.reference.ops import MEANING, Step
 from ostinato.backends.reference.paged import make_views
+from ostinato.backends.runs import MAX_STEPS, run_steps
 from ostinato.backends.stepstate import StepState
 from ostinato.gguf.blocks import BlockFormatError, dequantize
 from ostinato.model.weights import StoredTensor, WeightExpr, WeightView, resolve
@@ -41,7 +42,7 @@ class ReferenceBackend:
 class ReferenceExecutable:
     """Holds every weight dequantised to float32."""
 
-    max_steps = 1
+    max_steps = MAX_STEPS
     keeps_state = True
 
     def __init__(self, programs: Programs, tensors: Mapping[str, StoredTensor], plan: Plan) -> None:
@@ -59,13 +60,8 @@ class ReferenceExecutable:
     def submit(self, batch: Batch) -> None:
         if len(self._results) == MAX_IN_FLIGHT:
             raise RuntimeError(f"{MAX_IN_FLIGHT} steps are in flight; collect one first")
-        check_batch(batch, self._plan, self._programs.vocab_size)
-        program = self._programs.prefill if batch.prompt_rows else self._programs.decode
-        step = Step(batch, self._state.apply(batch), self._state, self._caches, self._plan, [])
-        self.trace = self._run(program, step)
-        self._state.finish(batch)
-        outputs = {"logits": self.trace[program.outputs["logits"]]} if batch.want_logits else {}
-        self._results.append(step_result(step.sampled, outputs))
+        check_batch(batch, self._plan, self._programs.vocab_size, MAX_STEPS)
+        self._results.append(run_steps(batch, self._step, self._state))
 
     def collect(self) -> StepResult:
         if not self._results:
@@ -86,7 +82,15 @@ class ReferenceExecutable:
     def close(self) -> None:
         self._weights.clear()
 
-    def _run(self, program: Program, step: Step) -> dict[str, np.ndarray]:
+    def _step(self, batch: Batch) -> StepResult:
+        program = self._programs.prefill if batch.prompt_rows else self._programs.decode
+        step = Step(batch, self._state.apply(batch), self._state, self._caches, self._plan, [])
+        self.trace = self._interpret(program, step) if batch.rows else {}
+        self._state.finish(batch)
+        outputs = {"logits": self.trace[program.outputs["logits"]]} if batch.rows and batch.want_logits else {}
+        return step_result(step.sampled, outputs)
+
+    def _interpret(self, program: Program, step: Step) -> dict[str, np.ndarray]:
         values: dict[str, np.ndarray] = {}
         for instruction in program.instructions:
             inputs = [None if name is None else values[name] for name in instruction.inputs]
