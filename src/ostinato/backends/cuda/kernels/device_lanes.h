@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #define OSTINATO_DEVICE __device__
+#define OSTINATO_UNROLL _Pragma("unroll")  // before a loop whose index picks registers
 
 namespace ostinato::cuda {
 

@@ -9,6 +9,7 @@
 #include "host/half.h"
 
 #define OSTINATO_DEVICE
+#define OSTINATO_UNROLL
 
 namespace ostinato::cuda {
 
