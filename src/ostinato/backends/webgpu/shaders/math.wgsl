@@ -1,0 +1,39 @@
+// exp and log to about two units in the last place. WGSL's own are allowed larger errors, and these are the same
+// operations on every adapter. NaN is not looked for.
+
+const LOG2_E = 1.44269504;
+const LN2_HIGH = 0.693359375;  // nine bits: its product with an exponent is exact, with fma or without
+const LN2_LOW = -2.12194440e-4;
+
+// Zero below -87.3 (and for -infinity), e^88 above 88.
+fn exp_accurate(x: f32) -> f32 {
+  let bounded = clamp(x, -88.0, 88.0);
+  let n = round(bounded * LOG2_E);
+  let r = fma(n, -LN2_LOW, fma(n, -LN2_HIGH, bounded));  // |r| <= ln 2 / 2
+  var p = 1.0 / 5040.0;
+  p = fma(p, r, 1.0 / 720.0);
+  p = fma(p, r, 1.0 / 120.0);
+  p = fma(p, r, 1.0 / 24.0);
+  p = fma(p, r, 1.0 / 6.0);
+  p = fma(p, r, 0.5);
+  p = fma(p * r, r, r) + 1.0;
+  let power = bitcast<f32>((i32(n) + 127) << 23u);
+  return select(p * power, 0.0, bounded < -87.3);
+}
+
+// Of normal positive x = 2^e m, m in [sqrt(1/2), sqrt(2)): log m = 2 atanh(s), s = (m - 1) / (m + 1).
+fn log_accurate(x: f32) -> f32 {
+  let bits = bitcast<i32>(x);
+  let exponent = (bits - 0x3f3504f3) >> 23u;  // 0x3f3504f3: sqrt(1/2)
+  let f = bitcast<f32>(bits - (exponent << 23u)) - 1.0;
+  let s = f / (2.0 + f);
+  let z = s * s;
+  var p = 2.0 / 11.0;
+  p = fma(p, z, 2.0 / 9.0);
+  p = fma(p, z, 2.0 / 7.0);
+  p = fma(p, z, 2.0 / 5.0);
+  p = fma(p, z, 2.0 / 3.0);
+  let e = f32(exponent);
+  let rest = fma(p * z, s, e * LN2_LOW);
+  return fma(e, LN2_HIGH, fma(2.0, s, rest));
+}
