@@ -44,6 +44,7 @@ def library(sanitizer: str = "") -> ctypes.CDLL:
     loaded.ostinato_decode.restype = ctypes.c_void_p
     loaded.ostinato_wait.argtypes = [ctypes.c_void_p]
     loaded.ostinato_wait.restype = None
+    loaded.ostinato_look.argtypes = [ctypes.c_void_p, word]
     loaded.ostinato_read.argtypes = [ctypes.c_void_p]
     loaded.ostinato_write.argtypes = [ctypes.c_void_p, word]
     loaded.ostinato_write.restype = None

@@ -12,15 +12,16 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ostinato.backends.batch import Batch
-from ostinato.backends.contract import CompileError, Plan, StepResult
+from ostinato.backends.contract import Plan, StepResult
 from ostinato.backends.cuda import machine as joint
+from ostinato.backends.cuda.ring import Ring, Taken
 from ostinato.backends.device.lower import Call, Lowered, lower
 from ostinato.backends.device.planes import device_bytes, to_planes
 from ostinato.backends.device.results import step_result
 from ostinato.backends.device.state import initial, layout, packet_words, result_words
 from ostinato.backends.device.state_table import BEST, DRAWN, LAYOUT, SLOT, STEP
 from ostinato.model.weights import StoredTensor, WeightExpr, resolve
-from ostinato.program.ir import Program, Programs
+from ostinato.program.ir import Programs
 from tests.backends.cuda.build import library
 
 GUARD = 64  # bytes before and after an array, and its alignment
@@ -121,6 +122,11 @@ class HostMachine:
         for array in self.arrays.values():
             array.check()
 
+    def start(self, batch: Batch) -> Running:
+        """`begin`, then a persistent launch of the run. One at a time."""
+        self.begin(batch)
+        return Running(self)
+
     # ------------------------------------------------------------------------------------------ looking at it
 
     def words(self, name: str) -> np.ndarray:
@@ -189,6 +195,55 @@ class HostMachine:
         self._make(name, values.nbytes).bytes[:] = values.reshape(-1).view(np.uint8)
 
 
+class Running:
+    """A persistent launch of a HostMachine."""
+
+    def __init__(self, machine: HostMachine) -> None:
+        self._machine, self._library = machine, machine.library
+        command, status = machine.words("command"), machine.words("status")
+        self._entries = machine.words("ring").reshape(-1, joint.ENTRY_WORDS)
+        self._ring = Ring(command, status, self._entries, self._load, self._store)
+        self._ring.reset()
+        self._taken = 0
+        pointer = ctypes.c_void_p(machine.machine.ctypes.data)
+        self._handle = self._library.ostinato_decode(pointer, machine.blocks, machine.warps)
+
+    def leave(self) -> None:
+        self._ring.leave()
+
+    def take(self) -> Taken:
+        """What was published by now."""
+        for step in range(self._taken, self.published()):
+            entry = self._entries[step % len(self._entries)]
+            self._library.ostinato_look(entry.ctypes.data, len(entry))
+        taken = self._ring.take()
+        self._taken += len(taken.drawn)
+        return taken
+
+    def published(self) -> int:
+        """Steps in the ring so far, taken or not."""
+        return self._load(self._machine.words("status"), joint.STATUS.index("published"))
+
+    def rest(self) -> Taken:
+        """Takes until the launch has left, then waits for its end; all steps since the last `take`."""
+        parts = [self.take()]
+        while parts[-1].left is joint.Left.RUNNING:
+            parts.append(self.take())
+        self._library.ostinato_wait(self._handle)
+        self._machine.check()
+        some = [part for part in parts if len(part.drawn)] or parts[:1]
+        drawn, best = np.concatenate([p.drawn for p in some]), np.concatenate([p.best for p in some])
+        return Taken(drawn, best, parts[-1].left)
+
+    # Through the library, so that a sanitizer sees how the host orders its reads and writes.
+
+    def _load(self, words: np.ndarray, index: int) -> int:
+        return int(self._library.ostinato_read(words[index:].ctypes.data))
+
+    def _store(self, words: np.ndarray, index: int, value: int) -> None:
+        self._library.ostinato_write(words[index:].ctypes.data, value)
+
+
 class HostExecutable:
     """A HostMachine as an executable: a step runs when it is collected."""
 
@@ -217,11 +272,3 @@ class HostBackend:
 
     def compile(self, programs: Programs, tensors: Mapping[str, StoredTensor], plan: Plan) -> HostExecutable:
         return HostExecutable(HostMachine(programs, tensors, plan, max_steps=8))
-
-
-def phases_of(program: Program, tensors: Mapping[str, StoredTensor], plan: Plan) -> set[str]:
-    """Names of the phases a program needs."""
-    return {call.phase for call in lower(program, tensors, plan).calls}
-
-
-__all__ = ["CompileError", "Guarded", "HostBackend", "HostExecutable", "HostMachine", "phases_of"]

@@ -34,7 +34,7 @@ class Left(IntEnum):
     TIME = 5  # another step might have taken the launch over its time limit
 
 
-GRID = Record("Grid", "The barrier of all blocks of a launch, and what block 0 decided. In device memory, zero at first.", (
+GRID = Record("Grid", "The barrier of a launch's blocks, what block 0 decided. In device memory, zero at first.", (
     "arrived",  # blocks that wait
     "generation",  # barriers passed
     "left",  # Left, the same for every block between two barriers
