@@ -11,10 +11,14 @@ struct Team {
   OSTINATO_DEVICE bool leads() const { return threadIdx.x == 0; }
 };
 
-OSTINATO_DEVICE inline int32_t read_acquire(const int32_t* word) {
-  const int32_t value = *static_cast<const volatile int32_t*>(word);
+OSTINATO_DEVICE inline int32_t read_relaxed(const int32_t* word) {
+  return *static_cast<const volatile int32_t*>(word);
+}
+
+OSTINATO_DEVICE inline void wait_while(const int32_t* word, int32_t value) {
+  while (read_relaxed(word) == value) {
+  }
   __threadfence();
-  return value;
 }
 
 OSTINATO_DEVICE inline void write_release(int32_t* word, int32_t value) {
@@ -30,7 +34,7 @@ OSTINATO_DEVICE inline int32_t add_ordered(int32_t* word, int32_t value) {
 }
 
 OSTINATO_DEVICE inline int32_t read_system(const int32_t* word) {
-  const int32_t value = *static_cast<const volatile int32_t*>(word);
+  const int32_t value = read_relaxed(word);
   __threadfence_system();
   return value;
 }

@@ -13,12 +13,12 @@ OSTINATO_DEVICE inline void sync_grid(const Machine& m, Work& w) {
   if (w.team.leads()) {
     Grid& grid = *m.grid;
     // Read before arriving: afterwards the last block may already have counted on.
-    const int32_t generation = read_acquire(&grid.generation);
+    const int32_t generation = read_relaxed(&grid.generation);
     if (add_ordered(&grid.arrived, 1) == w.blocks - 1) {
       grid.arrived = 0;  // nobody else touches it until the release below
       write_release(&grid.generation, generation + 1);
     } else {
-      while (read_acquire(&grid.generation) == generation) pause();
+      wait_while(&grid.generation, generation);
     }
   }
   w.sync();

@@ -2,11 +2,15 @@
 // blocks and the host share (a grid barrier, rings).
 //
 //   Team::sync()                        the block's barrier
-//   Team::leads()                       true for one thread of the block; a device's other lanes do nothing
-//   there read_acquire, write_release         a word of device memory, between blocks add_ordered fetch and
-//   add, both acquire and release, between blocks read_system, write_system           the same with the host,
-//   on words in pinned host memory fence_system                        what this thread wrote before is seen
-//   by the host before what it writes after pause                               in a loop that waits
+//   Team::leads()                       true in one thread of the block; on the host, in its first warp
+//   read_relaxed                        a word that others write, without order
+//   wait_while                          until a word of device memory differs; then acquires
+//   write_release                       the counterpart: who sees it sees what this thread saw and wrote
+//   before add_ordered                         fetches and adds; acquires and releases read_system,
+//   write_system           acquire and release with the host, on words in pinned host memory fence_system
+//   what was written before comes before the next write_system, of this
+//                                       thread or of one that it meets in a barrier first
+//   pause                               in a loop that waits for the host
 //   microseconds                        a clock, wrapping
 #pragma once
 

@@ -35,8 +35,12 @@ struct Team {
   bool leads() const { return first; }
 };
 
-inline int32_t read_acquire(const int32_t* word) {
-  return std::atomic_ref(*const_cast<int32_t*>(word)).load(std::memory_order_acquire);
+inline int32_t read_word(const int32_t* word, std::memory_order order) {
+  return std::atomic_ref(*const_cast<int32_t*>(word)).load(order);
+}
+inline int32_t read_relaxed(const int32_t* word) { return read_word(word, std::memory_order_relaxed); }
+inline void wait_while(const int32_t* word, int32_t value) {
+  while (read_word(word, std::memory_order_acquire) == value) std::this_thread::yield();
 }
 inline void write_release(int32_t* word, int32_t value) {
   std::atomic_ref(*word).store(value, std::memory_order_release);
@@ -44,7 +48,7 @@ inline void write_release(int32_t* word, int32_t value) {
 inline int32_t add_ordered(int32_t* word, int32_t value) {
   return std::atomic_ref(*word).fetch_add(value, std::memory_order_acq_rel);
 }
-inline int32_t read_system(const int32_t* word) { return read_acquire(word); }
+inline int32_t read_system(const int32_t* word) { return read_word(word, std::memory_order_acquire); }
 inline void write_system(int32_t* word, int32_t value) { write_release(word, value); }
 inline void fence_system() {}  // write_release and the block's barrier order everything here
 inline void pause() { std::this_thread::yield(); }
