@@ -40,6 +40,7 @@ OSTINATO_DEVICE inline T load_where(bool mask, const T* base, int32_t index, As<
 }
 
 OSTINATO_DEVICE inline Words4 load_words4(const void* base16, int32_t index) {
+  __builtin_assume(__isGlobal(base16));  // else it is a generic load, which looks at the address first
   const uint4 words = static_cast<const uint4*>(base16)[index];
   return {words.x, words.y, words.z, words.w};
 }
@@ -127,7 +128,9 @@ OSTINATO_DEVICE inline float rint(float x) { return rintf(x); }
 OSTINATO_DEVICE inline float sin(float x) { return sinf(x); }
 OSTINATO_DEVICE inline float cos(float x) { return cosf(x); }
 OSTINATO_DEVICE inline float tanh(float x) { return tanhf(x); }
-OSTINATO_DEVICE inline float power(float base, float exponent) { return powf(base, exponent); }
+OSTINATO_DEVICE inline float power(float base, float exponent) {
+  return static_cast<float>(::pow(static_cast<double>(base), static_cast<double>(exponent)));
+}
 
 OSTINATO_DEVICE inline float half_to_float(uint16_t half) {
   float value;

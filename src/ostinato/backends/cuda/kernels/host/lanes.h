@@ -285,9 +285,11 @@ inline Lane<int32_t> abs(const Lane<int32_t>& x) {
   return each([&](int32_t i) { return abs(x.at[i]); });
 }
 
-inline float power(float base, float exponent) { return std::pow(base, exponent); }
+inline float power(float base, float exponent) {
+  return static_cast<float>(std::pow(static_cast<double>(base), static_cast<double>(exponent)));
+}
 inline Lane<float> power(const Lane<float>& base, const Lane<float>& exponent) {
-  return each([&](int32_t i) { return std::pow(base.at[i], exponent.at[i]); });
+  return each([&](int32_t i) { return power(base.at[i], exponent.at[i]); });
 }
 
 template <class A, class B>
