@@ -12,6 +12,7 @@ struct F16 {
 
   OSTINATO_DEVICE static void unpack(const Words4& words, Lane<float> (&out)[kChunk]) {
     const Lane<uint32_t> pairs[4] = {words.x, words.y, words.z, words.w};
+    OSTINATO_UNROLL
     for (int32_t j = 0; j < 4; ++j) {
       out[2 * j] = half_to_float(convert<uint16_t>(pairs[j]));
       out[2 * j + 1] = half_to_float(convert<uint16_t>(pairs[j] >> 16));

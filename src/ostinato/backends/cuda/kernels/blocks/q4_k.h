@@ -71,6 +71,7 @@ struct Q4_K {
     const Lane<int32_t> least = convert<int32_t>(six_bits(w.header.z, w.header.w >> 4, part) & 0xffu);
     const Words4 low = nibbles(w.quants, 0), high = nibbles(w.quants, 4);
     Lane<int32_t> scaled[kRows], offset[kRows];
+    OSTINATO_UNROLL
     for (int32_t r = 0; r < kRows; ++r) {
       scaled[r] = low_scale * dot16(low, x[r].low) + high_scale * dot16(high, x[r].high);
       offset[r] = least * x[r].sum;

@@ -81,6 +81,7 @@ struct Q6_K {
     const Words4 low = centred(nibbles(w.low, 0), w.high, 4u, shift);
     const Words4 high = centred(nibbles(w.low, 4), w.high, 0u, shift);
     Lane<int32_t> scaled[kRows];
+    OSTINATO_UNROLL
     for (int32_t r = 0; r < kRows; ++r) {
       scaled[r] = w.low_scale * dot16(low, x[r].low) + w.high_scale * dot16(high, x[r].high);
     }

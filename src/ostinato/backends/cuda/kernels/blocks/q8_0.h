@@ -25,6 +25,7 @@ struct Q8_0 {
     Lane<float> scale;
 
     OSTINATO_DEVICE void read(const uint32_t* arena, int32_t at, int32_t k, const Lane<int32_t>& block) {
+      OSTINATO_UNROLL
       for (int32_t j = 0; j < kWords4; ++j) quants[j] = load_words4(arena, at / 4 + block * kWords4 + j);
       scale = bits<float>(load(arena, at + PackedRow{k, kBlock}.scales() + block));
     }
@@ -36,6 +37,7 @@ struct Q8_0 {
     Lane<float> scale;
 
     OSTINATO_DEVICE void read(const uint8_t* row, int32_t k, const Lane<int32_t>& block, const Mask& inside) {
+      OSTINATO_UNROLL
       for (int32_t j = 0; j < kWords4; ++j) quants[j] = load_words4(row, block * kWords4 + j);
       scale = select(inside, load_half(row + scales(k), block), 0.0f);
     }
@@ -52,16 +54,20 @@ struct Q8_0 {
     const TileRows<kRows> rows(own);
     const int32_t blocks = k / kBlock;
     Lane<float> sums[kTileWeights * kRows];
+    OSTINATO_UNROLL
     for (Lane<float>& sum : sums) sum = 0.0f;
     for (int32_t first = 0; first < blocks; first += kLanes) {
       const Lane<int32_t> wanted = first + lane_index();
       const Mask inside = wanted < blocks;
       const Lane<int32_t> block = select(inside, wanted, blocks - 1);
       Weights w[kTileWeights];
+      OSTINATO_UNROLL
       for (int32_t i = 0; i < kTileWeights; ++i) w[i].read(weights.row(i), k, block, inside);
+      OSTINATO_UNROLL
       for (int32_t r = 0; r < kRows; ++r) {
         Activations x;
         x.read(arena, rows.at[r], k, block);
+        OSTINATO_UNROLL
         for (int32_t i = 0; i < kTileWeights; ++i) sums[i * kRows + r] = w[i].add(x, sums[i * kRows + r]);
       }
     }

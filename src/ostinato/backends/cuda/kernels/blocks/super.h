@@ -22,16 +22,20 @@ OSTINATO_DEVICE inline Lane<float> dot_super(const WeightRows& weights, const ui
   const int32_t blocks = k / kSuper;
   const Lane<int32_t> part = lane_index() % kParts;
   Lane<float> sums[kTileWeights];
+  OSTINATO_UNROLL
   for (Lane<float>& sum : sums) sum = 0.0f;
   for (int32_t first = 0; first < blocks; first += kSuperStep) {
     const Lane<int32_t> wanted = first + lane_index() / kParts;
     const Mask inside = wanted < blocks;
     const Lane<int32_t> block = select(inside, wanted, blocks - 1);
     typename Format::Weights w[kTileWeights];
+    OSTINATO_UNROLL
     for (int32_t i = 0; i < kTileWeights; ++i) w[i].read(weights.row(i), blocks, block, part);
     typename Format::Activations x[kRows];
+    OSTINATO_UNROLL
     for (int32_t r = 0; r < kRows; ++r) x[r].read(arena, rows.at[r], k, block, part);
     const Lane<float> scale = bits<float>(load(arena, own + super_row(k).scales() + block));
+    OSTINATO_UNROLL
     for (int32_t i = 0; i < kTileWeights; ++i) {
       sums[i] = select(inside, fma(scale, Format::term(w[i], x, part), sums[i]), sums[i]);
     }

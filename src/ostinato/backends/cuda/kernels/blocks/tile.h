@@ -65,6 +65,7 @@ OSTINATO_DEVICE inline T spread_sum(const T (&values)[kCount]) {
     constexpr int32_t kHalf = kCount / 2;
     const Mask upper = (lane_index() & kFrom) != 0;
     T kept[kHalf];
+    OSTINATO_UNROLL
     for (int32_t i = 0; i < kHalf; ++i) {
       const T handed_on = select(upper, values[i], values[i + kHalf]);
       kept[i] = select(upper, values[i + kHalf], values[i]) + shuffle_xor(handed_on, kFrom);
@@ -80,6 +81,7 @@ struct TileRows {
   int32_t at[kRows];
 
   OSTINATO_DEVICE explicit TileRows(const Lane<int32_t>& own) {
+    OSTINATO_UNROLL
     for (int32_t r = 0; r < kRows; ++r) at[r] = value_at(own, r * kLanesPerWeight / kRows);
   }
 };

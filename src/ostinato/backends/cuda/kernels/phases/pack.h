@@ -17,6 +17,7 @@ struct PackedEight {
   OSTINATO_DEVICE PackedEight(const Lane<float> (&x)[kPackLane], int32_t group) {
     constexpr uint32_t kMagnitude = 0x7fffffff, kInfinity = 0x7f800000, kNoNumber = 0x7fc00000;
     Lane<uint32_t> pattern = 0u;  // of the largest magnitude; a NaN's is above infinity's
+    OSTINATO_UNROLL
     for (const Lane<float>& value : x) pattern = maximum(pattern, bits<uint32_t>(value) & kMagnitude);
     for (int32_t distance = group / kPackLane / 2; distance > 0; distance /= 2) {
       pattern = maximum(pattern, shuffle_xor(pattern, distance));
@@ -25,6 +26,7 @@ struct PackedEight {
     const Mask finite = pattern < kInfinity, usable = finite && largest >= 0x1p-120f;
     scale = select(finite, select(usable, largest / 127.0f, 0.0f), bits<float>(kNoNumber));
     const Lane<float> inverse = select(usable, 127.0f / largest, 0.0f);
+    OSTINATO_UNROLL
     for (int32_t j = 0; j < kPackLane; ++j) {
       quants[j] = convert<int32_t>(select(usable, rint(x[j] * inverse), 0.0f));
     }
@@ -33,6 +35,7 @@ struct PackedEight {
   // Four of them as bytes of a word, from element `first`.
   OSTINATO_DEVICE Lane<uint32_t> word(int32_t first) const {
     Lane<uint32_t> out = 0u;
+    OSTINATO_UNROLL
     for (int32_t j = 0; j < 4; ++j) out = out | (convert<uint32_t>(quants[first + j]) & 0xffu) << (8 * j);
     return out;
   }
@@ -40,6 +43,7 @@ struct PackedEight {
   // The sums over the two 16s of a 32, in all of its four lanes.
   OSTINATO_DEVICE Lane<uint32_t> sums() const {
     Lane<int32_t> sum = 0;
+    OSTINATO_UNROLL
     for (const Lane<int32_t>& quant : quants) sum = sum + quant;
     sum = sum + shuffle_xor(sum, 1);
     const Lane<int32_t> other = shuffle_xor(sum, 2);
@@ -54,6 +58,7 @@ OSTINATO_DEVICE inline void pack_piece(const float* x, uint32_t* out, const Pack
   const Lane<int32_t> element = first + lane_index() * kPackLane;
   const Mask inside = element < row.k;
   Lane<float> values[kPackLane];
+  OSTINATO_UNROLL
   for (int32_t j = 0; j < kPackLane; j += 4) {
     const Words4 words = load_words4(x, select(inside, element + j, 0) / 4);
     values[j] = bits<float>(words.x);
