@@ -166,7 +166,7 @@ class WebGpuExecutable:
     def _record(self, batch: Batch, expected: Expected, readback: Readback) -> Any:
         """The commands of a batch, as a wgpu.GPUCommandBuffer: steps, then copies into the readback."""
         recorder, logits = (self._prefill, self._logits[0]) if batch.prompt_rows else (self._decode, self._logits[-1])
-        size = StepSize(batch.rows, batch.logit_rows)
+        size = StepSize(batch.rows, batch.prompt_rows, batch.logit_rows, expected.draws, self._plan.max_sequences)
         encoder = self._device.create_command_encoder(label="step")
         for step in range(batch.steps):
             compute = encoder.begin_compute_pass()

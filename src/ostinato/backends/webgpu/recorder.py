@@ -63,12 +63,12 @@ class Recorder:
         return len(commands)
 
     def _sized(self, size: StepSize) -> list[tuple[Any, Any, int]]:
-        """(C pipeline, C bind group, workgroups) of every call; the pipeline is None where it stays the same."""
+        """(C pipeline, C bind group, workgroups) of every call with work; the pipeline is None where it stays."""
         commands, last = [], None
         for call, pipeline, group in zip(self._calls, self._pipelines, self._groups, strict=True):
-            count = min(workgroups(call, size), self._most)
-            commands.append((None if pipeline is last else handle(pipeline.handle), handle(group), count))
-            last = pipeline
+            if count := workgroups(call, size, self._most):
+                commands.append((None if pipeline is last else handle(pipeline.handle), handle(group), count))
+                last = pipeline
         return commands
 
 
