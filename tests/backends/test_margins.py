@@ -26,9 +26,15 @@ from tools.tiny_models import write_tiny_model
 
 GOLDEN = ROOT / "tests" / "golden"
 PROMPT, ANSWER = 24, 40
-TOLERANCE = 0.2  # of the standard deviation of a row's logits
-ENOUGH = 0.3  # share of rows whose margin must exceed it: else the test says nothing
-MODELS = ("builtin", "tiny-dense-q8_0", "tiny-dense-q4_k_m", "tiny-moe-q8_0", "tiny-moe-q4_k_m")
+ENOUGH = 0.15  # share of rows whose margin must exceed the tolerance: else the test says nothing
+# Of the standard deviation of a row's logits. Where rounding makes a router choose another expert, logits jump.
+MODELS = {
+    "builtin": 0.1,
+    "tiny-dense-q8_0": 0.1,
+    "tiny-dense-q4_k_m": 0.1,
+    "tiny-moe-q8_0": 0.5,
+    "tiny-moe-q4_k_m": 0.5,
+}
 
 
 def opened(name: str, folder: Path) -> Opened:
@@ -78,6 +84,6 @@ def test_identical_ids_where_the_margin_allows(name: str, backend: str, folder: 
     executable.close()
     model.file.close()
     best = np.sort(logits, axis=1)
-    clear = best[:, -1] - best[:, -2] > TOLERANCE * logits.std(axis=1)
+    clear = best[:, -1] - best[:, -2] > MODELS[name] * logits.std(axis=1)
     assert clear.mean() >= ENOUGH
     assert np.array_equal(found.argmax(axis=1)[clear], logits.argmax(axis=1)[clear])
