@@ -1,37 +1,71 @@
 """Shaders, put together: WGSL text for a call, from the tables, the prelude and the files in shaders/.
 
-A shader uses what other files define (`_NEEDS`). Weights are read through functions of their block format, one file
-each in shaders/blocks: for an operand `gate` of type Q4_K, `chunk_q4_k` is there as `gate_chunk`, reading `gate`.
+A shader uses what other files define (`_NEEDS`). Weights are read through the functions of their block format, one
+file each in shaders/blocks, made for an operand by its name: where `gate` is of type Q4_K, `chunk_q4_k`, which reads
+`stored`, becomes `gate_chunk`, which reads `gate`; `operand_products` of matmul_blocks becomes `gate_products`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+import numpy as np
 
 from ostinato.backends.device.lower import Call
 from ostinato.backends.device.phases_table import BY_NAME, Phase
 from ostinato.backends.emit import wgsl_call, wgsl_records
+from ostinato.gguf.types_table import TensorType
 
 _FOLDER = Path(__file__).with_name("shaders")
 _FIRST_WEIGHT = 3  # binding of a phase's first weight
 
+
+@dataclass(frozen=True)
+class _Format:
+    """The file of a block format, what an array of its weights is made of, and whether it gives chunks or floats."""
+
+    name: str
+    element: str
+    quantised: bool
+
+
+_FORMATS: Mapping[TensorType, _Format] = {
+    TensorType.F32: _Format("f32", "f32", False),
+    TensorType.F16: _Format("f16", "u32", False),
+    TensorType.Q8_0: _Format("q8_0", "vec4<u32>", True),
+    TensorType.Q4_K: _Format("q4_k", "vec4<u32>", True),
+    TensorType.Q6_K: _Format("q6_k", "vec4<u32>", True),
+}
+
+# Phases that multiply, and so need the products of their operands; `embed` needs single elements.
+_MULTIPLYING = frozenset({"linear", "experts_in", "experts_out"})
+
 # What a file takes from others.
 _NEEDS: Mapping[str, tuple[str, ...]] = {
+    "activate": ("math",),
+    "angles": ("divide", "turn"),
     "append": ("half", "kv"),
     "attend": ("divided", "split"),
     "attend_merge": ("divided", "partials", "softmax"),
     "attend_split": ("divided", "partials", "split"),
     "begin": ("packet", "slots", "stop"),
+    "chunk": ("bits",),
+    "experts_in": ("activate", "buckets"),
+    "experts_out": ("buckets",),
     "finish": ("packet", "slots", "stop"),
+    "glu": ("activate",),
     "group": ("scan",),
     "keep": ("math", "order", "tree"),
     "kv": ("slots",),
-    "order": (),
+    "pack": ("divide",),
+    "parts": ("chunk",),
     "penalise": ("order", "slots"),
     "report": ("math", "order", "tree"),
+    "rms_norm": ("tree",),
     "route": ("math", "order", "tree"),
     "rows": ("packet", "scan", "slots"),
     "sample": ("keep", "math", "order", "penalise", "philox", "report", "slots"),
@@ -42,31 +76,75 @@ _NEEDS: Mapping[str, tuple[str, ...]] = {
 
 
 def assemble(call: Call, features: Collection[str]) -> str:
-    """The shader of `call` on an adapter with `features` (names of adapter.FEATURES). Equal for equal phases and
-    shapes."""
+    """The shader of `call` on an adapter with `features` (names of adapter.FEATURES). The same for all calls of a
+    phase with equal shapes."""
     phase = BY_NAME[call.phase]
-    parts = ["\n".join((*wgsl_records(), *wgsl_call(phase), *_weights(phase))), _read("prelude")]
-    if "axis" in phase.shapes:
-        parts.append(_read("counts"))
-    parts += [_part(name, features) for name in _in_order(phase.name)]
-    return "\n".join(parts)
+    operands = {
+        name: _FORMATS[TensorType(call.words[f"{name}_type"])]
+        for name in phase.weights
+        if f"{name}_type" in phase.shapes
+    }
+    tables = (*wgsl_records(), *wgsl_call(phase), *_weights(phase, operands))
+    parts = ["\n".join(tables), _read("prelude"), *_constants(call, phase)]
+    parts += [_read(name) for name in _files(phase, operands, features)]
+    for name, form in operands.items():
+        parts += _operand(name, form, phase.name in _MULTIPLYING)
+    return "\n".join((*parts, _read(phase.name)))
 
 
-def _weights(phase: Phase) -> Iterator[str]:
+def _weights(phase: Phase, operands: Mapping[str, _Format]) -> Iterator[str]:
+    """Bindings of the phase's weights. Those without a type of their own (gains, biases) are floats."""
     for index, name in enumerate(phase.weights):
-        yield f"@group(0) @binding({_FIRST_WEIGHT + index}) var<storage, read> {name}: array<f32>;"
+        element = operands[name].element if name in operands else "f32"
+        yield f"@group(0) @binding({_FIRST_WEIGHT + index}) var<storage, read> {name}: array<{element}>;"
+
+
+def _constants(call: Call, phase: Phase) -> Iterator[str]:
+    """What the files expect beside a phase's own words."""
+    if any(name.endswith("_type") for name in phase.shapes):
+        yield f"override columns: u32 = {'k' if 'k' in phase.shapes else 'width'};  // of a weight row"
+    if phase.name == "angles":
+        frequencies = _frequencies(int(call.words["dims"]), float(call.words["base"]))
+        values = ", ".join(f"{value!r}" for value in frequencies)
+        yield f"var<private> frequencies: array<f32, {len(frequencies)}> = array<f32, {len(frequencies)}>({values});"
+
+
+def _frequencies(dims: int, base: float) -> list[float]:
+    """base^(-2i/dims) in float32, as the reference has them."""
+    exponent = np.arange(0, dims, 2, dtype=np.float32) / np.float32(dims)
+    return [float(value) for value in np.float32(base) ** -exponent]
+
+
+def _files(phase: Phase, operands: Mapping[str, _Format], features: Collection[str]) -> list[str]:
+    """Names of the files that stand before the operands and the phase's own, each after those that it needs."""
+    wanted = list(_NEEDS.get(phase.name, ()))
+    if "axis" in phase.shapes:
+        wanted.append("counts")
+    if operands:
+        wanted.append("chunk")
+    if phase.name in _MULTIPLYING:
+        wanted.append("tiles")
+        kinds = {form.quantised for form in operands.values()}
+        wanted += ["dot4_builtin" if "dot4I8Packed" in features else "dot4_portable", "parts"] if True in kinds else []
+        wanted += ["lanes"] if False in kinds else []
+    return list(dict.fromkeys(name for part in wanted for name in _in_order(part)))
 
 
 def _in_order(name: str) -> list[str]:
     """A file and all that it needs, what is needed first."""
-    found: dict[str, None] = {}
-    for needed in _NEEDS.get(name, ()):
-        found |= dict.fromkeys(_in_order(needed))
-    return [*found, name]
+    return [*(found for needed in _NEEDS.get(name, ()) for found in _in_order(needed)), name]
 
 
-def _part(name: str, features: Collection[str]) -> str:
-    return _read(name)
+def _operand(name: str, form: _Format, multiplied: bool) -> Iterator[str]:
+    """The functions by which a phase reads weight `name`, and its products where it is multiplied."""
+    text = re.sub(rf"\b(\w+)_{form.name}\b", rf"{name}_\1", _read(f"blocks/{form.name}"))
+    yield re.sub(r"\bstored\b", name, text)
+    wanted = []
+    if multiplied:
+        wanted.append("matmul_blocks" if form.quantised else "matmul_floats")
+    elif form.quantised:
+        wanted.append("dequantise")
+    yield from (re.sub(r"\boperand_", f"{name}_", _read(part)) for part in wanted)
 
 
 @cache
