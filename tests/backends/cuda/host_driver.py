@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ostinato.backends.contract import Probe
 from ostinato.backends.cuda import CudaBackend
 from ostinato.backends.cuda.driver import Card, DeviceError, OutOfDeviceMemoryError
 from ostinato.backends.cuda.prompt.launches import Launch
@@ -201,11 +202,14 @@ class HostCuda:
 
     def __init__(self, **settings: object) -> None:
         self.drivers: list[HostDriver] = []
-        self._settings = settings
+        self.settings = settings
         self.backend = CudaBackend(self._open)
         self.compile = self.backend.compile
         self.name = self.backend.name
 
+    def probe(self) -> Probe:
+        return Probe(self.name, True, "kernels compiled for the host")
+
     def _open(self) -> HostDriver:
-        self.drivers.append(HostDriver(**self._settings))  # type: ignore[arg-type]
+        self.drivers.append(HostDriver(**self.settings))  # type: ignore[arg-type]
         return self.drivers[-1]

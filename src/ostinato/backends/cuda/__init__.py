@@ -1,0 +1,44 @@
+"""The CUDA backend: packed weights on an NVIDIA card, CUDA C++ kernels for every row that is generated.
+
+Kernels are compiled for the card when a model is first loaded. Needs `pip install ostinato[cuda]`, and no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from ostinato.backends.contract import Plan, Probe
+from ostinato.model.weights import StoredTensor
+from ostinato.program.ir import Programs
+
+if TYPE_CHECKING:
+    from ostinato.backends.cuda.driver import Driver
+    from ostinato.backends.cuda.executable import CudaExecutable
+
+
+class CudaBackend:
+    """The first NVIDIA card that CUDA_VISIBLE_DEVICES leaves. `open_driver` is for tests without one."""
+
+    name = "cuda"
+
+    def __init__(self, open_driver: Callable[[], Driver] | None = None) -> None:
+        self._open_driver = open_driver
+
+    def probe(self) -> Probe:
+        """The card, its memory and what of the software is lacking; no context is made on it."""
+        from ostinato.backends.cuda.probe import describe
+
+        return describe(self.name)
+
+    def compile(self, programs: Programs, tensors: Mapping[str, StoredTensor], plan: Plan) -> CudaExecutable:
+        """Raises CompileError naming the op, type, memory or compiler that is lacking."""
+        from ostinato.backends.cuda.executable import load
+
+        return load(self._open_driver or _open_card, programs, tensors, plan)
+
+
+def _open_card() -> Driver:
+    from ostinato.backends.cuda.device import open_card
+
+    return open_card()
