@@ -1,4 +1,5 @@
-// begin: takes the packet into StepState, as StepState.apply does. One workgroup: later records overwrite earlier ones.
+// begin: takes the packet into StepState, as StepState.apply does. One workgroup: later records overwrite
+// earlier ones.
 
 var<workgroup> running: atomic<i32>;
 
@@ -67,7 +68,8 @@ fn take_tokens(span: i32, lane: i32) {
   }
 }
 
-// Slots run, save those that a run would not let draw even once: the run before may have stopped them unseen.
+// Slots run, save those that a run would not let draw even once: the run before may have stopped them
+// unseen.
 fn start(span: i32) {
   let slot = packet[span_at(span, SPAN_SLOT)];
   let token = state[history_at(slot, state[slot_at(slot, SLOT_LENGTH)])];

@@ -1,4 +1,5 @@
-// finish: slots advance by their rows, and those of a run that may draw no more stop. One workgroup, a lane per span.
+// finish: slots advance by their rows, and those of a run that may draw no more stop. One workgroup, a lane
+// per span.
 
 var<workgroup> running: atomic<i32>;
 

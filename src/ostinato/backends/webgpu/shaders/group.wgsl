@@ -1,5 +1,5 @@
-// group: a stable counting sort of the assignments by (kind, expert). A workgroup per bucket finds where its members
-// begin and lists them; a lane looks at consecutive assignments.
+// group: a stable counting sort of the assignments by (kind, expert). A workgroup per bucket finds where its
+// members begin and lists them; a lane looks at consecutive assignments.
 
 fn bucket_of(assignment: u32) -> u32 {
   let kind = select(0u, 1u, assignment / top_k >= prompt_row_count());

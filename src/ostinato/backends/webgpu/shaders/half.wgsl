@@ -1,4 +1,5 @@
-// float16 in 32-bit words. WGSL leaves the rounding of pack2x16float to the adapter, so that is done here, in integers.
+// float16 in 32-bit words. WGSL leaves the rounding of pack2x16float to the adapter, so that is done here,
+// in integers.
 
 // The bits of x as float16, rounded to nearest, ties to even.
 fn half_bits(x: f32) -> u32 {

@@ -1,6 +1,6 @@
-// Top-k and top-p. The tokens in question are entries: each lane keeps its own in a list of (score after temperature,
-// id), in place of scores and counts, that only gets shorter. What a filter keeps is found by bisection on ordered keys,
-// two bits at a time; sums have the order of the lists, then of the tree. Needs order.wgsl, tree.wgsl, math.wgsl.
+// Top-k and top-p. The tokens in question are entries: each lane keeps its own in a list of (score after
+// temperature, id), in place of scores and counts, that only gets shorter. What a filter keeps is found by
+// bisection on ordered keys, two bits at a time; sums have the order of the lists, then of the tree.
 
 const BY_MASS = 0u;  // an entry weighs exp(score - highest)
 const BY_COUNT = 1u;  // an entry weighs 1
@@ -41,7 +41,8 @@ fn hold(f: Filter, score: u32, id: u32, lane: u32) {
   held++;
 }
 
-// A key that at least `count` lanes' best candidates reach, count <= LANES: so the count best tokens reach it.
+// A key that at least `count` lanes' best candidates reach, count <= LANES: so the count best tokens reach
+// it.
 fn common_key(own: Candidate, count: u32, lane: u32) -> u32 {
   lane_keys[lane] = own.key;
   workgroupBarrier();
@@ -92,7 +93,8 @@ fn prune(f: Filter, last: Candidate, lane: u32) {
   }
 }
 
-// Weight of the entries whose rank (key, or of ties the complement of the id) reaches each of three thresholds.
+// Weight of the entries whose rank (key, or of ties the complement of the id) reaches each of three
+// thresholds.
 fn weigh(f: Filter, by: u32, tied: u32, thresholds: vec3<u32>, lane: u32) -> vec3<f32> {
   var sums = vec3<f32>();
   for (var e = 0u; e < held; e++) {
@@ -141,8 +143,8 @@ fn keep_top_k(f: Filter, top_k: u32, lane: u32) {
   }
 }
 
-// Entries below (1 - p) / n of the total weigh less than 1 - p of it together, so none of them is kept: only the others
-// are looked at in order. 2 % are left for rounding.
+// Entries below (1 - p) / n of the total weigh less than 1 - p of it together, so none of them is kept: only
+// the others are looked at in order. 2 % are left for rounding.
 fn keep_top_p(f: Filter, top_p: f32, lane: u32) {
   let total = weigh(f, BY_MASS, 0u, vec3<u32>(1u), lane).x;
   let light = 0.98 * (1.0 - top_p) * total / tree_sum(f32(held), lane);

@@ -1,4 +1,4 @@
-// Keys and values of one layer: per block keys [kv_heads][block_size][key_dim], then values alike. Needs slots.wgsl.
+// Keys and values of one layer: per block keys [kv_heads][block_size][key_dim], then values alike.
 
 fn block_of(slot: i32, position: i32) -> i32 {
   return state[table_at(slot, i32(cache), position / state[LAYOUT_BLOCK_SIZE])];

@@ -1,5 +1,5 @@
-// Order of floats by integer keys, exact for every float: compilers may take floats to be finite. The best of a row is
-// the candidate of the highest key, of equal ones the lowest id.
+// Order of floats by integer keys, exact for every float: compilers may take floats to be finite. The best
+// of a row is the candidate of the highest key, of equal ones the lowest id.
 
 const KEY_NONE = 0u;  // NaN
 const KEY_LEAST = 0x007fffffu;  // -infinity
@@ -47,7 +47,8 @@ fn best_of_lanes(own: Candidate, lane: u32) -> Candidate {
   return workgroupUniformLoad(&candidates[0]);
 }
 
-// Of `count` floats in the arena the best that stands behind `last`. A lane looks at every LANES-th from its own on.
+// Of `count` floats in the arena the best that stands behind `last`. A lane looks at every LANES-th from its
+// own on.
 fn best_behind(last: Candidate, floats: u32, count: u32, lane: u32) -> Candidate {
   var own = NOBODY;
   for (var i = lane; i < count; i += u32(LANES)) {

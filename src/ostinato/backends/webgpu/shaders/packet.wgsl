@@ -1,5 +1,5 @@
-// Where the records of a packet begin (backends/batch_table.py). The packet is read-only, so what is read at a uniform
-// place is uniform.
+// Where the records of a packet begin (backends/batch_table.py). The packet is read-only, so what is read at
+// a uniform place is uniform.
 
 fn span_at(span: i32, word: i32) -> i32 {
   return HEADER_WORDS + span * SPAN_WORDS + word;

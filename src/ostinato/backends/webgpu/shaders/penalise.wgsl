@@ -1,5 +1,5 @@
-// What acts on raw logits: biases, penalties, the mask. A token belongs to lane token % LANES from the first pass to the
-// last, so that lanes need no barriers between passes. Needs order.wgsl, slots.wgsl.
+// What acts on raw logits: biases, penalties, the mask. A token belongs to lane token % LANES from the first
+// pass to the last, so that lanes need no barriers between passes.
 //
 // A logit that is not finite stays as it is: no bias or penalty would change it.
 
@@ -55,8 +55,8 @@ fn is_allowed(token: u32, job: Job) -> bool {
   return job.mask == NO_MASK || ((packet[u32(job.mask) + token / 32u] >> (token % 32u)) & 1) != 0;
 }
 
-// scores[token]: the logit after biases, penalties and mask; those out of question are -infinity. Returns the lane's
-// best candidate.
+// scores[token]: the logit after biases, penalties and mask; those out of question are -infinity. Returns
+// the lane's best candidate.
 fn score_tokens(job: Job, lane: u32) -> Candidate {
   for (var t = lane; t < vocab; t += u32(LANES)) {
     arena[job.scores + t] = arena[job.logits + t];

@@ -1,4 +1,5 @@
-// Philox4x32-10 (Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3, 2011), as backends/reference/rng.py.
+// Philox4x32-10 (Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3, 2011), as
+// backends/reference/rng.py.
 
 // The upper 32 bits of a x b, by halves of 16 bits.
 fn multiply_high(a: u32, b: u32) -> u32 {

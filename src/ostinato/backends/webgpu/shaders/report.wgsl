@@ -1,4 +1,4 @@
-// Drawn and Best of one draw: log softmax of the raw logits at the token and at the best. Needs order.wgsl, tree.wgsl.
+// Drawn and Best of one draw: log softmax of the raw logits at the token and at the best.
 
 struct Softmax {
   valid: bool,  // the best logit is finite and none is NaN

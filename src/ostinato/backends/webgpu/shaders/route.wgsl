@@ -1,4 +1,5 @@
-// route: a workgroup per row turns its router logits into scores, in place, and takes the top_k best one by one.
+// route: a workgroup per row turns its router logits into scores, in place, and takes the top_k best one by
+// one.
 
 // exp(logit - highest) / sum over the row's experts.
 fn softmax_row(row: u32, lane: u32) {

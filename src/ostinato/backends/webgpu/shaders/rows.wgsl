@@ -1,5 +1,5 @@
-// rows: the rows, logit rows and draws of the step at hand, from the packet's spans and the slots. One workgroup, a lane
-// per span, 256 spans at a time.
+// rows: the rows, logit rows and draws of the step at hand, from the packet's spans and the slots. One
+// workgroup, a lane per span, 256 spans at a time.
 
 // What a span adds to a step, and the words of `scanned` that count it.
 const ROWS = 0;

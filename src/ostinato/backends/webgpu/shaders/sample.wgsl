@@ -1,5 +1,5 @@
-// sample: a workgroup per draw, as backends/reference/sample.py says. Noise that is infinite or not a number cannot be:
-// everything not finite is told apart by its bits.
+// sample: a workgroup per draw, as backends/reference/sample.py says. Noise that is infinite or not a number
+// cannot be: everything not finite is told apart by its bits.
 
 const MOST_NOISE = 16.7;  // -log(-log(u)) of the largest u is 16.64
 const NAN_BITS = 0x7fc00000u;
@@ -103,8 +103,8 @@ fn choose(job: Job, lane: u32) -> i32 {
   return i32(best_of_lanes(add_noise(job, f, lane), lane).id);
 }
 
-// The token goes into the slot's history and the output; rows of the output that draw nothing hold -1: a draw's
-// workgroup writes those before it.
+// The token goes into the slot's history and the output; rows of the output that draw nothing hold -1: a
+// draw's workgroup writes those before it.
 fn leave_token(job: Job, token: i32, lane: u32) {
   var first = call.tokens;
   if (job.number > 0) {

@@ -1,6 +1,5 @@
-// Softmax over pieces: each is a maximum, the sum of exp(score - maximum), and values weighted alike. The whole-row and
-// the divided path of attention add pieces by these functions, so they give the same bits. Needs math.wgsl,
-// tree.wgsl.
+// Softmax over pieces: each is a maximum, the sum of exp(score - maximum), and values weighted alike. The
+// whole-row and the divided path of attention add pieces by these functions, so they give the same bits.
 
 struct Piece {
   highest: f32,

@@ -1,7 +1,7 @@
-// Attention of one query head over at most ATTEND_SPLIT positions, by one workgroup. Needs kv.wgsl, softmax.wgsl, tree.wgsl.
+// Attention of one query head over at most ATTEND_SPLIT positions, by one workgroup.
 //
-// Scores: a lane per position. Values: a lane per two elements, the positions dealt to as many parts as fit the
-// workgroup. Every sum's order follows from key_dim, value_dim and the position in the split alone.
+// Scores: a lane per position. Values: a lane per two elements, the positions dealt to as many parts as fit
+// the workgroup. Every sum's order follows from key_dim, value_dim and the position in the split alone.
 
 const MOST_DIM = 256u;  // of a head
 
@@ -50,8 +50,8 @@ fn weigh_values(count: u32, lane: u32) {
   workgroupBarrier();
 }
 
-// The piece that positions first .. last (exclusive) of the slot make; `value` is element `lane`, for lane < value_dim.
-// Begins and ends with a barrier.
+// The piece that positions first .. last (exclusive) of the slot make; `value` is element `lane`, for lane <
+// value_dim. Begins and ends with a barrier.
 fn attend_piece(slot: i32, first: i32, last: i32, kv_head: u32, lane: u32) -> Piece {
   workgroupBarrier();
   let position = first + i32(lane);

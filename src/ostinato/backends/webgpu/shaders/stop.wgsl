@@ -1,4 +1,4 @@
-// Where a run ends for a slot. Needs slots.wgsl.
+// Where a run ends for a slot.
 
 fn is_stop(slot: i32, token: i32) -> bool {
   for (var i = 0; i < state[slot_at(slot, SLOT_STOPS_COUNT)]; i++) {
@@ -18,8 +18,9 @@ fn has_blocks(slot: i32, position: i32) -> bool {
   return true;
 }
 
-// What Slot.stopped says of a slot whose next row in this run would take `token`: 0, or why it has no such row. The token
-// is a stop token or none, or the row would draw at the limit or beyond: 1. Its keys and values have no place: NO_BLOCK.
+// What Slot.stopped says of a slot whose next row in this run would take `token`: 0, or why it has no such
+// row. The token is a stop token or none, or the row would draw at the limit or beyond: 1. Its keys and
+// values have no place: NO_BLOCK.
 fn why_stopped(slot: i32, token: i32) -> i32 {
   let position = state[slot_at(slot, SLOT_LENGTH)];
   if (token == NO_NUMBER || is_stop(slot, token) || position + 1 >= state[slot_at(slot, SLOT_LIMIT)] ||

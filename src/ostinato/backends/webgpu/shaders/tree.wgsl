@@ -1,5 +1,5 @@
-// Reductions over the lanes of a workgroup, by halving: their order is the same for every adapter. Each begins and ends
-// with a barrier, and its result is uniform.
+// Reductions over the lanes of a workgroup, by halving: their order is the same for every adapter. Each
+// begins and ends with a barrier, and its result is uniform.
 
 const LOWEST = -3.4028234e38;  // of float32
 
