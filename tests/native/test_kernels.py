@@ -16,6 +16,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ostinato.gguf.types_table import TensorType
+from tests.support import fma, same_bits
 
 native = pytest.importorskip(
     "ostinato._kernels_test", reason="ostinato._kernels_test is part of development installations only"
@@ -104,23 +105,7 @@ def matmul(kernels: native.Level, type: TensorType, w: Bytes, x: Floats, *, shif
     return table[:, :n].copy()
 
 
-def same(a: Floats, b: Floats) -> bool:
-    """Equal bit for bit; any NaN equals any other."""
-    return bool(np.all((a.view(np.uint32) == b.view(np.uint32)) | (np.isnan(a) & np.isnan(b))))
-
-
 # ---- sums.md in NumPy
-
-
-def fma(a: Floats, b: Floats, c: Floats) -> Floats:
-    """a b + c rounded once: the sum is rounded to odd in float64 (Boldo and Melquiond), which float32 then rounds."""
-    product, c64 = np.multiply(a, b, dtype=np.float64), c.astype(np.float64)
-    total = product + c64
-    rest = total - product
-    error = (product - (total - rest)) + (c64 - rest)
-    even = (total.view(np.int64) & 1) == 0
-    odd = np.where((error != 0) & even, np.nextafter(total, np.copysign(np.inf, error)), total)
-    return odd.astype(np.float32)
 
 
 def quantize(x: Floats, size: int) -> tuple[NDArray[np.int64], Floats]:
@@ -209,7 +194,7 @@ def test_is_what_sums_md_says(any_level: native.Level, type: TensorType) -> None
     rng = np.random.default_rng(1)
     for k in widths(type):
         w, x = weights(type, 7, k, rng), rng.standard_normal((5, k), np.float32)
-        assert same(matmul(any_level, type, w, x), emulate(type, w, x)), k
+        assert same_bits(matmul(any_level, type, w, x), emulate(type, w, x)), k
 
 
 @pytest.mark.parametrize("type", TYPES, ids=NAME)
@@ -221,7 +206,7 @@ def test_levels_agree(vector_level: native.Level, type: TensorType) -> None:
         assert np.array_equal(pack(vector_level, type, x), pack(level("portable"), type, x)), k
         expected = matmul(level("portable"), type, w, x)
         for rows in (1, 2, 3, 4, 7, 33):
-            assert same(matmul(vector_level, type, w, x[:rows]), expected[:rows]), (k, rows)
+            assert same_bits(matmul(vector_level, type, w, x[:rows]), expected[:rows]), (k, rows)
 
 
 @pytest.mark.parametrize("type", TYPES, ids=NAME)
@@ -231,9 +216,9 @@ def test_a_row_does_not_see_its_company(any_level: native.Level, type: TensorTyp
     w, x = weights(type, 67, k, rng), rng.standard_normal((300, k), np.float32)
     together = matmul(any_level, type, w, x)
     for row in (0, 1, 31, 255, 256, 299):
-        assert same(matmul(any_level, type, w, x[row : row + 1]), together[row : row + 1])
+        assert same_bits(matmul(any_level, type, w, x[row : row + 1]), together[row : row + 1])
     for n in (1, 3, 8, 16, 31, 33):  # nor does a column
-        assert same(matmul(any_level, type, w[:n], x[:33]), together[:33, :n])
+        assert same_bits(matmul(any_level, type, w[:n], x[:33]), together[:33, :n])
 
 
 @pytest.mark.parametrize("type", TYPES, ids=NAME)
@@ -265,7 +250,7 @@ def test_extreme_quants_are_exact(any_level: native.Level, type: TensorType, byt
         w[..., offset : offset + 2] = np.frombuffer(np.float16(0.5).tobytes(), np.uint8)
     w = w.reshape(3, -1)
     for x in (np.ones((5, k), np.float32), -np.ones((5, k), np.float32)):
-        assert same(matmul(any_level, type, w, x), emulate(type, w, x))
+        assert same_bits(matmul(any_level, type, w, x), emulate(type, w, x))
 
 
 @pytest.mark.parametrize("type", TYPES, ids=NAME)
@@ -278,8 +263,8 @@ def test_hostile_scales(vector_level: native.Level, type: TensorType) -> None:
         w.reshape(40, -1, type.block_bytes)[:3, 0, scale_offsets(type)[0] :][:, :2] = [[0, 0x7C], [1, 0x7E], [1, 0]]
     x = rng.standard_normal((9, k), np.float32)
     expected = matmul(level("portable"), type, w, x)
-    assert same(matmul(vector_level, type, w, x), expected)
-    assert same(matmul(vector_level, type, w, x[:1]), expected[:1])
+    assert same_bits(matmul(vector_level, type, w, x), expected)
+    assert same_bits(matmul(vector_level, type, w, x[:1]), expected[:1])
     assert not np.all(np.isfinite(expected))
 
 
@@ -294,7 +279,7 @@ def test_activations_that_are_not_finite(any_level: native.Level, type: TensorTy
     got = matmul(any_level, type, w, x)
     assert not np.any(np.isfinite(got[2]))
     assert type.block_elements == 1 or np.all(np.isnan(got[2]))
-    assert same(got[[0, 1, 3]], clean[[0, 1, 3]])
+    assert same_bits(got[[0, 1, 3]], clean[[0, 1, 3]])
 
 
 @pytest.mark.parametrize("type", TYPES, ids=NAME)
@@ -310,8 +295,8 @@ def test_tiny_and_huge_activations(any_level: native.Level, type: TensorType) ->
     with np.errstate(all="ignore"):
         expected = emulate(type, w, x)
     got = matmul(any_level, type, w, x)
-    assert same(got[[0, 1, 4, 5]], expected[[0, 1, 4, 5]])  # float64 emulates no subnormal rounding
-    assert same(got, matmul(level("portable"), type, w, x))
+    assert same_bits(got[[0, 1, 4, 5]], expected[[0, 1, 4, 5]])  # float64 emulates no subnormal rounding
+    assert same_bits(got, matmul(level("portable"), type, w, x))
     assert type.block_elements == 1 or not np.any(got[:3])
 
 
@@ -327,7 +312,7 @@ def test_dequantize_as_gguf_does(any_level: native.Level, type: TensorType) -> N
     for row, values in zip(w, expected, strict=True):
         out = np.full(k, POISON)
         any_level.dequantize(type, row, out)
-        assert same(out, values.astype(np.float32))
+        assert same_bits(out, values.astype(np.float32))
 
 
 def test_every_half() -> None:
@@ -335,7 +320,7 @@ def test_every_half() -> None:
     bits = np.arange(65536, dtype=np.uint16)
     out = np.full(65536, POISON)
     level("portable").dequantize(TensorType.F16, bits.view(np.uint8), out)
-    assert same(out, bits.view(np.float16).astype(np.float32))
+    assert same_bits(out, bits.view(np.float16).astype(np.float32))
 
 
 def test_packed_rows(any_level: native.Level) -> None:
