@@ -26,15 +26,15 @@ VOCAB, WIDTH, HEADS, LAYERS = 160, 64, 4, 2
 PLAN = Plan(max_rows=64, max_logit_rows=16, max_sequences=6, context=96, blocks=80, block_size=8)
 
 
-def model() -> tuple[Programs, Mapping[str, StoredTensor]]:
-    """Two layers of attention and a gated feed-forward, in F32 and Q8_0, with random weights."""
+def model(kind: TensorType = TensorType.Q8_0) -> tuple[Programs, Mapping[str, StoredTensor]]:
+    """Two layers of attention and a gated feed-forward with random weights, those of the layers of type `kind`."""
     weights = Weights(3)
     b = Builder(weights.tensors)
     head = WIDTH // HEADS
     b.caches.append(CacheGroup("full", LAYERS, HEADS, head, head))
 
-    def matrix(name: str, n: int, k: int = WIDTH, kind: TensorType = TensorType.Q8_0) -> tuple[object, None]:
-        return weights.normal(name, (n, k), kind, 2.0 * k**-0.5), None
+    def matrix(name: str, n: int, k: int = WIDTH) -> tuple[object, None]:
+        return weights.normal(name, (n, k), kind), None
 
     def norm(name: str, x: str) -> str:
         return b.add("rms_norm", x, weights=(weights.normal(name, (WIDTH,), TensorType.F32, 1.0),), eps=1e-5)

@@ -74,9 +74,8 @@ class Recorder:
 
 def _write_places(allocator: Allocator, calls: Sequence[Call]) -> list[Slice | None]:
     """The places of every call, in slices of one uniform buffer; None for a call without."""
-    stride = aligned(
-        4 * max((len(BY_NAME[call.phase].places) for call in calls), default=1), allocator.device.alignment
-    )
+    longest = max(len(BY_NAME[call.phase].places) for call in calls)
+    stride = aligned(4 * max(longest, 1), allocator.device.alignment)
     words = np.zeros((len(calls), stride // 4), dtype=np.uint32)
     for row, call in zip(words, calls, strict=True):
         names = BY_NAME[call.phase].places
