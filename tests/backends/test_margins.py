@@ -32,7 +32,7 @@ MODELS = {
     "builtin": 0.1,
     "tiny-dense-q8_0": 0.1,
     "tiny-dense-q4_k_m": 0.1,
-    "tiny-moe-q8_0": 0.5,
+    "tiny-moe-q8_0": 0.3,
     "tiny-moe-q4_k_m": 0.5,
 }
 
