@@ -83,7 +83,7 @@ class Model:
         self._executable = opened.compile()
         caches = opened.programs.caches
         self._port = LocalPort(opened.plan, len(caches), CAPACITY)
-        self._engine = Engine(self._executable, opened.plan, caches, self._port.table, self._port)
+        self._engine = Engine(self._executable, opened.plan, caches, self._port.table, self._port, opened.run_steps)
         self._lock = threading.Lock()
         self._closed = False
 

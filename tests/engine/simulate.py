@@ -1,14 +1,15 @@
 """An engine on the null backend with its server's side, small enough to see paging fail; and one that crashes.
 
 The null backend raises where a row would read KV that its sequence did not write, so that every test that
-merely runs is a test of paging.
+merely runs is a test of paging. Its executables do runs in one piece, token by token, or not at all, and may lose
+their keys and values when they go.
 """
 
 from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +19,7 @@ from ostinato.backends.batch import Batch
 from ostinato.backends.batch_table import MAX_IN_FLIGHT
 from ostinato.backends.contract import Executable, Plan, StepResult, check_batch
 from ostinato.backends.null import NullExecutable
+from ostinato.backends.runs import MAX_STEPS, going
 from ostinato.backends.sampling import Sampling
 from ostinato.engine.engine import Engine
 from ostinato.engine.local import LocalPort, Stream
@@ -44,18 +46,18 @@ def with_memory(plan: Plan) -> Plan:
 
 
 class Bench:
-    """An engine and the one who asks it."""
+    """An engine and the one who asks it. `run_steps` as the engine's; `backend` one of EXECUTABLES."""
 
-    def __init__(self, plan: Plan = ROOMY, capacity: int = 64, lazy: bool = False) -> None:
-        self.lazy = lazy
+    def __init__(self, plan: Plan = ROOMY, capacity: int = 64, backend: str = "whole", run_steps: int = 0) -> None:
+        self.backend, self.run_steps = backend, run_steps
         self.plan = with_memory(plan)
         self.port = LocalPort(self.plan, len(CACHES), capacity)
         self.table = self.port.table
         self.engine = self.new_engine()
 
     def new_engine(self) -> Engine:
-        executable: Any = LazyExecutable(self.plan) if self.lazy else NullExecutable(PROGRAMS, self.plan)
-        engine = Engine(executable, self.plan, CACHES, self.table, self.port)
+        executable = EXECUTABLES[self.backend](self.plan)
+        engine = Engine(executable, self.plan, CACHES, self.table, self.port, self.run_steps)
         engines.append(engine)
         return engine
 
@@ -98,8 +100,8 @@ def answer(events: Iterable[TokenEvent]) -> Answer:
 
 
 def alone(request: Request) -> Answer:
-    """The answer of an engine that has nothing else to do."""
-    return Bench().answers([request])[0]
+    """The answer of an engine that has nothing else to do and takes single steps."""
+    return Bench(run_steps=1).answers([request])[0]
 
 
 def requests(count: int, seed: int, longest: int = 40, prefixes: int = 3) -> list[Request]:
@@ -120,21 +122,88 @@ def requests(count: int, seed: int, longest: int = 40, prefixes: int = 3) -> lis
 
 
 class LazyExecutable:
-    """Computes a step when it is collected, as late as any backend may."""
+    """Computes a step when it is collected, as late as any backend may; a run in parts of `part` steps, until it is
+    over or another batch comes."""
 
-    def __init__(self, plan: Plan) -> None:
-        self._inner, self._plan = NullExecutable(PROGRAMS, plan), plan
+    max_steps = MAX_STEPS
+    keeps_state = True
+
+    def __init__(self, plan: Plan, part: int = 1) -> None:
+        self._inner, self._plan, self._part = NullExecutable(PROGRAMS, plan), plan, part
         self._batches: deque[Batch] = deque()
+        self._slots: list[int] = []  # of the run in flight
 
     def submit(self, batch: Batch) -> None:
         if len(self._batches) == MAX_IN_FLIGHT:
             raise RuntimeError("too many steps in flight")
-        check_batch(batch, self._plan, VOCAB)
+        check_batch(batch, self._plan, VOCAB, MAX_STEPS)
+        self._check_slots(batch)
         self._batches.append(batch)
 
     def collect(self) -> StepResult:
-        self._inner.submit(self._batches.popleft())
-        return self._inner.collect()
+        batch = self._batches.popleft()
+        steps = 1 if self._batches else min(self._part, batch.steps)
+        self._inner.submit(replace(batch, steps=steps))
+        result = self._inner.collect()
+        if batch.steps == 1 and not self._slots:
+            return result
+        self._slots = self._slots or result.slots.tolist()
+        spans = going(batch, last_column(result), self._inner._state)
+        more = bool(spans) and steps < batch.steps and not self._batches
+        wide = widen(result, self._slots)
+        if more:
+            self._batches.appendleft(Batch(spans, steps=batch.steps - steps))
+        else:
+            self._slots = []
+        return replace(wide, more=more)
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def _check_slots(self, batch: Batch) -> None:
+        """Nothing may name a slot whose run is in flight."""
+        busy = {span.slot for other in self._batches if other.steps > 1 for span in other.spans}.union(self._slots)
+        named = [part.slot for part in (*batch.spans, *batch.enters, *batch.tables)]
+        assert busy.isdisjoint(named), f"slots {busy} are in a run; the batch names {named}"
+
+
+class ForgetfulExecutable(NullExecutable):
+    """Keys and values die with it."""
+
+    keeps_state = False
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(PROGRAMS, replace(plan, memory={}))
+
+
+EXECUTABLES: Mapping[str, Callable[[Plan], Any]] = {
+    "whole": lambda plan: NullExecutable(PROGRAMS, plan),
+    "parts": LazyExecutable,
+    "pairs": lambda plan: LazyExecutable(plan, part=2),
+    "forgetful": ForgetfulExecutable,
+}
+
+
+def last_column(result: StepResult) -> StepResult:
+    """The last token that each slot drew, as of a single step."""
+    last = np.maximum(result.counts - 1, 0)[:, None]
+    return replace(result, tokens=np.take_along_axis(result.tokens, last, axis=1))
+
+
+def widen(result: StepResult, slots: list[int]) -> StepResult:
+    """The result with a row for each of `slots`, in their order; those that it lacks drew nothing."""
+    rows = [slots.index(slot) for slot in result.slots.tolist()]
+
+    def spread(part: np.ndarray, fill: float) -> np.ndarray:
+        wide = np.full((len(slots), *part.shape[1:]), fill, part.dtype)
+        wide[rows] = part
+        return wide
+
+    return replace(
+        result, slots=np.array(slots, np.int32), tokens=spread(result.tokens, -1), counts=spread(result.counts, 0),
+        logprobs=spread(result.logprobs, np.nan), top_ids=spread(result.top_ids, -1),
+        top_logprobs=spread(result.top_logprobs, np.nan), failed=spread(result.failed, False),
+    )  # fmt: skip
 
 
 class CrashError(Exception):
@@ -197,8 +266,9 @@ class RingedPort(LocalPort):
 class CrashBench(Bench):
     """A bench whose engine dies wherever a fuse says, and is replaced over the same memory."""
 
-    def __init__(self, plan: Plan, seed: int) -> None:
+    def __init__(self, plan: Plan, seed: int, forgetful: bool = False) -> None:
         self.plan = with_memory(plan)
+        self.backends = ["forgetful"] if forgetful else ["whole", "parts", "pairs"]
         self.port: RingedPort = RingedPort(self.plan, len(CACHES), 64)
         self.table = self.port.table
         self.rng = random.Random(seed)
@@ -207,10 +277,11 @@ class CrashBench(Bench):
 
     def new_engine(self) -> Engine:
         self.fuse = Fuse(self.rng.randrange(1, 120), self.rng.random() < 0.5)
-        backend = self.rng.choice((LazyExecutable(self.plan), NullExecutable(PROGRAMS, self.plan)))
+        backend = EXECUTABLES[self.rng.choice(self.backends)](self.plan)
         executable: Executable = self.fuse.wrap(backend, ("submit", "collect"))
         table = self.fuse.wrap(self.table, ("commit", "mark_step", "step_done"))
-        return Engine(executable, self.plan, CACHES, table, self.fuse.wrap(self.port, ("publish",)))
+        run_steps = self.rng.choice((0, 1, 3, 64))
+        return Engine(executable, self.plan, CACHES, table, self.fuse.wrap(self.port, ("publish",)), run_steps)
 
     def finish(self, limit: int = 20000) -> None:
         for _ in range(limit):

@@ -69,9 +69,10 @@ def test_a_token_outside_the_vocabulary_fails_alone() -> None:
     assert answers == [alone(request) for request in good]
 
 
-@pytest.mark.parametrize("lazy", [False, True])
-def test_a_refused_request_harms_nobody_under_way(lazy: bool) -> None:
-    bench = Bench(lazy=lazy)
+@pytest.mark.parametrize("backend", ["whole", "parts"])
+@pytest.mark.parametrize("run_steps", [1, 3, 64])
+def test_a_refused_request_harms_nobody_under_way(backend: str, run_steps: int) -> None:
+    bench = Bench(backend=backend, run_steps=run_steps)
     good = [replace(request, max_tokens=20, stop_ids=[]) for request in requests(4, seed=8)]
     streams = [bench.submit(request) for request in good]
     for _ in range(5):
@@ -167,7 +168,7 @@ def test_an_answer_that_comes_back_as_prompt_is_no_hit() -> None:
 
 
 def test_two_steps_are_in_flight() -> None:
-    bench = Bench()
+    bench = Bench(run_steps=1)
     bench.submit(Request([1, 2], 8))
     in_flight = []
     while bench.engine.step():
@@ -211,7 +212,7 @@ def test_a_random_day(seed: int) -> None:
         blocks=rng.choice((16, 24, 60)),
         block_size=rng.choice((4, 8)),
     )
-    bench = Bench(plan, lazy=seed % 2 == 1)
+    bench = Bench(plan, backend=rng.choice(("whole", "parts", "pairs")), run_steps=rng.choice((0, 1, 3, 64)))
     cancelled = set()
     asked = [replace(r, prompt=r.prompt[:30]) for r in requests(25, seed)]
     streams = []

@@ -143,16 +143,21 @@ def survive(make: Make, undisturbed_make: Make, asked: list[Request], kills: int
 
 @pytest.mark.parametrize("side", ["", "+"], ids=["before", "after"])
 @pytest.mark.parametrize("point", POINTS)
-def test_death_around_a_call(point: str, side: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("run_steps", [1, 5])
+def test_death_around_a_call(point: str, side: str, run_steps: int, tmp_path: Path) -> None:
+    """Of about 30 calls with single steps; of about 8 with runs."""
     asked = requests(4, VOCAB, 30, seed=1)
+    calls = random.Random(point + side).randrange(5, 20) if run_steps == 1 else 4
 
     async def main() -> None:
         expected = await undisturbed(victim(), asked)
         deadly = victim(
             "--kill-at",
-            f"{point}{side}:{random.Random(point + side).randrange(5, 20)}",
+            f"{point}{side}:{calls}",
             "--once",
             str(tmp_path / "died"),
+            "--run-steps",
+            str(run_steps),
         )
         async with running(deadly) as supervisor:
             assert await asyncio.gather(*(answer(supervisor.submit(request)) for request in asked)) == expected
@@ -161,25 +166,44 @@ def test_death_around_a_call(point: str, side: str, tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-def test_fifteen_kills_at_random_instants() -> None:
-    survive(victim("--nap", "0.003"), victim(), requests(8, VOCAB, 120, seed=2), kills=15, longest=0.3)
+# Single steps; runs whose length follows their pace, in one piece; in parts, ended by newcomers; and where keys and
+# values die with the engine.
+WAYS = (
+    ["--run-steps", "1"],
+    ["--executable", "whole"],
+    ["--executable", "parts", "--run-steps", "30"],
+    ["--executable", "forgetful"],
+)
+
+
+@pytest.mark.parametrize("way", WAYS, ids=["single", "whole", "parts", "forgetful"])
+def test_kills_at_random_instants(way: list[str]) -> None:
+    survive(victim("--nap", "0.003", *way), victim(), requests(8, VOCAB, 120, seed=2), kills=6, longest=0.3)
 
 
 @pytest.mark.slow
-def test_two_hundred_kills_null() -> None:
-    survive(victim("--nap", "0.003"), victim(), requests(12, VOCAB, 150, seed=3), kills=200, longest=0.4)
+@pytest.mark.parametrize("way", WAYS, ids=["single", "whole", "parts", "forgetful"])
+def test_two_hundred_kills_null(way: list[str]) -> None:
+    survive(victim("--nap", "0.003", *way), victim(), requests(12, VOCAB, 150, seed=3), kills=200, longest=0.4)
+
+
+BACKENDS_UNDER_TEST = {"cpu": 100}  # tokens of an answer
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_two_hundred_kills_cpu() -> None:
-    require("cpu")
-    survive(builtin("cpu"), builtin("cpu"), requests(8, 500, 300, seed=4), kills=200, longest=0.8)
+@pytest.mark.parametrize("backend", BACKENDS_UNDER_TEST)
+def test_two_hundred_kills(backend: str) -> None:
+    require(backend)
+    asked = requests(8, 500, 3 * BACKENDS_UNDER_TEST[backend], seed=4)
+    survive(builtin(backend), builtin(backend, run_steps=1), asked, kills=200, longest=0.8)
 
 
-def test_three_kills_cpu() -> None:
-    require("cpu")
-    survive(builtin("cpu"), builtin("cpu"), requests(4, 500, 100, seed=5), kills=3, longest=0.5)
+@pytest.mark.parametrize("backend", BACKENDS_UNDER_TEST)
+def test_three_kills(backend: str) -> None:
+    require(backend)
+    asked = requests(4, 500, BACKENDS_UNDER_TEST[backend], seed=5)
+    survive(builtin(backend), builtin(backend, run_steps=1), asked, kills=3, longest=0.5)
 
 
 def require(backend: str) -> None:
@@ -204,6 +228,26 @@ def test_a_fault_fails_its_request_alone(fault: str, monkeypatch: pytest.MonkeyP
             streams = [supervisor.submit(request) for request in asked]
             assert [event.finish async for event in poisoned] == [FinishReason.FAULT]
             assert await asyncio.gather(*map(answer, streams)) == expected
+            assert supervisor.info()["restarts"] == 2
+
+    asyncio.run(main())
+
+
+def test_a_fault_in_the_middle_of_a_run_fails_its_request_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = [Request([token], 40, Sampling(temperature=0.0)) for token in (8, 5, 6)]
+    make = builtin("null", run_steps=32)
+
+    async def main() -> None:
+        expected = await undisturbed(make, asked)
+        drawn = [[token for _, token, _, _ in got] for got in expected]
+        at = next(i for i in range(15, 30) if drawn[0][i] not in [*drawn[0][:i], *drawn[1], *drawn[2]])
+        monkeypatch.setenv("OSTINATO_NULL_FAULT", f"{drawn[0][at]}:SIGSEGV")
+        async with running(make) as supervisor:
+            streams = [supervisor.submit(request) for request in asked]
+            poisoned, *others = await asyncio.gather(*map(answer, streams))
+            assert poisoned[:-1] == expected[0][: at + 1]
+            assert poisoned[-1][1:3] == (-1, FinishReason.FAULT)
+            assert others == expected[1:]
             assert supervisor.info()["restarts"] == 2
 
     asyncio.run(main())

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from ostinato.backends.choose import BackendError
-from ostinato.backends.contract import KVType
+from ostinato.backends.contract import KVType, Probe
+from ostinato.backends.null import NullBackend
 from ostinato.engine.loading import Options, PlanError, open_model
+from ostinato.engine.shared import Shared, Sizes
 from ostinato.gguf.errors import GGUFError
 from tests.support import BUILTIN
 
@@ -37,3 +39,36 @@ def test_no_such_file() -> None:
 def test_threads_that_cannot_be_are_refused(threads: int) -> None:
     with pytest.raises(PlanError, match=f"{threads} threads: expected 1 to"):
         open_model(BUILTIN, Options(backend="null", threads=threads))
+
+
+def with_memory(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """The null backend as one on a device with so much memory of its own."""
+    monkeypatch.setattr(NullBackend, "probe", lambda self: Probe("null", True, "a device", memory_bytes=count))
+
+
+def test_a_device_gives_half_of_what_the_weights_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = Options(backend="null", context=512, max_sequences=64)
+    here = open_model(BUILTIN, options)
+    weights = sum(t.data.nbytes for t in here.file.tensors.values())
+    block = sum(g.block_bytes(here.plan.block_size, here.plan.kv_type.nbytes) for g in here.programs.caches)
+    with_memory(monkeypatch, weights + 100 * block)
+    there = open_model(BUILTIN, options)
+    assert (here.hosted, there.hosted) == (True, False)
+    assert here.plan.blocks == 64 * 32
+    assert there.plan.blocks == 50
+    with_memory(monkeypatch, weights + 10 * block)
+    with pytest.raises(PlanError, match=r"a context of 512 positions: expected 2 to 160"):
+        open_model(BUILTIN, options)
+    with_memory(monkeypatch, weights // 2)
+    with pytest.raises(PlanError, match=r"expected 2 to 0"):
+        open_model(BUILTIN, options)
+
+
+def test_keys_and_values_of_a_device_take_nothing_of_the_mapping() -> None:
+    opened = open_model(BUILTIN, Options(backend="null", context=512))
+    sizes = Sizes.of(opened.plan, opened.programs.caches, capacity=4, hosted=False)
+    assert sizes.kv_bytes == (0,) * len(opened.programs.caches)
+    shared = Shared.create(sizes)
+    assert Shared.attach(shared.fd).sizes == sizes
+    assert len(shared.kv(0)) == 0
+    shared.close()

@@ -36,8 +36,12 @@ def programs(weights: Weights) -> Programs:
     return Programs(program, program)
 
 
-@pytest.mark.parametrize("backend", ["cpu", "reference"])
-def test_only_the_broken_request_fails(backend: str) -> None:
+BACKENDS_UNDER_TEST = ("cpu", "reference")
+
+
+@pytest.mark.parametrize("run_steps", [1, 5])
+@pytest.mark.parametrize("backend", BACKENDS_UNDER_TEST)
+def test_only_the_broken_request_fails(backend: str, run_steps: int) -> None:
     weights = Weights(3)
     table = np.random.default_rng(0).normal(size=(VOCAB, VOCAB)).astype(np.float32)
     table[BROKEN] = np.nan
@@ -46,7 +50,7 @@ def test_only_the_broken_request_fails(backend: str) -> None:
     plan = Plan(max_rows=16, max_sequences=4, max_logit_rows=4, context=64, blocks=32, threads=1)
     executable = choose(backend).compile(compiled, weights.tensors, plan)
     port = LocalPort(plan, 1, capacity=4)
-    engine = Engine(executable, plan, compiled.caches, port.table, port)
+    engine = Engine(executable, plan, compiled.caches, port.table, port, run_steps)
     avoid = Sampling(temperature=0, logit_bias=((BROKEN, -100.0),))
     streams = [port.submit(Request(p, 8, avoid)) for p in ([1, 2, 3], [4, BROKEN], [5, 6])]
     while engine.step():

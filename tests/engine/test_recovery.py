@@ -57,8 +57,9 @@ def test_prefix_names_are_rebuilt() -> None:
     assert bench.engine.counters()["prefix_hits"] == 20
 
 
-def test_suspects_run_alone_and_are_cleared() -> None:
-    bench = Bench(replace(ROOMY, max_rows=16))
+@pytest.mark.parametrize("run_steps", [1, 5])
+def test_suspects_run_alone_and_are_cleared(run_steps: int) -> None:
+    bench = Bench(replace(ROOMY, max_rows=16), run_steps=run_steps)
     asked = [Request([7, i] * 10, 12) for i in range(4)]
     streams = [bench.submit(request) for request in asked]
     for _ in range(5):

@@ -13,7 +13,7 @@ from ostinato.engine.local import LocalPort
 from ostinato.engine.paging import Paging
 from ostinato.engine.records_table import FinishReason
 from ostinato.engine.request import Request
-from ostinato.engine.scheduler import Scheduler, Work, make_batch
+from ostinato.engine.scheduler import Scheduler, Step, Work, make_batch
 
 PLAN = Plan(max_rows=16, max_logit_rows=4, max_sequences=3, context=64, blocks=16, block_size=4)
 
@@ -36,7 +36,7 @@ class Desk:
 
     def plan_step(self) -> list[tuple[int, Kind, int, int]]:
         """(arrival, kind, start, rows) of a step, which is then done; sequences that ended are gone."""
-        work = self.scheduler.plan_step(0)
+        work = self.scheduler.plan_step(0).work
         for w in work:
             w.sequence.submitted(w.span)
             w.sequence.computed = w.sequence.scheduled
@@ -131,13 +131,13 @@ def test_nobody_else_is_preempted_while_blocks_are_on_their_way() -> None:
 def test_a_prefix_is_shared_and_told_as_history() -> None:
     desk = Desk()
     desk.ask(12)
-    work = desk.scheduler.plan_step(0)
+    work = desk.scheduler.plan_step(0).work
     for w in work:
         w.sequence.submitted(w.span)
         desk.paging.remember(w.sequence)
     desk.ask(14)
-    (late,) = [w for w in desk.scheduler.plan_step(0) if w.sequence.arrival == 1]
-    batch = make_batch([late])
+    (late,) = [w for w in desk.scheduler.plan_step(0).work if w.sequence.arrival == 1]
+    batch = make_batch(Step([late]))
     assert list(batch.enters[0].history) == list(range(12))
     assert (late.span.start, late.span.count) == (12, 2)
     assert [list(table.blocks)[:3] for table in batch.tables] == [held[:3] for held in work[0].sequence.blocks]
@@ -173,9 +173,9 @@ def test_lent_blocks_come_back() -> None:
         pass
 
 
-def test_work_belongs_to_a_run() -> None:
+def test_work_belongs_to_a_stay() -> None:
     desk = Desk()
     desk.ask(4)
-    work: list[Work] = desk.scheduler.plan_step(0)
+    work: list[Work] = desk.scheduler.plan_step(0).work
     desk.scheduler.preempt_last()
-    assert work[0].sequence.run != work[0].run
+    assert work[0].sequence.stay != work[0].stay

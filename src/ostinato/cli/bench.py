@@ -58,6 +58,7 @@ def run(options: argparse.Namespace) -> int:
         "backend": session.opened.backend.name,
         "device": session.opened.backend.probe().device,
         "threads": options.threads,
+        "run_steps": options.run_steps,
         "prompt_tokens": options.prompt,
         "generated_tokens": options.generate,
         "rounds": options.rounds,
@@ -97,7 +98,8 @@ class Session:
         executable = opened.compile()
         caches = opened.programs.caches
         port = LocalPort(opened.plan, len(caches), batch)
-        return cls(opened, executable, port, Engine(executable, opened.plan, caches, port.table, port))
+        engine = Engine(executable, opened.plan, caches, port.table, port, opened.run_steps)
+        return cls(opened, executable, port, engine)
 
     def submit(self, request: Request) -> Stream:
         """There is a record for every sequence of the largest batch."""

@@ -13,10 +13,13 @@ BUILTIN = Path(__file__).resolve().parent.parent / "models" / "ostinato-tiny.ggu
 
 
 def add_machine(parser: argparse.ArgumentParser) -> None:
-    """--backend --threads --context."""
+    """--backend --threads --context --run-steps."""
     group = parser.add_argument_group("machine")
     group.add_argument("--backend", metavar="NAME", help="cpu, reference or null (default: the best there is)")
     group.add_argument("--threads", type=positive, metavar="N", help="threads (default: one per core)")
+    group.add_argument(
+        "--run-steps", type=positive, metavar="N", help="decode steps a device does by itself (default: 50 ms of them)"
+    )
     group.add_argument("--context", type=positions, metavar="N", help="positions of a sequence: prompt and answer")
 
 
@@ -24,7 +27,12 @@ def machine(options: argparse.Namespace) -> Options:
     """What `add_machine` took, as the engine wants it."""
     from ostinato.engine.loading import Options
 
-    return Options(backend=options.backend, threads=options.threads or 0, context=options.context)
+    return Options(
+        backend=options.backend,
+        threads=options.threads or 0,
+        context=options.context,
+        run_steps=options.run_steps or 0,
+    )
 
 
 def add_sampling(parser: argparse.ArgumentParser) -> None:

@@ -1,7 +1,8 @@
 """Active: one sequence as the engine drives it, from its arrival to its end.
 
 The record in the sequence table says what is known for good; this adds what is under way: rows and draws in
-steps not yet collected, the slot, and what the backend has been told.
+steps not yet collected, the slot, and what the backend has been told. How far a run gets is known when it has
+ended: until then `scheduled` and `pending` say how far it may get.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ class Active:
     slot: int = NO_SLOT
     entered: bool = False  # the backend knows that it has the slot
     listed: int = 0  # entries of each block table that the backend has
-    run: int = 0  # counts losses of the slot; results of an earlier run are dropped
+    stay: int = 0  # counts losses of the slot; results of an earlier stay are dropped
+    sampled: bool = False  # in this stay: the newest token lies in the backend's StepState
+    in_run: bool = False  # part of a run that is in flight
     alone: int = 0  # steps that it must still survive alone
 
     @property
@@ -54,11 +57,26 @@ class Active:
         """Generated tokens known for good."""
         return self.length - self.prompt_length
 
+    @property
+    def to_draw(self) -> int:
+        """Tokens that it may still draw, beyond those that are being drawn."""
+        return self.limit - self.length - self.pending
+
+    @property
+    def ready(self) -> bool:
+        """Whether nothing is left to do but generated rows that take their tokens from StepState."""
+        newest = self.scheduled == self.length + self.pending - 1
+        return self.sampled and newest and self.to_draw > 0 and not self.in_run
+
+    def run_end(self, steps: int) -> int:
+        """Positions that its rows will fill after a run of so many steps, at most."""
+        return self.scheduled + min(steps, self.to_draw)
+
     def next_span(self, rows: int) -> Span | None:
-        """The next at most `rows` rows; None when all are submitted, or the last token is being drawn."""
+        """The next at most `rows` rows; None when all are submitted, the last token is being drawn, or a run is
+        under way."""
         start = self.scheduled
-        total = self.length + self.pending
-        if start >= total or total >= self.limit:
+        if self.in_run or start >= self.length + self.pending or self.to_draw <= 0:
             return None
         if start == self.length:
             return Span(self.slot, Kind.GENERATED, start, None, 1, sample=True)
@@ -67,12 +85,24 @@ class Active:
         last = end == self.length
         return Span(self.slot, kind, start, self.tokens[start:end].tolist(), int(last), sample=last)
 
-    def submitted(self, span: Span) -> None:
-        """`span` is in a step that was submitted, with all the backend did not know before."""
+    def run_span(self) -> Span:
+        """The first row of a run; the sequence is `ready`."""
+        return Span(self.slot, Kind.GENERATED, self.scheduled, None, 1, sample=True)
+
+    def submitted(self, span: Span, steps: int = 1) -> None:
+        """`span` is in a step, or a run of `steps`, that was submitted with all the backend did not know before."""
         self.entered = True
         self.listed = self.block_count
-        self.scheduled += span.count
-        self.pending += span.sample
+        self.sampled |= span.sample
+        self.in_run = steps > 1
+        rows = min(steps, self.to_draw) if self.in_run else span.count
+        self.scheduled += rows
+        self.pending += rows if self.in_run else span.sample
+
+    def run_ended(self) -> None:
+        """All that its run made is known."""
+        self.in_run = False
+        self.scheduled, self.pending = self.computed, 0
 
     def draw(self, token: int) -> FinishReason:
         """A drawn token becomes known; tells whether it is the last."""
@@ -103,8 +133,8 @@ class Active:
         blocks = self.blocks
         self.blocks = [[] for _ in blocks]
         self.computed = self.scheduled = self.pending = self.remembered = self.listed = 0
-        self.slot, self.entered = NO_SLOT, False
-        self.run += 1
+        self.slot, self.entered, self.sampled, self.in_run = NO_SLOT, False, False, False
+        self.stay += 1
         return blocks
 
     def state(self, finish: FinishReason = FinishReason.NONE) -> Committed:

@@ -3,27 +3,29 @@
 Two steps are in flight at most: while the backend computes step n, step n+1 is planned from what is known, and a
 sequence's next row takes its token on the device. What a step drew is provisional until it is committed: a
 sequence that ended, was cancelled or lost its blocks meanwhile drops it.
+
+A run of decode steps begins with nothing in flight and is followed by nothing, since nobody knows where it ends.
+Whoever arrives or is cancelled while it is in flight ends it: by a step for the newcomers, or by an empty one.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from time import perf_counter
 from typing import Protocol
 
-from ostinato.backends.batch_table import MAX_IN_FLIGHT
+from ostinato.backends.batch_table import MAX_IN_FLIGHT, Kind
 from ostinato.backends.contract import BatchError, Executable, Plan, StepResult
 from ostinato.engine.active import Active, activate
+from ostinato.engine.pace import Pace
 from ostinato.engine.paging import Paging
 from ostinato.engine.records_table import Command, FinishReason
 from ostinato.engine.request import TokenEvent
-from ostinato.engine.scheduler import Scheduler, Work, make_batch
+from ostinato.engine.scheduler import Scheduler, Step, Work, make_batch
 from ostinato.engine.sequences import SequenceTable
 from ostinato.program.ir import CacheGroup
-
-# A step that died lies within the next two of each of its sequences: so many could have been in flight.
-SUSPECT_STEPS = MAX_IN_FLIGHT
 
 
 class Port(Protocol):
@@ -38,17 +40,36 @@ class Port(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Flight:
-    """A submitted step."""
+    """A submitted step or run."""
 
     number: int
-    work: list[Work]
+    step: Step
+    submitted: float  # perf_counter
+
+    @property
+    def is_run(self) -> bool:
+        return self.step.steps > 1
+
+    @property
+    def only_generates(self) -> bool:
+        """Whether each sequence has one generated row in it."""
+        return all(w.span.kind is Kind.GENERATED and w.span.count == 1 for w in self.step.work)
 
 
 class Engine:
-    """Serves the sequences of `table` with `executable`, which was compiled for `plan`."""
+    """Serves the sequences of `table` with `executable`, which was compiled for `plan`.
+
+    `run_steps`: steps of a run; 1: single steps only; 0: as many as the pace of the steps allows (engine/pace.py).
+    """
 
     def __init__(
-        self, executable: Executable, plan: Plan, caches: Sequence[CacheGroup], table: SequenceTable, port: Port
+        self,
+        executable: Executable,
+        plan: Plan,
+        caches: Sequence[CacheGroup],
+        table: SequenceTable,
+        port: Port,
+        run_steps: int = 0,
     ) -> None:
         self.executable, self.plan, self._table, self._port = executable, plan, table, port
         self.paging = Paging(plan.blocks, plan.block_size, len(caches))
@@ -56,18 +77,19 @@ class Engine:
         self.capacity = min(plan.context, plan.blocks * plan.block_size)  # positions of one sequence
         self._sequences: dict[int, Active] = {}  # by record
         self._flights: deque[Flight] = deque()
+        self._pace = Pace(executable.max_steps, run_steps)
         self._number = table.last_step()
         self._arrivals = 0
         self._checked = False
-        self.steps = self.rows = self.prompt_tokens = self.generated_tokens = 0
+        self.steps = self.runs = self.rows = self.prompt_tokens = self.generated_tokens = 0
 
     def step(self) -> bool:
         """Receive, schedule, submit step n+1, collect and commit step n. False when nothing is left to do."""
-        self._receive()
-        work = self.scheduler.plan_step(len(self._flights))
-        if work:
-            self._submit(work)
-        if len(self._flights) == MAX_IN_FLIGHT or (self._flights and not work):
+        news = self._receive()
+        step = self._plan(news)
+        if step is not None:
+            self._submit(step)
+        if len(self._flights) == MAX_IN_FLIGHT or (self._flights and step is None):
             self._collect()
         if not self._sequences and not self._flights:
             return self._idle()
@@ -76,8 +98,12 @@ class Engine:
 
     def recover(self) -> None:
         """Takes over the sequences that an earlier engine left, as they were committed (`table.roll_back` has
-        ended its steps). Blocks, reference counts and prefix names follow from the records."""
+        ended its steps). Blocks, reference counts and prefix names follow from the records; where keys and values
+        died with that engine, its sequences wait to be computed again."""
         for record in self._table.live():
+            if not self.executable.keeps_state:
+                nothing = (0,) * self._table.caches
+                self._table.commit(record, replace(self._table.committed(record), computed=0, blocks=nothing))
             self._accept(record)
 
     def drain(self) -> None:
@@ -96,6 +122,7 @@ class Engine:
         """Figures for metrics: totals since the start, then how things stand. Hits are tokens."""
         return {
             "steps": self.steps,
+            "runs": self.runs,
             "rows": self.rows,
             "prompt_tokens": self.prompt_tokens,
             "generated_tokens": self.generated_tokens,
@@ -106,14 +133,17 @@ class Engine:
             "free_blocks": self.paging.available,
         }
 
-    def _receive(self) -> None:
-        for command, record, generation in self._port.commands():
+    def _receive(self) -> bool:
+        """Takes commands; tells whether there were any."""
+        commands = self._port.commands()
+        for command, record, generation in commands:
             known = self._sequences.get(record)
             if known is not None and known.generation == generation:
                 if command is Command.CANCEL:
                     self._end(known, FinishReason.CANCELLED)
             elif command is Command.SUBMIT and self._is_new(record, generation):
                 self._accept(record)
+        return bool(commands)
 
     def _is_new(self, record: int, generation: int) -> bool:
         """Whether the record still holds that request, unanswered: a command may come again after a restart."""
@@ -122,7 +152,8 @@ class Engine:
 
     def _accept(self, record: int) -> None:
         sequence = activate(self._table, record, self._arrivals, self.capacity)
-        sequence.alone = SUSPECT_STEPS * self._table.suspect(record)
+        # A step that died lies within the next ones of each of its sequences: so many could have been in flight.
+        sequence.alone = max(MAX_IN_FLIGHT, self._pace.most) * self._table.suspect(record)
         self._arrivals += 1
         self._sequences[record] = sequence
         self.scheduler.add(sequence)
@@ -140,22 +171,30 @@ class Engine:
         self.scheduler.retire(sequence, finish)
         del self._sequences[sequence.record]
 
-    def _submit(self, work: list[Work]) -> None:
-        batch = make_batch(work)
+    def _plan(self, news: bool) -> Step | None:
+        """What to submit now: for `news` that come during a run, an empty step if there can be no other."""
+        if len(self._flights) == MAX_IN_FLIGHT:
+            return None
+        step = self.scheduler.plan_step(len(self._flights), self._pace.steps)
+        during_run = bool(self._flights) and self._flights[0].is_run
+        return step if step.work or (news and during_run) else None
+
+    def _submit(self, step: Step) -> None:
+        batch = make_batch(step)
         self._number += 1
-        self._table.mark_step([w.sequence.record for w in work], self._number)
+        self._table.mark_step([w.sequence.record for w in step.work], self._number)
+        started = perf_counter()
         try:
             self.executable.submit(batch)
         except BatchError:
-            self._refused(work)
+            self._refused(step.work)
             return
-        for w in work:
-            w.sequence.submitted(w.span)
+        for w in step.work:
+            w.sequence.submitted(w.span, step.steps)
             self.paging.remember(w.sequence)
         self.paging.submitted(self._number)
-        self._flights.append(Flight(self._number, work))
-        self.steps += 1
-        self.rows += batch.rows
+        self._flights.append(Flight(self._number, step, started))
+        self.runs += step.steps > 1
         self.prompt_tokens += batch.prompt_rows
 
     def _refused(self, work: list[Work]) -> None:
@@ -169,39 +208,56 @@ class Engine:
             w.sequence.alone = max(w.sequence.alone, 1)
 
     def _collect(self) -> None:
-        result = self.executable.collect()
-        flight = self._flights.popleft()
+        """Commits and publishes what the oldest step made, or the next part of a run."""
+        result, flight = self.executable.collect(), self._flights[0]
         events = self._commit(flight, result)
-        self._table.step_done(flight.number)
-        self.paging.collected(flight.number)
-        self.generated_tokens += len(events)
+        if not result.more:
+            self._flights.popleft()
+            self._table.step_done(flight.number)
+            self.paging.collected(flight.number)
+            if flight.is_run:
+                self.scheduler.run_ended(flight.step.work)
+        self._count(flight, result, events)
         self._port.publish(events)
 
     def _commit(self, flight: Flight, result: StepResult) -> list[TokenEvent]:
-        """Makes the step's rows and draws known for good; returns what there is to publish."""
+        """Makes rows and draws known for good; returns what there is to publish."""
         draws = _draws(result)
-        events = []
-        for w in flight.work:
-            draw = next(draws) if w.span.sample else None
-            sequence = w.sequence
-            if sequence.run != w.run:
-                continue
-            sequence.computed = w.span.start + w.span.count
-            if draw and not draw.valid:
-                self._end(sequence, FinishReason.NUMBERS)
-                continue
-            finish = sequence.draw(draw.token) if draw else FinishReason.NONE
-            if draw:
-                top = draw.top[: max(sequence.request.sampling.logprobs, 0)]
-                events.append(
-                    TokenEvent(sequence.record, sequence.generated - 1, draw.token, finish, draw.logprob, top)
-                )
-            if finish:
-                self._retire(sequence, finish)
-            else:
-                self._table.commit(sequence.record, sequence.state())
-                self._survived(sequence, alone=len(flight.work) == 1)
+        events: list[TokenEvent] = []
+        for w in flight.step.work:
+            drawn = next(draws) if w.span.sample else _NOTHING
+            if w.sequence.stay == w.stay:
+                w.sequence.computed += len(drawn.tokens) if flight.is_run else w.span.count
+                events += self._extend(w.sequence, drawn, alone=len(flight.step.work) == 1)
         return events
+
+    def _extend(self, sequence: Active, drawn: _Drawn, alone: bool) -> list[TokenEvent]:
+        """Commits what was drawn up to the sequence's end; a run may have gone beyond it."""
+        events = []
+        finish = FinishReason.NONE
+        for token, logprob, top in drawn.tokens:
+            finish = sequence.draw(token)
+            top = top[: max(sequence.request.sampling.logprobs, 0)]
+            events.append(TokenEvent(sequence.record, sequence.generated - 1, token, finish, logprob, top))
+            if finish:
+                break
+        if drawn.failed and not finish:
+            finish = FinishReason.NUMBERS
+            events.append(TokenEvent(sequence.record, sequence.generated, -1, finish))
+        if finish:
+            self._retire(sequence, finish)
+        else:
+            self._table.commit(sequence.record, sequence.state())
+            self._survived(sequence, alone)
+        return events
+
+    def _count(self, flight: Flight, result: StepResult, events: list[TokenEvent]) -> None:
+        work = flight.step.work
+        steps = int(result.counts.max(initial=0)) if flight.is_run else int(bool(work))
+        self._pace.collected(flight.submitted, steps if flight.only_generates else 0, result.more)
+        self.steps += steps
+        self.rows += int(result.counts.sum()) if flight.is_run else sum(w.span.count for w in work)
+        self.generated_tokens += sum(event.token >= 0 for event in events)
 
     def _survived(self, sequence: Active, alone: bool) -> None:
         if sequence.alone and alone:
@@ -216,19 +272,27 @@ class Engine:
         return False
 
 
+_Token = tuple[int, float, tuple[tuple[int, float], ...]]  # id, log-probability, the best ones
+
+
 @dataclass(frozen=True, slots=True)
-class _Draw:
-    valid: bool  # False: no logit was a number
-    token: int
-    logprob: float
-    top: tuple[tuple[int, float], ...]
+class _Drawn:
+    """What one span drew; `failed`: then no logit was a number."""
+
+    tokens: list[_Token]
+    failed: bool = False
 
 
-def _draws(result: StepResult) -> Iterator[_Draw]:
+_NOTHING = _Drawn([])
+
+
+def _draws(result: StepResult) -> Iterator[_Drawn]:
     """What each sampled span drew, in order."""
-    tokens, logprobs = result.tokens[:, 0].tolist(), result.logprobs[:, 0].tolist()
-    for row, (token, logprob) in enumerate(zip(tokens, logprobs, strict=True)):
-        top: tuple[tuple[int, float], ...] = ()
-        if result.top_ids[row, 0, 0] >= 0:
-            top = tuple(zip(result.top_ids[row, 0].tolist(), result.top_logprobs[row, 0].tolist(), strict=True))
-        yield _Draw(bool(result.counts[row]), token, logprob, top)
+    tokens, logprobs, asked = result.tokens.tolist(), result.logprobs.tolist(), result.top_ids[:, :, :1] >= 0
+    for row, (count, failed) in enumerate(zip(result.counts.tolist(), result.failed.tolist(), strict=True)):
+        tops = [_top(result, row, step) if asked[row, step] else () for step in range(count)]
+        yield _Drawn(list(zip(tokens[row][:count], logprobs[row][:count], tops, strict=True)), failed)
+
+
+def _top(result: StepResult, row: int, step: int) -> tuple[tuple[int, float], ...]:
+    return tuple(zip(result.top_ids[row, step].tolist(), result.top_logprobs[row, step].tolist(), strict=True))

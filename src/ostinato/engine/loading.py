@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ostinato.backends.choose import choose
+from ostinato.backends.choose import choose, look
 from ostinato.backends.contract import Backend, Executable, KVType, Plan
 from ostinato.backends.host import memory_bytes
 from ostinato.gguf.reader import GGUFFile, open_gguf
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 DEFAULT_CONTEXT = 8192  # positions, where the model was trained for more
 KV_SHARE_OF_MEMORY = 4  # at most a quarter of the machine's memory for KV, unless asked for
+KV_SHARE_OF_DEVICE = 2  # at most half of what the weights leave of a device's own memory
 MAX_THREADS = 1024  # beyond the cores of any machine; the system refuses to start many more
 MIN_CONTEXT = 2  # a prompt token and an answer
 
@@ -49,11 +50,15 @@ class Options:
     blocks: int | None = None
     block_size: int = 16
     kv_type: KVType | None = None
+    run_steps: int = 0  # decode steps that a backend may do by itself; 1: none but single ones (engine/pace.py)
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A model that was read and planned, but holds no device memory yet."""
+    """A model that was read and planned, but holds no device memory yet.
+
+    `hosted`: keys and values lie in the machine's own memory, where they can outlive an engine; not in a device's.
+    """
 
     path: Path
     file: GGUFFile
@@ -61,6 +66,8 @@ class Opened:
     programs: Programs
     plan: Plan
     backend: Backend
+    run_steps: int = 0
+    hosted: bool = True
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -89,23 +96,27 @@ def open_model(path: str | os.PathLike[str], options: Options = Options()) -> Op
     try:
         spec = read_spec(file)
         programs = compile_model(spec, file.tensors)
-        return Opened(Path(path), file, spec, programs, make_plan(spec, programs, file, options), backend)
+        device = look(backend).memory_bytes
+        plan = make_plan(spec, programs, file, options, device)
+        return Opened(Path(path), file, spec, programs, plan, backend, options.run_steps, hosted=not device)
     except BaseException:
         file.close()
         raise
 
 
-def make_plan(spec: ModelSpec, programs: Programs, file: GGUFFile, options: Options) -> Plan:
-    """Resolves the options. KV: every sequence slot at full context, within a share of the machine's memory, but
-    always one whole sequence. Raises PlanError for threads or a context that cannot be."""
+def make_plan(spec: ModelSpec, programs: Programs, file: GGUFFile, options: Options, device_bytes: int = 0) -> Plan:
+    """Resolves the options. KV: every sequence slot at full context, within a share of the memory, but always one
+    whole sequence. The memory is the machine's, or a device's own of `device_bytes`, which holds the weights too.
+    Raises PlanError for threads or a context that cannot be."""
     if not 0 <= options.threads <= MAX_THREADS:
         raise PlanError(f"{options.threads} threads: expected 1 to {MAX_THREADS}, or 0 for one per core")
     context = min(spec.context, DEFAULT_CONTEXT) if options.context is None else options.context
     kv_type = options.kv_type or _kv_type(file)
     per_block = sum(g.block_bytes(options.block_size, kv_type.nbytes) for g in programs.caches)
     per_sequence = -(-context // options.block_size)
-    _check_context(context, per_block // options.block_size)
-    affordable = memory_bytes() // KV_SHARE_OF_MEMORY // per_block
+    memory, share = _memory(file, device_bytes)
+    _check_context(context, memory, per_block // options.block_size)
+    affordable = memory // share // per_block
     blocks = options.blocks or max(per_sequence, min(affordable, per_sequence * options.max_sequences))
     return Plan(
         max_rows=options.max_rows,
@@ -119,12 +130,20 @@ def make_plan(spec: ModelSpec, programs: Programs, file: GGUFFile, options: Opti
     )
 
 
-def _check_context(context: int, bytes_per_position: int) -> None:
-    most = memory_bytes() // bytes_per_position
+def _memory(file: GGUFFile, device_bytes: int) -> tuple[int, int]:
+    """Bytes that keys and values may lie in, and the share of them that is meant for these. On the machine weights
+    are pages of a file, which give way."""
+    if not device_bytes:
+        return memory_bytes(), KV_SHARE_OF_MEMORY
+    return max(0, device_bytes - sum(t.data.nbytes for t in file.tensors.values())), KV_SHARE_OF_DEVICE
+
+
+def _check_context(context: int, memory: int, bytes_per_position: int) -> None:
+    most = memory // bytes_per_position
     if not MIN_CONTEXT <= context <= most:
         raise PlanError(
             f"a context of {context} positions: expected {MIN_CONTEXT} to {most}, for whose keys and values "
-            f"({bytes_per_position} bytes each) this machine has memory"
+            f"({bytes_per_position} bytes each) there is memory"
         )
 
 

@@ -57,9 +57,13 @@ class Paging:
         self.grow(sequence, sequence.length)
         return True
 
+    def missing(self, sequence: Active, positions: int) -> int:
+        """Blocks of every group that it lacks to cover so many positions."""
+        return max(0, self.blocks_for(positions) - sequence.block_count)
+
     def grow(self, sequence: Active, positions: int) -> bool:
         """Makes its blocks cover so many positions; takes none and returns False where there are too few."""
-        missing = self.blocks_for(positions) - sequence.block_count
+        missing = self.missing(sequence, positions)
         if missing > self.available:
             return False
         for _ in range(missing):

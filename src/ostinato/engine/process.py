@@ -99,8 +99,8 @@ def stamp(path: str | os.PathLike[str]) -> str:
 
 
 def build_model(path: str, options: str, expected: str, shared: Shared, port: RingPort) -> Steps:
-    """The engine for a GGUF file, its KV in the shared mapping; `options` as `encode_options` makes them,
-    `expected` the file's stamp when the server opened it."""
+    """The engine for a GGUF file, its KV in the shared mapping unless it lies on a device; `options` as
+    `encode_options` makes them, `expected` the file's stamp when the server opened it."""
     from ostinato.engine.engine import Engine
     from ostinato.engine.loading import open_model
 
@@ -108,9 +108,9 @@ def build_model(path: str, options: str, expected: str, shared: Shared, port: Ri
     if stamp(path) != expected:
         raise StaleFileError(f"{path} has changed since the server opened it; start the server again")
     caches = opened.programs.caches
-    shared.check(Sizes.of(opened.plan, caches, shared.sizes.capacity))
-    executable = opened.compile({group.name: shared.kv(index) for index, group in enumerate(caches)})
-    return Engine(executable, opened.plan, caches, shared.table, port)
+    shared.check(Sizes.of(opened.plan, caches, shared.sizes.capacity, opened.hosted))
+    memory = {group.name: shared.kv(index) for index, group in enumerate(caches)} if opened.hosted else None
+    return Engine(opened.compile(memory), opened.plan, caches, shared.table, port, opened.run_steps)
 
 
 def encode_options(options: Options) -> str:

@@ -108,7 +108,7 @@ SHARED = Record("SharedHeader", "Sizes that everything else in the mapping follo
 
 # int64 words that the engine process writes after every step, for metrics.
 COUNTERS = (
-    "steps", "rows", "prompt_tokens", "generated_tokens", "prefix_hits", "preemptions",  # since its start
+    "steps", "runs", "rows", "prompt_tokens", "generated_tokens", "prefix_hits", "preemptions",  # since its start
     "running", "waiting", "free_blocks",
 )  # fmt: skip
 

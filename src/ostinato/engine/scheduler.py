@@ -3,6 +3,9 @@
 Every running sequence that is past its prompt gives one row; prompts (and what must be computed again) fill up
 the step in chunks; what still fits lets waiting sequences in. Whoever came first goes first. When blocks run
 out, the sequence that came last gives up its own and waits; its tokens are computed again later.
+
+Where only such rows are left and nobody waits, a step may become a run of several that the backend does by itself.
+Its blocks are given ahead, as far as there are free ones.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from ostinato.backends.batch import Batch, Enter, Span, TableEdit
+from ostinato.backends.batch_table import MAX_STOPS
 from ostinato.backends.contract import Plan
 from ostinato.engine.active import NO_SLOT, Active
 from ostinato.engine.paging import Paging
@@ -25,11 +29,19 @@ _ARRIVAL = attrgetter("arrival")
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One sequence's part of a step. Its result counts as long as the sequence is in the same `run`."""
+    """One sequence's part of a step. Its result counts as long as the sequence is in the same `stay`."""
 
     sequence: Active
     span: Span
-    run: int
+    stay: int
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What to submit: the work of a step, prompt spans first, or of a run of `steps`."""
+
+    work: list[Work]
+    steps: int = 1
 
 
 @dataclass(slots=True)
@@ -46,6 +58,7 @@ class Scheduler:
     def __init__(self, plan: Plan, paging: Paging, table: SequenceTable) -> None:
         self._plan, self._paging, self._table = plan, paging, table
         self._slots = list(reversed(range(plan.max_sequences)))  # free ones
+        self._parked: list[int] = []  # free as soon as the run in flight has ended
         self.waiting: list[Active] = []
         self.running: list[Active] = []
         self.preemptions = 0
@@ -59,22 +72,32 @@ class Scheduler:
         else:
             insort(self.waiting, sequence, key=_ARRIVAL)
 
-    def plan_step(self, in_flight: int) -> list[Work]:
-        """The next step's work, prompt spans first; empty when nothing can be done now.
+    def plan_step(self, in_flight: int, most_steps: int = 1) -> Step:
+        """The next step or, with nothing else in flight, a run of at most `most_steps`. Without work when nothing can
+        be done now.
 
         A sequence that must run alone does so with no other step in flight.
         """
         lone = min((s for s in (*self.running, *self.waiting) if s.alone), key=_ARRIVAL, default=None)
         if lone is not None:
-            work = [] if in_flight else self._plan_alone(lone)
-        else:
-            work = self._plan_together()
-        return sorted(work, key=lambda w: w.span.kind)
+            return Step([] if in_flight else self._plan_alone(lone))
+        steps = self._run_length(most_steps)
+        if steps > 1:
+            return Step([] if in_flight else self._plan_run(steps), steps)
+        return Step(sorted(self._plan_together(), key=lambda w: w.span.kind))
+
+    def run_ended(self, work: list[Work]) -> None:
+        """All of a run is committed: its sequences can be planned again, slots that were left meanwhile given away."""
+        for w in work:
+            if w.sequence.stay == w.stay:
+                w.sequence.run_ended()
+        self._slots += self._parked
+        self._parked.clear()
 
     def retire(self, sequence: Active, finish: FinishReason) -> None:
         """Ends a sequence, or with NONE sends it back to wait. Committed first, then its blocks go back."""
         if sequence.slot != NO_SLOT:
-            self._slots.append(sequence.slot)
+            (self._parked if sequence.in_run else self._slots).append(sequence.slot)
             self.running.remove(sequence)
         else:
             self.waiting.remove(sequence)
@@ -110,7 +133,7 @@ class Scheduler:
 
     def check(self) -> None:
         """Raises AssertionError unless slots, lists and records agree."""
-        slots = [s.slot for s in self.running] + self._slots
+        slots = [s.slot for s in self.running] + self._slots + self._parked
         assert sorted(slots) == list(range(self._plan.max_sequences)), f"slots {sorted(slots)}"
         assert all(s.slot == NO_SLOT and not s.block_count for s in self.waiting), "a waiting sequence holds something"
         for sequences in (self.waiting, self.running):
@@ -128,6 +151,22 @@ class Scheduler:
         while room.rows and self.waiting and self._admit(first := self.waiting[0]):
             self._add_work(work, room, first)
         return work
+
+    def _run_length(self, most: int) -> int:
+        """Steps of a run that everybody could take part in now; 1 where there should be none."""
+        running = self.running
+        rows = min(self._plan.max_rows, self._plan.max_logit_rows)
+        if most < 2 or self.waiting or not 0 < len(running) <= rows or not all(s.ready for s in running):
+            return 1
+        steps = min(most, max(s.to_draw for s in running))
+        while steps > 1 and sum(self._paging.missing(s, s.run_end(steps)) for s in running) > self._paging.available:
+            steps //= 2
+        return steps
+
+    def _plan_run(self, steps: int) -> list[Work]:
+        for sequence in self.running:
+            self._paging.grow(sequence, sequence.run_end(steps))
+        return [Work(s, s.run_span(), s.stay) for s in self.running]
 
     def _plan_alone(self, sequence: Active) -> list[Work]:
         work: list[Work] = []
@@ -152,7 +191,7 @@ class Scheduler:
             return False
         room.rows -= span.count
         room.logit_rows -= span.logit_rows
-        work.append(Work(sequence, span, sequence.run))
+        work.append(Work(sequence, span, sequence.stay))
         return True
 
     def _grow(self, sequence: Active, positions: int, work: list[Work]) -> bool:
@@ -180,23 +219,27 @@ class Scheduler:
         insort(self.running, sequence, key=_ARRIVAL)
 
 
-def make_batch(work: list[Work]) -> Batch:
+def make_batch(step: Step) -> Batch:
     """What the backend must be told for a step: newcomers, new blocks, rows."""
-    sequences = [w.sequence for w in work]
+    sequences = [w.sequence for w in step.work]
     return Batch(
-        spans=[w.span for w in work],
-        enters=[
-            Enter(s.slot, s.prompt_length, s.request.sampling, s.tokens[: s.scheduled].tolist())
-            for s in sequences
-            if not s.entered
-        ],
+        spans=[w.span for w in step.work],
+        enters=[_enter(s) for s in sequences if not s.entered],
         tables=[
             TableEdit(cache, s.slot, s.listed, blocks[s.listed :])
             for s in sequences
             if s.listed < s.block_count
             for cache, blocks in enumerate(s.blocks)
         ],
+        steps=step.steps,
     )
+
+
+def _enter(sequence: Active) -> Enter:
+    """Stop ids beyond those that a backend can look for end the sequence all the same, when they are committed."""
+    s, request = sequence, sequence.request
+    history = s.tokens[: s.scheduled].tolist()
+    return Enter(s.slot, s.prompt_length, request.sampling, history, s.limit, request.stop_ids[:MAX_STOPS])
 
 
 def _check_sequence(sequence: Active, table: SequenceTable, block_size: int) -> None:

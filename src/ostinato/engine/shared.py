@@ -38,7 +38,7 @@ class SharedError(RuntimeError):
 
 @dataclass(frozen=True)
 class Sizes:
-    """What the whole layout follows from. `kv_bytes` has one entry per cache group."""
+    """What the whole layout follows from. `kv_bytes` has one entry per cache group; 0 where its KV lies elsewhere."""
 
     capacity: int  # sequence records: running and waiting
     context: int
@@ -46,9 +46,11 @@ class Sizes:
     kv_bytes: tuple[int, ...]
 
     @classmethod
-    def of(cls, plan: Plan, caches: Sequence[CacheGroup], capacity: int = DEFAULT_CAPACITY) -> Sizes:
-        """Sizes for a plan's KV and block tables."""
-        kv_bytes = tuple(plan.cache_bytes(group) for group in caches)
+    def of(
+        cls, plan: Plan, caches: Sequence[CacheGroup], capacity: int = DEFAULT_CAPACITY, hosted: bool = True
+    ) -> Sizes:
+        """Sizes for a plan's block tables and, where it is `hosted` here, its KV."""
+        kv_bytes = tuple(plan.cache_bytes(group) if hosted else 0 for group in caches)
         return cls(capacity, plan.context, plan.blocks_per_sequence, kv_bytes)
 
     @property

@@ -109,7 +109,7 @@ class Supervisor:
         """The supervisor of a model that `open_model(path, options)` has read and planned."""
         command = [sys.executable, "-m", "ostinato.engine.process", "--model", str(opened.path)]
         command += ["--options", encode_options(options), "--stamp", stamp(opened.path)]
-        sizes = Sizes.of(opened.plan, opened.programs.caches, capacity)
+        sizes = Sizes.of(opened.plan, opened.programs.caches, capacity, opened.hosted)
         return cls(command, sizes, backend=opened.backend.name)
 
     async def start(self) -> None:

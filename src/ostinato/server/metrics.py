@@ -68,6 +68,7 @@ ENGINE = {
     "waiting": ("ostinato_requests_waiting", "Sequences in the queue.", False),
     "free_blocks": ("ostinato_kv_blocks_free", "KV blocks that hold nothing needed.", False),
     "steps": ("ostinato_engine_steps", "Steps committed.", True),
+    "runs": ("ostinato_engine_runs", "Runs of steps that the device did by itself.", True),
     "preemptions": ("ostinato_preemptions", "Sequences put back, to be computed again.", True),
     "prefix_hits": ("ostinato_prefix_hit_tokens", "Prompt tokens found computed.", True),
 }
