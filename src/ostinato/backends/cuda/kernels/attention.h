@@ -11,7 +11,7 @@ namespace ostinato::cuda {
 constexpr int32_t kScoreTiles = kAttendSplit / kLanes;  // positions of a lane in one split
 constexpr int32_t kTilesTogether = 4;                   // of which so many are scored at a time
 constexpr int32_t kPairTiles = 4;                       // pairs of dimensions of a lane: value_dim <= 256
-constexpr float kLowest = -__builtin_inff();
+constexpr float kLowest = -kInfinity;
 
 // What one query head makes of some positions: their largest score, the sum of exp(score - largest), and the
 // values weighted so. A lane holds dimensions 2 p and 2 p + 1 for its pairs p = lane, lane + 32, ...
@@ -197,6 +197,7 @@ class Split {
     if (is_behind(tile)) return;
     const Places p = places_of(tile);
     const int32_t count = minimum(kLanes, queries_.position + 1 - first_ - kLanes * tile);
+#pragma unroll 2
     for (int32_t j = 0; j < count; ++j) {
       const E* value =
           pages_.block(value_at(p.block, j)) + pages_.value_at(queries_.kv_head, value_at(p.within, j));

@@ -29,3 +29,7 @@
 #else
 #include "host/lanes.h"
 #endif
+
+namespace ostinato::cuda {
+constexpr float kInfinity = __builtin_bit_cast(float, 0x7f800000u);  // NVRTC has no name for it
+}  // namespace ostinato::cuda
