@@ -67,6 +67,10 @@ class Admission:
             known = self._slots[int(slot)]
             self._slots[int(slot)] = replace(known, length=known.length + int(count), in_run=False)
 
+    def length(self, slot: int) -> int:
+        """Positions of the slot once everything admitted has run; of a run, those before it."""
+        return self._slots[slot].length
+
     def _free(self, draft: _Draft, slot: int) -> _Slot:
         if not 0 <= slot < self._plan.max_sequences:
             raise BatchError(f"slot {slot}: the plan has {self._plan.max_sequences} slots")

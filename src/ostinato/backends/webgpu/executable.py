@@ -24,7 +24,7 @@ from ostinato.backends.webgpu.pipelines import Pipelines
 from ostinato.backends.webgpu.recorder import Operands, Recorder
 from ostinato.backends.webgpu.results import Expected, expect
 from ostinato.backends.webgpu.weights import upload
-from ostinato.backends.webgpu.workgroups import StepSize
+from ostinato.backends.webgpu.workgroups import step_size
 from ostinato.model.weights import StoredTensor
 from ostinato.program.ir import Programs
 from ostinato.program.verify import verify
@@ -166,7 +166,8 @@ class WebGpuExecutable:
     def _record(self, batch: Batch, expected: Expected, readback: Readback) -> Any:
         """The commands of a batch, as a wgpu.GPUCommandBuffer: steps, then copies into the readback."""
         recorder, logits = (self._prefill, self._logits[0]) if batch.prompt_rows else (self._decode, self._logits[-1])
-        size = StepSize(batch.rows, batch.prompt_rows, batch.logit_rows, expected.draws, self._plan.max_sequences)
+        lengths = (self._admission.length(span.slot) for span in batch.spans)
+        size = step_size(batch, lengths, self._plan.max_sequences)
         encoder = self._device.create_command_encoder(label="step")
         for step in range(batch.steps):
             compute = encoder.begin_compute_pass()

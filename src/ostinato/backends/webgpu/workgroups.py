@@ -5,16 +5,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from ostinato.backends.batch import Batch
 from ostinato.backends.device.lower import Call
+from ostinato.backends.device.state_table import ATTEND_SPLIT
 from ostinato.program.ops_table import Axis
 
 _LANES = 256  # invocations of most workgroups
 _PACKED = 256  # columns that a workgroup packs
 _TILE_ROWS = 32  # activation rows that a workgroup multiplies
-_RESIDENT = 1024  # where the items are not known: enough for any adapter to be busy
 
 
 @dataclass(frozen=True)
@@ -25,13 +26,22 @@ class StepSize:
     prompt_rows: int
     logit_rows: int  # R
     draws: int
-    max_sequences: int  # of the plan
+    divided: int  # generated rows whose attention is split
+    splits: int  # of the longest of them
 
-    @property
-    def divided(self) -> int:
-        """Generated rows whose attention is split."""
-        generated = self.rows - self.prompt_rows
-        return generated if generated <= self.max_sequences else 0
+
+def step_size(batch: Batch, lengths: Iterable[int], max_sequences: int) -> StepSize:
+    """`lengths`: of its slots, before its last step."""
+    generated = batch.rows - batch.prompt_rows
+    longest = max(lengths, default=0) + batch.steps
+    return StepSize(
+        rows=batch.rows,
+        prompt_rows=batch.prompt_rows,
+        logit_rows=batch.logit_rows,
+        draws=sum(span.sample for span in batch.spans),
+        divided=generated if generated <= max_sequences else 0,
+        splits=-(-longest // ATTEND_SPLIT),
+    )
 
 
 def workgroups(call: Call, size: StepSize, most: int) -> int:
@@ -82,10 +92,6 @@ def _experts(w: _Work) -> int:
     return 2 * w["count"] * w.tiles(w["n"]) if w.rows else 0
 
 
-def _attend_split(w: _Work) -> int:
-    return min(w.size.divided * w["heads"] * 4, _RESIDENT)
-
-
 # By phase, the number of workgroups that have an item each.
 _ITEMS: Mapping[str, Callable[[_Work], int]] = {
     "begin": _one,
@@ -99,7 +105,7 @@ _ITEMS: Mapping[str, Callable[[_Work], int]] = {
     "rope": _per_row_element,
     "append": lambda w: w.elements(w.size.rows * w["kv_heads"] * (w["key_dim"] + w["value_dim"]) // 2),
     "attend": lambda w: (w.size.rows - w.size.divided) * w["heads"],
-    "attend_split": _attend_split,
+    "attend_split": lambda w: w.size.divided * w["heads"] * w.size.splits,
     "attend_merge": lambda w: w.elements(w.size.divided * w["heads"] * w["value_dim"]),
     "glu": _per_element,
     "add": _per_element,
