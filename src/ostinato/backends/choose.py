@@ -33,8 +33,15 @@ def _cpu() -> Backend:
     return CpuBackend()
 
 
+def _webgpu() -> Backend:
+    from ostinato.backends.webgpu import WebGpuBackend
+
+    return WebGpuBackend()
+
+
 # In the order of choice; imported on use, so that a backend costs nothing until it is asked for.
 BACKENDS: Mapping[str, Callable[[], Backend]] = {
+    "webgpu": _webgpu,
     "cpu": _cpu,
     "reference": _reference,
     "null": _null,
