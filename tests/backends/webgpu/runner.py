@@ -80,7 +80,7 @@ def run_all(
     compute.end()
     handle.queue.submit([encoder.finish()])
     changed = {
-        name: np.frombuffer(handle.queue.read_buffer(held[name]), getattr(buffers, name).dtype)
+        name: _words(handle.queue.read_buffer(held[name]), getattr(buffers, name))
         for name in ("arena", "state", "kv", "result")
     }
     return replace(buffers, **changed)
@@ -118,6 +118,10 @@ def plain_rows(count: int, prompt: int = 0, logit: Sequence[int] = ()) -> Rows:
 def packet(batch: Batch) -> np.ndarray:
     """The packet that `begin`, `rows`, `sample` and `finish` read."""
     return batch.encode()
+
+
+def _words(found: memoryview, given: np.ndarray) -> np.ndarray:
+    return np.frombuffer(found, given.dtype)[: given.size]
 
 
 def _buffer(handle: Any, words: np.ndarray) -> Any:

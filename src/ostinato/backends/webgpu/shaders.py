@@ -80,7 +80,7 @@ def assemble(call: Call, features: Collection[str]) -> str:
     phase with equal shapes."""
     phase = BY_NAME[call.phase]
     operands = {
-        name: _FORMATS[TensorType(call.words[f"{name}_type"])]
+        name: _FORMATS[TensorType(int(call.words[f"{name}_type"]))]
         for name in phase.weights
         if f"{name}_type" in phase.shapes
     }

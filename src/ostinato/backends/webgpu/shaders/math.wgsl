@@ -4,12 +4,24 @@
 const LOG2_E = 1.44269504;
 const LN2_HIGH = 0.693359375;  // nine bits: its product with an exponent is exact, with fma or without
 const LN2_LOW = -2.12194440e-4;
+const LN2_UNITS = 11629079;  // ln 2 in units of 2^-24,
+const LN2_REST = 63442;  // and what is left of it in units of 2^-40
+
+// x - n ln 2 for n = round(x / ln 2), |x| <= 88. In integers: the usual two-part subtraction in floats does not
+// survive a compiler that reassociates, which WGSL allows (Mesa's does).
+fn beyond_power(x: f32, n: i32) -> f32 {
+  if (n == 0) {
+    return x;
+  }
+  let units = i32(round(x * 0x1p24)) - n * LN2_UNITS;
+  return f32(units * 256 - ((n * LN2_REST + 128) >> 8u)) * 0x1p-32;
+}
 
 // Zero below -87.3 (and for -infinity), e^88 above 88.
 fn exp_accurate(x: f32) -> f32 {
   let bounded = clamp(x, -88.0, 88.0);
-  let n = round(bounded * LOG2_E);
-  let r = fma(n, -LN2_LOW, fma(n, -LN2_HIGH, bounded));  // |r| <= ln 2 / 2
+  let n = i32(round(bounded * LOG2_E));
+  let r = beyond_power(bounded, n);
   var p = 1.0 / 5040.0;
   p = fma(p, r, 1.0 / 720.0);
   p = fma(p, r, 1.0 / 120.0);
@@ -17,7 +29,7 @@ fn exp_accurate(x: f32) -> f32 {
   p = fma(p, r, 1.0 / 6.0);
   p = fma(p, r, 0.5);
   p = fma(p * r, r, r) + 1.0;
-  let power = bitcast<f32>((i32(n) + 127) << 23u);
+  let power = bitcast<f32>((n + 127) << 23u);
   return select(p * power, 0.0, bounded < -87.3);
 }
 
