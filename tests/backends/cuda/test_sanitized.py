@@ -1,4 +1,4 @@
-"""The persistent scenarios and the barriers under ThreadSanitizer and AddressSanitizer (with UBSan).
+"""The persistent scenarios under ThreadSanitizer and AddressSanitizer (with UBSan).
 
 A sanitizer's runtime must be in a process before anything else: so a fresh Python runs them, with the runtime
 preloaded. Python itself is not instrumented: a report can only come from the kernels or their host implementation.

@@ -1,4 +1,5 @@
-// team.h on the host: a warp is a std::thread; whoever waits yields, so that more warps than cores get on.
+// team.h on the host: a warp is a std::thread; whoever waits gives its core up, so that more warps than cores
+// get on.
 #pragma once
 #include <atomic>
 #include <chrono>
@@ -17,9 +18,10 @@ class Barrier {
     if (arrived_.fetch_add(1, std::memory_order_acq_rel) == members_ - 1) {
       arrived_.store(0, std::memory_order_relaxed);
       generation_.store(generation + 1, std::memory_order_release);
+      generation_.notify_all();
       return;
     }
-    while (generation_.load(std::memory_order_acquire) == generation) std::this_thread::yield();
+    generation_.wait(generation, std::memory_order_acquire);
   }
 
  private:
@@ -40,10 +42,11 @@ inline int32_t read_word(const int32_t* word, std::memory_order order) {
 }
 inline int32_t read_relaxed(const int32_t* word) { return read_word(word, std::memory_order_relaxed); }
 inline void wait_while(const int32_t* word, int32_t value) {
-  while (read_word(word, std::memory_order_acquire) == value) std::this_thread::yield();
+  std::atomic_ref(*const_cast<int32_t*>(word)).wait(value, std::memory_order_acquire);
 }
 inline void write_release(int32_t* word, int32_t value) {
   std::atomic_ref(*word).store(value, std::memory_order_release);
+  std::atomic_ref(*word).notify_all();
 }
 inline int32_t add_ordered(int32_t* word, int32_t value) {
   return std::atomic_ref(*word).fetch_add(value, std::memory_order_acq_rel);
