@@ -9,25 +9,31 @@ and a little more.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-import ostinato
+from ostinato.api import Model
+from ostinato.backends.reference import ReferenceBackend
+from ostinato.engine.loading import Options, open_model
+from tests.backends.machines import MACHINES, machine
 from tools.export_builtin import SHIPPED
 from tools.tiny_models import weights_digest, write_tiny_model
 
 FOLDER = Path(__file__).parent
-BACKENDS = ("reference", "cpu")
+BACKENDS = ("reference", *MACHINES)
 ROW_ERROR = {"F32": 1e-11, "F16": 2e-6, "Q8_0": 1e-3, "Q4_K_M": 2e-3}
 
 
 def worst_row(path: Path, backend: str, golden: np.lib.npyio.NpzFile) -> float:
     """The largest normalised mean squared error of the kept rows."""
     assert weights_digest(path) == json.loads(str(golden["about"]))["weights_sha256"], "run tools/golden_llama.py again"
-    model = ostinato.load(path, backend=backend)
-    ours = model.logits(golden["tokens"].tolist())[golden["positions"]]
+    opened = open_model(path, Options(backend="reference", max_sequences=2))
+    made = ReferenceBackend() if backend == "reference" else machine(backend)
+    with Model(replace(opened, backend=made)) as model:
+        ours = model.logits(golden["tokens"].tolist())[golden["positions"]]
     theirs = golden["logits"]
     return float((((ours - theirs) ** 2).sum(axis=-1) / (theirs**2).sum(axis=-1)).max())
 
