@@ -23,6 +23,7 @@ from tests.backends.webgpu.runner import Buffers, plain_rows, run_all, step_stat
 from tests.backends.webgpu.support import needs_adapter
 from tests.native import test_kernels as sums
 from tests.native.test_kernels import weights
+from tests.support import same_bits
 
 pytestmark = needs_adapter
 
@@ -73,10 +74,6 @@ def linear(
     found = run_all(calls, buffers, workgroups=workgroups, features=features).floats(out, rows, stride)
     assert np.all(found[:, n:] == POISON)
     return found[:, :n]
-
-
-def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
-    return bool(np.all((a.view(np.uint32) == b.view(np.uint32)) | (np.isnan(a) & np.isnan(b))))
 
 
 def emulated(kind: TensorType, w: np.ndarray, x: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
