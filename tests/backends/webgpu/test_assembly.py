@@ -25,7 +25,7 @@ def calls() -> Iterator[Call]:
     for phase in PHASES:
         typed = [name for name in phase.shapes if name.endswith("_type")]
         words: dict[str, float] = {name.removesuffix(":f"): 1 for name in phase.words}
-        words |= {"dims": 32, "width": 256, "k": 256, "key_dim": 16, "value_dim": 16}
+        words |= {"dims": 32, "width": 256, "k": 256, "key_dim": 16, "value_dim": 16, "group": 256}
         for kind in FORMATS if typed else (TensorType.F32,):
             yield Call(phase.name, words | dict.fromkeys(typed, int(kind)))
 

@@ -1,5 +1,5 @@
-// angles: an invocation per row and pair. `frequencies` are base^(-2i/dims), made by the host: WGSL's pow is too coarse.
-// The products are float32, as the reference's are. Needs divide.wgsl, turn.wgsl.
+// angles: an invocation per row and pair. `frequencies` are base^(-2i/dims), made by the host, since WGSL's pow is too
+// coarse. The products are float32, as the reference's are. Needs divide.wgsl, turn.wgsl.
 
 fn frequency_of(i: u32) -> f32 {
   if (has_factors != 0u) {

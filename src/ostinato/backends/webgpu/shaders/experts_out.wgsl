@@ -1,4 +1,5 @@
-// experts_out: a workgroup per bucket and tile of weight rows; results go where the assignments stand. Needs buckets.wgsl.
+// experts_out: a workgroup per bucket and tile of weight rows. Results go where the assignments stand. Needs
+// buckets.wgsl.
 
 fn source_row(sorted: u32) -> u32 {
   return sorted;

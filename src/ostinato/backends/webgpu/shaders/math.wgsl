@@ -2,10 +2,10 @@
 // operations on every adapter. NaN is not looked for.
 
 const LOG2_E = 1.44269504;
-const LN2_HIGH = 0.693359375;  // nine bits: its product with an exponent is exact, with fma or without
-const LN2_LOW = -2.12194440e-4;
 const LN2_UNITS = 11629079;  // ln 2 in units of 2^-24,
 const LN2_REST = 63442;  // and what is left of it in units of 2^-40
+const LN2_HIGH = 0.693359375;  // and in floats: nine bits, whose product with an exponent is exact,
+const LN2_LOW = -2.12194440e-4;  // and what is left
 
 // x - n ln 2 for n = round(x / ln 2), |x| <= 88. In integers: the usual two-part subtraction in floats does not
 // survive a compiler that reassociates, which WGSL allows (Mesa's does).

@@ -1,5 +1,5 @@
-// Q4_K: blocks of 256 in 8 sub-blocks of 32: x = d scale q - dmin min. A block is nine vec4: d, dmin and twelve bytes of
-// scales and mins, then 128 bytes of which vec4 2p and 2p + 1 hold sub-blocks 2p (low nibbles) and 2p + 1.
+// Q4_K: blocks of 256 in 8 sub-blocks of 32: x = d scale q - dmin min. A block is nine vec4: d, dmin and twelve bytes
+// of scales and mins, then 128 bytes of which vec4 2p and 2p + 1 hold sub-blocks 2p (low nibbles) and 2p + 1.
 
 const span_q4_k = 8u;  // chunks that share one float term
 

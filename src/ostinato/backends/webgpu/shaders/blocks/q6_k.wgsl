@@ -1,6 +1,6 @@
-// Q6_K: blocks of 256 in 16 sub-blocks of 16: x = d scale (q - 32). Planes: the low four bits (8 vec4 a block), the top two
-// (4 vec4), the scales (one), then all d. Half h of a block is four runs of 32: runs 0 and 1 are the low nibbles of its
-// 64 bytes, 2 and 3 the high ones; bits 2r and 2r + 1 of its 32 other bytes belong to run r.
+// Q6_K: blocks of 256 in 16 sub-blocks of 16: x = d scale (q - 32). Planes: the low four bits (8 vec4 a block), the
+// top two (4 vec4), the scales (one), then all d. Half a block is four runs of 32: runs 0 and 1 are the low nibbles of
+// its 64 bytes, 2 and 3 the high ones; bits 2r and 2r + 1 of its 32 other bytes belong to run r.
 
 const span_q6_k = 8u;  // chunks that share one float term
 
