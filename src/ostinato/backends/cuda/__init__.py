@@ -5,7 +5,7 @@ Kernels are compiled for the card when a model is first loaded. Needs `pip insta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from ostinato.backends.contract import Plan, Probe
@@ -13,7 +13,7 @@ from ostinato.model.weights import StoredTensor
 from ostinato.program.ir import Programs
 
 if TYPE_CHECKING:
-    from ostinato.backends.cuda.driver import Driver
+    from ostinato.backends.cuda.driver import Driver, OpenDriver
     from ostinato.backends.cuda.executable import CudaExecutable
 
 
@@ -22,7 +22,7 @@ class CudaBackend:
 
     name = "cuda"
 
-    def __init__(self, open_driver: Callable[[], Driver] | None = None) -> None:
+    def __init__(self, open_driver: OpenDriver | None = None) -> None:
         self._open_driver = open_driver
 
     def probe(self) -> Probe:
@@ -38,7 +38,7 @@ class CudaBackend:
         return load(self._open_driver or _open_card, programs, tensors, plan)
 
 
-def _open_card() -> Driver:
+def _open_card(phases: Collection[str], decode: Collection[str]) -> Driver:
     from ostinato.backends.cuda.device import open_card
 
-    return open_card()
+    return open_card(phases, decode)

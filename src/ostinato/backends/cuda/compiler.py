@@ -1,6 +1,7 @@
-"""Kernels for a card: kernels/ compiled by NVRTC when a model is first loaded, and kept on disk.
+"""Kernels for a card: kernels/ compiled by NVRTC when a model first needs them, and kept on disk.
 
-The sources ship in the package; tables.h is generated. A cached cubin is keyed by everything it is made of.
+A kernel is a unit of its own: phase.cu for each phase, decode.cu for the phases of the model. Units are compiled side
+by side. The sources ship in the package; tables.h is generated. A cached cubin is keyed by all it is made of.
 """
 
 from __future__ import annotations
@@ -9,43 +10,71 @@ import contextlib
 import hashlib
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+from ostinato.backends import emit
 from ostinato.backends.contract import CompileError
 from ostinato.backends.cuda import machine
-from ostinato.backends.cuda.nvrtc import Nvrtc, NvrtcError, libraries
+from ostinato.backends.cuda.nvrtc import Compiled, Nvrtc, NvrtcError, libraries
+from ostinato.backends.device.phases_table import PHASES
 
 KERNELS = Path(__file__).parent / "kernels"
 # No contraction: a * b + c rounds twice, as on the host; where fma is meant, it is written.
 OPTIONS = ("-std=c++20", "-fmad=false", "--prec-div=true", "--prec-sqrt=true", "--ftz=false", "-default-device")
+DECODE = "decode"
 _DIGEST_BYTES = 32
 
 
 @dataclass(frozen=True)
-class Sources:
-    """What NVRTC is given: kernels.cu, and the headers by the names they are included by."""
+class Unit:
+    """One kernel to be compiled: its source, the headers by the names they are included by, and its macros."""
 
-    main: str
+    kernel: str
+    source: str
     headers: Mapping[str, str]
+    defines: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
-        """Of every byte, and of the options that do not depend on the card."""
-        parts = [self.main, *OPTIONS, *(part for name in sorted(self.headers) for part in (name, self.headers[name]))]
-        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+        """Of every byte that goes in, but for the target."""
+        named = (part for name in sorted(self.headers) for part in (name, self.headers[name]))
+        return hashlib.sha256("\0".join((self.source, *OPTIONS, *self.defines, *named)).encode()).hexdigest()
+
+    def compile(self, nvrtc: Nvrtc, target: int, *options: str) -> Compiled:
+        """Raises NvrtcError."""
+        return nvrtc.compile(self.source, self.headers, (f"-arch=sm_{target}", *OPTIONS, *self.defines, *options))
 
 
-def read_sources(folder: Path = KERNELS) -> Sources:
-    """The kernels as shipped, with tables.h. What the host's implementation alone includes is left out."""
-    headers = {
-        path.relative_to(folder).as_posix(): path.read_text()
-        for path in sorted(folder.rglob("*.h"))
-        if path.relative_to(folder).parts[0] != "host"
-    }
-    standard = {path.name: path.read_text() for path in sorted((folder / "rtc").iterdir())}
-    return Sources((folder / "kernels.cu").read_text(), {**headers, **standard, "tables.h": machine.header()})
+def units(phases: Collection[str], decode: Collection[str] = ()) -> list[Unit]:
+    """A kernel for each of `phases`, and the persistent one for `decode` where there are any."""
+    folder = KERNELS
+    found = [
+        Unit(
+            f"phase_{phase.name}",
+            (folder / "phase.cu").read_text(),
+            _headers(),
+            (f"-DOSTINATO_NAME={phase.name}", f"-DOSTINATO_CALL={emit.camel(phase.name)}"),
+        )
+        for phase in PHASES
+        if phase.name in phases
+    ]
+    if decode:
+        tables = machine.header([phase for phase in PHASES if phase.name in decode])
+        found.append(Unit(DECODE, (folder / "decode.cu").read_text(), {**_headers(), "tables.h": tables}))
+    return found
+
+
+@cache
+def _headers() -> Mapping[str, str]:
+    """What the kernels may include; rtc/ is NVRTC's standard library. What only the host includes is left out."""
+    ours = {path.relative_to(KERNELS).as_posix(): path for path in sorted(KERNELS.rglob("*.h"))}
+    standard = {path.name: path for path in sorted((KERNELS / "rtc").iterdir())}
+    texts = {name: path.read_text() for name, path in {**ours, **standard}.items() if not name.startswith("host/")}
+    return {**texts, "tables.h": machine.header()}
 
 
 def choose_nvrtc(arch: int, driver: int, found: Sequence[Nvrtc] | None = None) -> tuple[Nvrtc, int]:
@@ -67,27 +96,33 @@ def choose_nvrtc(arch: int, driver: int, found: Sequence[Nvrtc] | None = None) -
     )
 
 
-def compile_kernels(nvrtc: Nvrtc, target: int, sources: Sources, folder: Path | None = None) -> bytes:
-    """The cubin of all kernels, from the cache in `folder` where it is whole. Raises CompileError."""
+def compile_units(nvrtc: Nvrtc, target: int, wanted: Sequence[Unit], folder: Path | None = None) -> dict[str, bytes]:
+    """Cubins by kernel, from the cache in `folder` where they are whole. Raises CompileError."""
     folder = cache_folder() if folder is None else folder
-    key = "{}-sm_{}-nvrtc{}.{}.cubin".format(sources.digest[:32], target, *nvrtc.version)
-    cached = _read(folder / key)
-    if cached is not None:
-        return cached
-    try:
-        cubin = nvrtc.compile(sources.main, sources.headers, (f"-arch=sm_{target}", *OPTIONS)).cubin
-    except NvrtcError as error:
-        raise CompileError(f"cuda: the kernels do not compile for sm_{target}: {error}") from error
-    # A cache that cannot be written costs time at the next start, nothing else.
-    with contextlib.suppress(OSError):
-        _write(folder, key, cubin)
-    return cubin
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1) as pool:
+        cubins = pool.map(lambda unit: _cubin(nvrtc, target, unit, folder), reversed(wanted))  # the longest is last
+        return dict(zip((unit.kernel for unit in reversed(wanted)), cubins, strict=True))
 
 
 def cache_folder() -> Path:
     """$XDG_CACHE_HOME/ostinato/cuda, or ~/.cache/ostinato/cuda."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "ostinato" / "cuda"
+
+
+def _cubin(nvrtc: Nvrtc, target: int, unit: Unit, folder: Path) -> bytes:
+    name = "{}-{}-sm_{}-nvrtc{}.{}.cubin".format(unit.kernel, unit.digest[:32], target, *nvrtc.version)
+    cached = _read(folder / name)
+    if cached is not None:
+        return cached
+    try:
+        cubin = unit.compile(nvrtc, target).cubin
+    except NvrtcError as error:
+        raise CompileError(f"cuda: {unit.kernel} does not compile for sm_{target}: {error}") from error
+    # A cache that cannot be written costs time at the next start, nothing else.
+    with contextlib.suppress(OSError):
+        _write(folder, name, cubin)
+    return cubin
 
 
 def _read(path: Path) -> bytes | None:

@@ -6,7 +6,7 @@ Memory comes from cuMemAlloc, not from cuda-core's pool, which keeps what was fr
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from types import TracebackType
 from typing import Any
@@ -16,12 +16,11 @@ from cuda.bindings import driver as cu
 from cuda.core import Device, LaunchConfig, ObjectCode, launch
 
 from ostinato.backends.contract import CompileError
-from ostinato.backends.cuda.compiler import choose_nvrtc, compile_kernels, read_sources
+from ostinato.backends.cuda.compiler import DECODE, choose_nvrtc, compile_units, units
 from ostinato.backends.cuda.driver import Card, DeviceError, OutOfDeviceMemoryError
 from ostinato.backends.cuda.machine import WARPS
 from ostinato.backends.cuda.prompt.launches import Cubins, Launch
 from ostinato.backends.cuda.prompt.manifest import KERNELS
-from ostinato.backends.device.phases_table import PHASES
 
 LANES = 32
 DECODE_BLOCKS = 2  # of the persistent kernel on each multiprocessor, at most: more make its barriers slower
@@ -29,7 +28,7 @@ _PINNED = cu.CU_MEMHOSTALLOC_PORTABLE | cu.CU_MEMHOSTALLOC_DEVICEMAP
 _OUT_OF_MEMORY = cu.CUresult.CUDA_ERROR_OUT_OF_MEMORY
 
 
-def open_card() -> CardDriver:
+def open_card(phases: Collection[str], decode: Collection[str]) -> CardDriver:
     """The first card, with kernels compiled for it. Raises CompileError where there is none, or no compiler."""
     with _CARD_ERRORS:
         (version,) = _values(cu.cuDriverGetVersion())
@@ -39,7 +38,8 @@ def open_card() -> CardDriver:
         devices[0].set_current()
         card = describe(devices[0])
         nvrtc, target = choose_nvrtc(card.arch, version // 1000)
-        return CardDriver(devices[0], card, compile_kernels(nvrtc, target, read_sources()))
+        wanted = units(phases, decode if card.cooperative else ())
+        return CardDriver(devices[0], card, compile_units(nvrtc, target, wanted))
 
 
 def describe(device: Any) -> Card:
@@ -57,15 +57,14 @@ def describe(device: Any) -> Card:
 class CardDriver:
     """One card and one stream of its primary context."""
 
-    def __init__(self, device: Any, card: Card, cubin: bytes) -> None:
+    def __init__(self, device: Any, card: Card, cubins: Mapping[str, bytes]) -> None:
         with _CARD_ERRORS:
             self.card, self._device = card, device
             self._stream = device.create_stream()
             self._target = self._stream  # or a graph while it is captured
-            self._code = ObjectCode.from_cubin(cubin)
-            self._kernels = {phase.name: self._kernel(self._code, f"phase_{phase.name}") for phase in PHASES}
-            self._decode = self._kernel(self._code, "decode")
-            self._decode_blocks = self._resident_blocks()
+            self._code = {name: ObjectCode.from_cubin(cubin) for name, cubin in cubins.items()}
+            self._kernels = {name: self._kernel(code, name) for name, code in self._code.items()}
+            self._decode_blocks = self._resident_blocks() if DECODE in self._kernels else 0
             self._prompt = Cubins.for_capability(card.arch // 10, card.arch % 10)
             self._prompt_kernels: dict[str, tuple[Any, Any]] = {}  # code and kernel: code must outlive it
 
@@ -86,7 +85,7 @@ class CardDriver:
 
     def pin(self, nbytes: int) -> np.ndarray:
         (address,) = _values(cu.cuMemHostAlloc(nbytes, _PINNED), f"{nbytes} bytes of pinned host memory")
-        return np.frombuffer((ctypes.c_uint8 * nbytes).from_address(int(address)), dtype=np.uint8)
+        return np.ctypeslib.as_array((ctypes.c_uint8 * nbytes).from_address(int(address)))
 
     def unpin(self, memory: np.ndarray) -> None:
         _values(cu.cuMemFreeHost(memory.ctypes.data))
@@ -98,7 +97,7 @@ class CardDriver:
 
     def launch(self, phase: str, machine: int, call: int, flags: int, blocks: int) -> None:
         with _CARD_ERRORS:
-            kernel = self._kernels[phase]
+            kernel = self._kernels[f"phase_{phase}"]
             launch(self._target, _grid(blocks), kernel, machine, ctypes.c_int32(call), ctypes.c_uint32(flags))
 
     @property
@@ -116,7 +115,7 @@ class CardDriver:
     def decode(self, machine: int) -> None:
         with _CARD_ERRORS:
             config = LaunchConfig(grid=self._decode_blocks, block=WARPS * LANES, is_cooperative=True)
-            launch(self._stream, config, self._decode, machine)
+            launch(self._stream, config, self._kernels[DECODE], machine)
 
     def capture(self, launches: Callable[[], None]) -> CardGraph:
         with _CARD_ERRORS:
@@ -152,7 +151,7 @@ class CardDriver:
         return kernel
 
     def _resident_blocks(self) -> int:
-        per_multiprocessor = self._decode.occupancy.max_active_blocks_per_multiprocessor(WARPS * LANES, 0)
+        per_multiprocessor = self._kernels[DECODE].occupancy.max_active_blocks_per_multiprocessor(WARPS * LANES, 0)
         return self.card.multiprocessors * max(1, min(per_multiprocessor, DECODE_BLOCKS))
 
     def _prompt_kernel(self, name: str, shared: int) -> Any:

@@ -6,7 +6,7 @@ and of pinned host memory alike (unified addressing).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -101,3 +101,10 @@ class Driver(Protocol):
 
     def close(self) -> None:
         """Ends what the driver holds; memory must have been released."""
+
+
+class OpenDriver(Protocol):
+    """Opens a card with kernels of the phases that a model needs, and of those that its decode program needs."""
+
+    def __call__(self, phases: Collection[str], decode: Collection[str]) -> Driver:
+        """Raises CompileError where there is no card or no compiler for it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,7 +12,7 @@ from ostinato.backends.batch import Batch
 from ostinato.backends.batch_table import MAX_IN_FLIGHT
 from ostinato.backends.contract import BatchError, CompileError, Plan, StateAction, StepResult
 from ostinato.backends.cuda.blocks import Blocks
-from ostinato.backends.cuda.driver import Driver, Event, OutOfDeviceMemoryError
+from ostinato.backends.cuda.driver import Event, OpenDriver, OutOfDeviceMemoryError
 from ostinato.backends.cuda.graphs import StepLauncher
 from ostinato.backends.cuda.image import MAX_STEPS, Image, Staging, build_image, check_places
 from ostinato.backends.cuda.machine import PERSISTENT_SEQUENCES
@@ -33,7 +33,7 @@ RESERVE_BYTES = 128 << 20  # of the card, for what the driver itself needs: grap
 
 
 def load(
-    open_driver: Callable[[], Driver], programs: Programs, tensors: Mapping[str, StoredTensor], plan: Plan
+    open_driver: OpenDriver, programs: Programs, tensors: Mapping[str, StoredTensor], plan: Plan
 ) -> CudaExecutable:
     """Compiles and uploads; the driver is closed with the executable, or when this fails. Raises CompileError."""
     tokens = embeddable(programs, tensors)
@@ -42,7 +42,9 @@ def load(
     lowered = [lower(program, tensors, plan) for program in programs]
     check_places(lowered, layout(plan, len(programs.caches), programs.vocab_size, MAX_STEPS))
     budget = make_budget(programs, lowered, tensors, plan, MAX_STEPS)
-    driver = open_driver()
+    driver = open_driver(
+        {call.phase for low in lowered for call in low.calls} | {"begin"}, {call.phase for call in lowered[-1].calls}
+    )
     memory = Memory(driver)
     try:
         free = driver.free_bytes()

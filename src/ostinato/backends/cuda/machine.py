@@ -13,7 +13,7 @@ import numpy as np
 from ostinato.backends import emit
 from ostinato.backends.batch_table import Record
 from ostinato.backends.device.lower import Call
-from ostinato.backends.device.phases_table import BY_NAME, CODE, PHASES
+from ostinato.backends.device.phases_table import BY_NAME, CODE, PHASES, Phase
 from ostinato.backends.device.state_table import BEST, CALL_WORDS, DRAWN
 from ostinato.model.weights import WeightExpr
 
@@ -93,9 +93,9 @@ TABLES = emit.Tables(
 )
 
 
-def header() -> str:
-    """tables.h as the kernels include it."""
-    return "\n".join((*emit.cpp(emit.BACKENDS + TABLES), *_machine(), *_phases())) + "\n"
+def header(phases: Sequence[Phase] = PHASES) -> str:
+    """tables.h as the kernels include it; `phases` are those that the persistent kernel can run."""
+    return "\n".join((*emit.cpp(emit.BACKENDS + TABLES), *_machine(), *_phases(phases))) + "\n"
 
 
 def _machine() -> Iterator[str]:
@@ -109,9 +109,9 @@ def _machine() -> Iterator[str]:
     yield "}  // namespace ostinato::cuda"
 
 
-def _phases() -> Iterator[str]:
-    yield "// Every phase: X(name, type of its call)."
-    names = " ".join(f"X({phase.name}, {emit.camel(phase.name)})" for phase in PHASES)
+def _phases(phases: Sequence[Phase]) -> Iterator[str]:
+    yield "// X(name, type of its call)."
+    names = " ".join(f"X({phase.name}, {emit.camel(phase.name)})" for phase in phases)
     yield f"#define OSTINATO_PHASES(X) {names}"
 
 

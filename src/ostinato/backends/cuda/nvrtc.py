@@ -44,7 +44,7 @@ class Nvrtc:
         program = ctypes.c_void_p()
         self._check(
             self._lib.nvrtcCreateProgram(
-                ctypes.byref(program), source.encode(), b"kernels.cu", len(headers), texts, names
+                ctypes.byref(program), source.encode(), b"kernel.cu", len(headers), texts, names
             )
         )
         try:
