@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ostinato.backends.contract import CompileError, Plan
-from ostinato.backends.webgpu import WebGpuBackend
+from ostinato.backends.webgpu import WebGpuBackend, vulkan
 from tests.backends.webgpu.support import model, needs_adapter
 
 wgpu = pytest.importorskip("wgpu", reason="wgpu is not installed")
@@ -27,12 +27,14 @@ class FakeAdapter:
     limits: dict[str, int] = field(default_factory=lambda: dict(adapter.DEFAULT_LIMITS))
 
     @property
-    def info(self) -> dict[str, str]:
+    def info(self) -> dict[str, str | int]:
         return {
             "device": self.device,
             "adapter_type": self.kind,
             "backend_type": self.api,
             "description": "a driver",
+            "vendor_id": 1,
+            "device_id": 2,
         }
 
 
@@ -60,10 +62,13 @@ def test_the_best_adapter(monkeypatch: pytest.MonkeyPatch, adapters: tuple[FakeA
     assert adapter.best().device == wanted
 
 
-def test_the_probe_says_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("memory", "says"), [(8_000_000_000, "8.0 GB"), (0, "unknown")])
+def test_the_probe_says_what_is_there(monkeypatch: pytest.MonkeyPatch, memory: int, says: str) -> None:
     there_are(monkeypatch, DISCRETE)
+    monkeypatch.setattr("ostinato.backends.webgpu.vulkan.memory_bytes", lambda vendor, device: memory)
     probe = WebGpuBackend().probe()
-    assert (probe.available, probe.device, probe.unfit) == (True, "big card", "")
+    assert (probe.available, probe.device, probe.unfit, probe.memory_bytes) == (True, "big card", "", memory)
+    assert probe.detail["memory"] == says
     assert probe.detail["API"] == "Vulkan"
     assert probe.detail["binding"] == "134 MB"
     assert probe.detail["features"] == "dot4I8Packed, f16"
@@ -74,6 +79,15 @@ def test_software_is_unfit_unless_named(monkeypatch: pytest.MonkeyPatch) -> None
     probe = WebGpuBackend().probe()
     assert probe.available
     assert probe.unfit == "a software adapter is only used when it is named"
+
+
+@needs_adapter
+def test_vulkan_knows_memory() -> None:
+    info = adapter.best().info
+    if info["backend_type"] != "Vulkan":
+        pytest.skip(f"the adapter is not Vulkan's but {info['backend_type']}'s")
+    assert vulkan.memory_bytes(info["vendor_id"], info["device_id"]) >= 1 << 28
+    assert vulkan.memory_bytes(0xFFFF, 0xFFFF) == 0
 
 
 def test_no_adapter(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from tests.backends.webgpu.support import PLAN, VOCAB, compiled, model, needs_ad
 wgpu = pytest.importorskip("wgpu", reason="wgpu is not installed")
 
 from ostinato.backends.webgpu.adapter import DEFAULT_LIMITS  # noqa: E402
+from ostinato.backends.webgpu.native import DeviceError  # noqa: E402
 
 pytestmark = needs_adapter
 NAMES = {case.name: case for case in CASES}
@@ -170,3 +171,15 @@ def test_a_shader_with_a_mistake_is_an_error(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("ostinato.backends.webgpu.pipelines.assemble", lambda call, features: "fn main( {")
     with pytest.raises(wgpu.GPUValidationError):
         compiled()
+
+
+def test_a_device_that_is_lost() -> None:
+    """In flight or not: an error that says so, and no wait without end."""
+    executable = compiled()
+    executable.submit(Batch([Span(0, Kind.PROMPT, 0, [1], 1, sample=True)], *([part] for part in enter(PLAN, 0, 1))))
+    executable._device.destroy()
+    with pytest.raises(DeviceError, match="results cannot be read"):
+        executable.collect()
+    with pytest.raises(DeviceError, match="cannot be submitted"):
+        executable.submit(Batch([]))
+    executable.close()

@@ -11,6 +11,7 @@ from typing import Any
 import wgpu
 
 from ostinato.backends.contract import Probe
+from ostinato.backends.webgpu import vulkan
 
 _API = {"Vulkan": "Vulkan", "Metal": "Metal", "D3D12": "DirectX 12"}  # OpenGL has no storage buffers to speak of
 _TYPES = ("DiscreteGPU", "IntegratedGPU", "Unknown", "CPU")  # in the order of choice
@@ -77,7 +78,8 @@ def describe(name: str) -> Probe:
     if adapter is None:
         return Probe(name, False, f"no adapter of {', '.join(_API.values())}: is a driver installed?")
     info, limits = adapter.info, adapter.limits
-    software = info["adapter_type"] == "CPU"
+    own_memory = info["adapter_type"] == "DiscreteGPU"
+    memory = vulkan.memory_bytes(info["vendor_id"], info["device_id"]) if own_memory else 0
     detail = {
         "type": info["adapter_type"],
         "API": _API[info["backend_type"]],
@@ -86,8 +88,10 @@ def describe(name: str) -> Probe:
         "buffer": f"{limits[_BUFFER] / 1e6:.0f} MB",
         "features": ", ".join(sorted(_features(adapter))) or "none",
     }
-    unfit = "a software adapter is only used when it is named" if software else ""
-    return Probe(name, True, info["device"], detail, unfit=unfit)
+    if own_memory:
+        detail["memory"] = f"{memory / 1e9:.1f} GB" if memory else "unknown"
+    unfit = "a software adapter is only used when it is named" if info["adapter_type"] == "CPU" else ""
+    return Probe(name, True, info["device"], detail, unfit=unfit, memory_bytes=memory)
 
 
 def open_device(adapter: Any, limits: Mapping[str, int], features: frozenset[str] | None) -> Device:

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import wgpu
+
 from ostinato.backends.batch import Batch
 from ostinato.backends.batch_table import MAX_IN_FLIGHT
 from ostinato.backends.contract import CompileError, Plan, StateAction, StepResult
@@ -19,7 +21,7 @@ from ostinato.backends.vocabulary import embeddable
 from ostinato.backends.webgpu.adapter import Device
 from ostinato.backends.webgpu.kv import KVPool
 from ostinato.backends.webgpu.memory import Allocator, OutOfMemoryError, Slice
-from ostinato.backends.webgpu.native import Readback, submit, wait
+from ostinato.backends.webgpu.native import DeviceError, Readback, submit, wait
 from ostinato.backends.webgpu.pipelines import Pipelines
 from ostinato.backends.webgpu.recorder import Operands, Recorder
 from ostinato.backends.webgpu.results import Expected, expect
@@ -52,7 +54,10 @@ class _Flight:
 
 
 class WebGpuExecutable:
-    """Holds everything on the device; `counters` count submissions, dispatches and bytes read back."""
+    """Holds everything on the device; `counters` count submissions, dispatches and bytes read back.
+
+    `submit` and `collect` raise DeviceError where the device fails, after which nothing works any more.
+    """
 
     max_steps = MAX_STEPS
     keeps_state = False
@@ -86,8 +91,11 @@ class WebGpuExecutable:
         readback = self._readbacks[0]
         self._readbacks.rotate()
         readback.reserve(expected.nbytes)
-        self._device.queue.write_buffer(self._operands.packet.buffer, 0, batch.encode())
-        submission = submit(self._device, self._record(batch, expected, readback))
+        try:
+            self._device.queue.write_buffer(self._operands.packet.buffer, 0, batch.encode())
+            submission = submit(self._device, self._record(batch, expected, readback))
+        except wgpu.GPUError as error:
+            raise DeviceError(f"webgpu: a step cannot be submitted: {error}") from error
         self.counters.submissions += 1
         self._flights.append(_Flight(submission, expected, readback))
 
