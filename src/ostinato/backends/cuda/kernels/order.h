@@ -5,8 +5,8 @@
 
 namespace ostinato::cuda {
 
-constexpr float kNoScore = -__builtin_inff();
-constexpr float kNaN = __builtin_nanf("");
+constexpr float kNoScore = -kInfinity;
+constexpr float kNaN = __builtin_bit_cast(float, 0x7fc00000u);
 
 OSTINATO_DEVICE inline bool is_finite(float x) { return x - x == 0; }
 

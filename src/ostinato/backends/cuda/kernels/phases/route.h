@@ -19,7 +19,7 @@ OSTINATO_DEVICE inline void for_each(int32_t experts, F f) {
 
 OSTINATO_DEVICE inline void softmax(float* row, int32_t experts) {
   Lane<float> most = -kInfinity, total = 0.0f;
-  for_each(experts, [&](const Lane<int32_t>& i, const Mask& inside) {
+  for_each(experts, [&](const Lane<int32_t>& i, const Mask&) {
     const Lane<float> logit = load(row, i);  // lanes outside repeat the first
     most = maximum(most, logit);
   });
