@@ -62,13 +62,12 @@ class PyExecutor {
   nb::tuple collect() {
     Executor& executor = open();
     if (executor.in_flight() == 0) throw std::runtime_error("no step is in flight");
-    const Result* result;
-    {
+    const Executor::Part part = [&] {
       nb::gil_scoped_release unlocked;
-      result = &executor.collect();
-    }
-    const nb::tuple out = arrays(*result);
-    executor.release();
+      return executor.collect();
+    }();
+    const nb::tuple out = arrays(part);
+    if (!part.more) executor.release();
     return out;
   }
 
@@ -83,12 +82,17 @@ class PyExecutor {
     return *executor_;
   }
 
-  nb::tuple arrays(const Result& r) const {
-    const size_t n = r.draws, top = kMaxTopLogprobs, vocab = executor_->model().limits.vocab;
-    return nb::make_tuple(numpy(r.slots.data(), {n}), numpy(r.tokens.data(), {n, 1}),
-                          numpy(r.logprobs.data(), {n, 1}), numpy(r.top_ids.data(), {n, 1, top}),
-                          numpy(r.top_logprobs.data(), {n, 1, top}),
-                          numpy(r.logits.data(), {static_cast<size_t>(r.logit_rows), vocab}));
+  // Slots [draws]; what they drew [steps, draws, ...]; the first step's logits; whether the run goes on.
+  nb::tuple arrays(const Executor::Part& part) const {
+    const Result& r = part.result;
+    const size_t draws = r.draws, steps = part.count, top = kMaxTopLogprobs;
+    const size_t from = part.first * draws, vocab = executor_->model().limits.vocab;
+    const size_t logit_rows = part.first == 0 ? r.logit_rows : 0;
+    return nb::make_tuple(numpy(r.slots.data(), {draws}), numpy(r.tokens.data() + from, {steps, draws}),
+                          numpy(r.logprobs.data() + from, {steps, draws}),
+                          numpy(r.top_ids.data() + from * top, {steps, draws, top}),
+                          numpy(r.top_logprobs.data() + from * top, {steps, draws, top}),
+                          numpy(r.logits.data(), {logit_rows, vocab}), part.more);
   }
 
   std::unique_ptr<Executor> executor_;
@@ -99,9 +103,10 @@ class PyExecutor {
 class Builder {
  public:
   Builder(int32_t max_rows, int32_t max_logit_rows, int32_t max_sequences, int32_t context, int32_t blocks,
-          int32_t block_size, int32_t vocab, int32_t tokens)
+          int32_t block_size, int32_t vocab, int32_t tokens, int32_t max_steps)
       : kernels_(chosen_kernels()) {
-    model_.limits = {max_rows, max_logit_rows, max_sequences, context, blocks, block_size, vocab, tokens};
+    model_.limits = {max_rows,   max_logit_rows, max_sequences, context,  blocks,
+                     block_size, vocab,          tokens,        max_steps};
   }
 
   void add_cache(int32_t layers, int32_t kv_heads, int32_t key_dim, int32_t value_dim, bool half,
@@ -205,12 +210,13 @@ NB_MODULE(_cpu, m) {
       .def("submit", &PyExecutor::submit, nb::arg("words"),
            "Starts a step; ValueError where the packet is unsound.")
       .def("collect", &PyExecutor::collect,
-           "slots, tokens, logprobs, top_ids, top_logprobs, logits of the oldest step.")
+           "slots, tokens, logprobs, top_ids, top_logprobs, logits of the oldest step; whether it goes on.")
       .def("close", &PyExecutor::close, "Finishes the steps in flight and ends the threads.");
   nb::class_<Builder>(m, "Builder")
-      .def(nb::init<int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t>(),
+      .def(nb::init<int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t>(),
            nb::arg("max_rows"), nb::arg("max_logit_rows"), nb::arg("max_sequences"), nb::arg("context"),
-           nb::arg("blocks"), nb::arg("block_size"), nb::arg("vocab"), nb::arg("tokens"))
+           nb::arg("blocks"), nb::arg("block_size"), nb::arg("vocab"), nb::arg("tokens"),
+           nb::arg("max_steps"))
       .def("add_cache", &Builder::add_cache, nb::arg("layers"), nb::arg("kv_heads"), nb::arg("key_dim"),
            nb::arg("value_dim"), nb::arg("half"), nb::arg("memory"))
       .def("add_program", &Builder::add_program, nb::arg("instructions"), nb::arg("values"),

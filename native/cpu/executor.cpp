@@ -48,42 +48,69 @@ Executor::~Executor() {
 
 std::string Executor::submit(std::span<const int32_t> words) {
   const uint32_t number = submitted_.load();
-  Job& job = jobs_[number % kMaxInFlight];
+  Job& job = jobs_[number % kMaxInFlight];  // released, so nobody else looks at it
   std::string error = job.packet.parse(words);
   if (error.empty()) error = admission_.admit(job.packet);
   if (!error.empty()) return error;
+  job.progress.store(0);
+  job.collected = 0;
   submitted_.store(number + 1);
   submitted_.notify_one();
   return "";
 }
 
-const Result& Executor::collect() {
-  for (uint32_t done = finished_.load(); done == released_; done = finished_.load()) finished_.wait(done);
-  return jobs_[released_ % kMaxInFlight].result;
+Executor::Part Executor::collect() {
+  Job& job = jobs_[released_ % kMaxInFlight];
+  const int32_t first = job.collected;
+  uint32_t progress = job.progress.load();
+  for (; progress == 2 * static_cast<uint32_t>(first); progress = job.progress.load())
+    job.progress.wait(progress);
+  job.collected = static_cast<int32_t>(progress / 2);
+  const bool over = progress % 2 != 0;
+  if (over && job.packet.header().steps > 1) settle(job, job.collected);
+  return {job.result, first, job.collected - first, !over};
 }
 
 void Executor::release() { ++released_; }
+
+// Admission learns how far the slots of a run got.
+void Executor::settle(Job& job, int32_t steps) {
+  const size_t spans = job.packet.spans.size();
+  std::fill_n(job.rows.data(), spans, 0);
+  for (size_t i = 0; i < steps * spans; ++i) job.rows[i % spans] += job.result.tokens[i] != kNothing;
+  admission_.collected(job.packet, {job.rows.data(), spans});
+}
 
 void Executor::coordinate() {
   for (uint32_t next = 0;; ++next) {
     for (uint32_t seen = submitted_.load(); seen == next; seen = submitted_.load()) submitted_.wait(seen);
     if (stop_.load() && submitted_.load() == next + 1) return;
-    step(jobs_[next % kMaxInFlight]);
-    finished_.store(next + 1);
-    finished_.notify_one();
+    run(jobs_[next % kMaxInFlight], next);
   }
 }
 
-// One step, from the packet to the result.
-void Executor::step(Job& job) {
+// All steps of batch `number`, from the packet to the result. A run ends where another batch waits.
+void Executor::run(Job& job, uint32_t number) {
   Machine& m = machine_;
   m.result = &job.result;
+  m.result->draws = m.result->logit_rows = m.step = 0;
   m.state.apply(job.packet, m.rows);
   m.program = m.rows.prompt > 0 ? &m.model.prefill : &m.model.decode;
+  for (bool more = true; more;) {
+    step(job);
+    more = ++m.step < job.packet.header().steps && submitted_.load() == number + 1 &&
+           m.state.next(job.packet, m.rows);
+    job.progress.store(2 * static_cast<uint32_t>(m.step) + !more);
+    job.progress.notify_one();
+  }
+}
+
+void Executor::step(Job& job) {
+  Machine& m = machine_;
   m.start();
   execute(*m.program, m);
-  m.state.finish(job.packet);
-  m.finish(job.packet.header().want_logits != 0);
+  m.state.finish(m.rows);
+  if (m.step == 0 && job.packet.header().want_logits != 0) m.keep_logits();
 }
 
 }  // namespace ostinato::cpu

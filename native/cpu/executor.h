@@ -1,5 +1,6 @@
 // Runs steps: takes packets from one thread, executes programs on the pool, hands results back. The thread
-// that submits computes nothing; a coordinator of our own walks the instructions.
+// that submits computes nothing; a coordinator of our own walks the instructions, and does a run of decode
+// steps without anybody else until it is over or another packet waits.
 #pragma once
 #include <array>
 #include <atomic>
@@ -21,12 +22,20 @@ class Executor {
   Executor(Model&& model, const Kernels& kernels, const Vectors& vectors, int threads);
   ~Executor();  // finishes the steps in flight
 
-  // Starts a step and returns at once. Returns an error and starts nothing where the packet is unsound. At
-  // most kMaxInFlight steps may be in flight.
+  // Starts a step or a run and returns at once. Returns an error and starts nothing where the packet is
+  // unsound. At most kMaxInFlight steps may be in flight.
   std::string submit(std::span<const int32_t> words);
 
-  // Waits for the oldest step; its result is good until it is released. One must be in flight.
-  const Result& collect();
+  // Steps first .. first + count of a result. With `more`, the run goes on.
+  struct Part {
+    const Result& result;
+    int32_t first, count;
+    bool more;
+  };
+
+  // Waits for the oldest batch, or for the next steps of a run. The last part must be released before the
+  // next batch is collected; till then the result is good. One must be in flight.
+  Part collect();
   void release();
 
   uint32_t in_flight() const { return submitted_.load() - released_; }
@@ -34,18 +43,23 @@ class Executor {
 
  private:
   struct Job {
-    explicit Job(const Limits& limits) : result(limits) {}
+    explicit Job(const Limits& limits) : result(limits), rows(limits.max_sequences) {}
     Packet packet;
     Result result;
+    std::atomic<uint32_t> progress{0};  // 2 x steps done, + 1 when that is all
+    int32_t collected = 0;              // steps
+    Buffer<int32_t> rows;               // [spans] that a run computed
   };
 
   void coordinate();
+  void run(Job& job, uint32_t number);
   void step(Job& job);
+  void settle(Job& job, int32_t steps);
 
   Machine machine_;
   Admission admission_;
   std::array<Job, kMaxInFlight> jobs_;
-  std::atomic<uint32_t> submitted_{0}, finished_{0};  // steps; step n uses jobs_[n % kMaxInFlight]
+  std::atomic<uint32_t> submitted_{0};  // batches; batch n uses jobs_[n % kMaxInFlight]
   uint32_t released_ = 0;
   std::atomic<bool> stop_{false};
   std::thread coordinator_;

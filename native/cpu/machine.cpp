@@ -4,12 +4,20 @@
 
 namespace ostinato::cpu {
 
+namespace {
+
+// Draws of a step, and of a run: every span has at most one, and a logit row for it.
+size_t step_draws(const Limits& limits) { return std::min(limits.max_logit_rows, limits.max_sequences); }
+size_t run_draws(const Limits& limits) { return limits.max_steps * step_draws(limits); }
+
+}  // namespace
+
 Result::Result(const Limits& limits)
-    : slots(limits.max_logit_rows),
-      tokens(limits.max_logit_rows),
-      top_ids(static_cast<size_t>(limits.max_logit_rows) * kMaxTopLogprobs),
-      logprobs(limits.max_logit_rows),
-      top_logprobs(static_cast<size_t>(limits.max_logit_rows) * kMaxTopLogprobs) {}
+    : slots(step_draws(limits)),
+      tokens(run_draws(limits)),
+      top_ids(run_draws(limits) * kMaxTopLogprobs),
+      logprobs(run_draws(limits)),
+      top_logprobs(run_draws(limits) * kMaxTopLogprobs) {}
 
 Machine::Machine(Model&& given, const Kernels& kernels, const Vectors& vectors, int threads)
     : model(std::move(given)),
@@ -33,12 +41,10 @@ int64_t Machine::prompt_count(int32_t value) const {
 
 void Machine::start() {
   for (PackedValue& packed : scratch.packed) packed.value = -1;
-  result->draws = 0;
 }
 
-void Machine::finish(bool want_logits) {
-  result->logit_rows = want_logits ? rows.logit_count : 0;
-  if (!want_logits) return;
+void Machine::keep_logits() {
+  result->logit_rows = rows.logit_count;
   const float* logits = data(program->logits);
   result->logits.assign(logits, logits + static_cast<int64_t>(rows.logit_count) * model.limits.vocab);
 }

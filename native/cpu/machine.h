@@ -16,15 +16,16 @@
 
 namespace ostinato::cpu {
 
-// What one step made; arrays run over the sampled spans, in order.
+// What a step made, or every step of a run; draws run over the sampled spans, in order.
 struct Result {
   explicit Result(const Limits& limits);
 
   int32_t draws = 0, logit_rows = 0;
-  Buffer<int32_t> slots, tokens,
-      top_ids;  // [draws], [draws], [draws, kMaxTopLogprobs]: -1 beyond the number asked for
-  Buffer<float> logprobs, top_logprobs;  // NaN where not asked for
-  std::vector<float> logits;             // [logit_rows, vocab] where asked for
+  Buffer<int32_t> slots;                 // [draws]
+  Buffer<int32_t> tokens;                // [steps, draws]: kNoNumber, and kNothing of a slot that had stopped
+  Buffer<int32_t> top_ids;               // [steps, draws, kMaxTopLogprobs]: -1 beyond the number asked for
+  Buffer<float> logprobs, top_logprobs;  // likewise; NaN where not asked for
+  std::vector<float> logits;             // [logit_rows, vocab] of the first step, where asked for
 };
 
 struct Machine {
@@ -42,10 +43,11 @@ struct Machine {
   // Of the step that runs:
   const Program* program = nullptr;
   Result* result = nullptr;
+  int32_t step = 0;  // its number in the run
 
   // Before and after the instructions of a step.
   void start();
-  void finish(bool want_logits);
+  void keep_logits();
 
   // Rows of a value in this step, and how many of them are of kind prompt (they come first).
   int64_t count(int32_t value) const;

@@ -18,6 +18,7 @@ struct Limits {
   int32_t block_size;      // positions of a block
   int32_t vocab;           // width of the logits
   int32_t tokens;          // ids below may be embedded; where the program samples, this is vocab
+  int32_t max_steps;       // of a run
 
   int32_t blocks_per_sequence() const { return (context + block_size - 1) / block_size; }
 };

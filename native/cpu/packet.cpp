@@ -57,8 +57,17 @@ std::string Admission::admit(const Packet& packet) {
   return error;
 }
 
+void Admission::collected(const Packet& packet, std::span<const int32_t> rows) {
+  for (size_t i = 0; i < packet.spans.size(); ++i) {
+    Slot& slot = slots_[packet.spans[i].slot];
+    slot.length += rows[i];
+    slot.in_run = false;
+  }
+}
+
 std::string Admission::check(const Packet& packet) {
   std::string error = check_counts(packet);
+  if (error.empty()) error = check_run(packet);
   for (size_t i = 0; error.empty() && i < packet.enters.size(); ++i)
     error = check_enter(packet, packet.enters[i]);
   for (size_t i = 0; error.empty() && i < packet.tables.size(); ++i)
@@ -96,9 +105,25 @@ std::string Admission::check_counts(const Packet& packet) const {
   return "";
 }
 
+std::string Admission::check_run(const Packet& packet) const {
+  const int32_t steps = packet.header().steps;
+  if (steps < 1 || steps > limits_.max_steps) {
+    return "a run of " + std::to_string(steps) + " steps; this executable takes 1 to " +
+           std::to_string(limits_.max_steps);
+  }
+  if (steps == 1) return "";
+  if (!packet.masks.empty()) return "a mask holds for one step; a run has several";
+  for (const Span& span : packet.spans) {
+    if (span.kind != static_cast<int32_t>(Kind::kGenerated) || span.tokens != kFromState || span.sample != 1)
+      return about_slot(span.slot, "a run has only single generated rows from StepState that sample");
+  }
+  return "";
+}
+
 std::string Admission::check_enter(const Packet& packet, const Enter& e) {
-  const auto fail = [&](const char* what) { return about_slot(e.slot, std::string("enters with ") + what); };
+  const auto fail = [&](const std::string& what) { return about_slot(e.slot, "enters with " + what); };
   if (e.slot < 0 || e.slot >= limits_.max_sequences) return fail("a slot outside the plan");
+  if (draft_[e.slot].in_run) return fail("its run not collected");
   if (e.history_count > limits_.context || !in_pool(packet, e.history, e.history_count))
     return fail("a history too long");
   if (!tokens_known(packet.pool.subspan(e.history, e.history_count)))
@@ -119,6 +144,8 @@ std::string Admission::check_enter(const Packet& packet, const Enter& e) {
       return fail("a bias for a token outside the vocabulary");
     if (!std::isfinite(bias)) return fail("a bias that is not finite");
   }
+  if (e.stops_count < 0 || e.stops_count > kMaxStops || !in_pool(packet, e.stops, e.stops_count))
+    return fail("stop tokens beyond the packet, or more than " + std::to_string(kMaxStops));
   draft_[e.slot].length = e.history_count;
   std::fill(draft_[e.slot].blocks.begin(), draft_[e.slot].blocks.end(), 0);
   return "";
@@ -129,6 +156,7 @@ std::string Admission::check_table(const Packet& packet, const Table& t) {
     return about_slot(t.slot, "a table for a slot outside the plan");
   if (t.cache < 0 || t.cache >= caches_)
     return about_slot(t.slot, "a table of cache " + std::to_string(t.cache) + ", which is not declared");
+  if (draft_[t.slot].in_run) return about_slot(t.slot, "a table while its run is not collected");
   const int64_t end = static_cast<int64_t>(t.first) + t.count;
   int32_t& known = draft_[t.slot].blocks[t.cache];
   if (t.first < 0 || t.first > known || t.count < 0 || end > limits_.blocks_per_sequence() ||
@@ -163,6 +191,7 @@ std::string Admission::check_span(const Packet& packet, const Span& span) {
   if (seen_[span.slot]) return fail("appears in two spans");
   seen_[span.slot] = 1;
   Slot& slot = draft_[span.slot];
+  if (slot.in_run) return fail("its run is not collected");
   const bool from_state = span.tokens == kFromState;
   if (from_state && span.count != 1) return fail("more than one row without tokens");
   if (!from_state && (!in_pool(packet, span.tokens, span.count) ||
@@ -183,7 +212,8 @@ std::string Admission::check_span(const Packet& packet, const Span& span) {
     if (static_cast<int64_t>(known) * limits_.block_size < end)
       return fail("the block table ends before position " + std::to_string(end));
   }
-  slot.length = static_cast<int32_t>(end);
+  slot.in_run = packet.header().steps > 1;
+  slot.length = static_cast<int32_t>(slot.in_run ? start : end);
   return "";
 }
 

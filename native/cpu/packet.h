@@ -35,14 +35,19 @@ class Admission {
   // Returns an error and changes nothing, or "" and counts the packet as submitted.
   std::string admit(const Packet& packet);
 
+  // The run of `packet` is over; `rows` of each of its spans were computed.
+  void collected(const Packet& packet, std::span<const int32_t> rows);
+
  private:
   struct Slot {
     int32_t length = 0;           // next position
     std::vector<int32_t> blocks;  // [caches] entries of the block table that are known, from the first
+    bool in_run = false;          // the length is known when the run was collected
   };
 
   std::string check(const Packet& packet);
   std::string check_counts(const Packet& packet) const;
+  std::string check_run(const Packet& packet) const;
   std::string check_enter(const Packet& packet, const Enter& enter);
   std::string check_table(const Packet& packet, const Table& table);
   std::string check_mask(const Packet& packet, const Mask& mask) const;

@@ -13,7 +13,7 @@ class Executor:
     def submit(self, words: np.ndarray) -> None: ...
     def collect(
         self,
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]: ...
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, bool]: ...
     def close(self) -> None: ...
 
 class Builder:
@@ -27,6 +27,7 @@ class Builder:
         block_size: int,
         vocab: int,
         tokens: int,
+        max_steps: int,
     ) -> None: ...
     def add_cache(
         self, layers: int, kv_heads: int, key_dim: int, value_dim: int, half: bool, memory: np.ndarray

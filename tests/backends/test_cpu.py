@@ -168,12 +168,55 @@ def test_mutated_packets_never_crash(model: Opened) -> None:
     executor.close()
 
 
+def test_mutated_runs_never_crash(model: Opened) -> None:
+    """The same for a run of a sequence that enters with its history, limit and stop tokens."""
+    plan = model.plan
+    _, table = enter(plan, 0, len(PROMPT))
+    entered = Enter(0, len(PROMPT), GREEDY, PROMPT, limit=40, stops=(3, 4))
+    row = Span(0, Kind.GENERATED, len(PROMPT), None, 1, sample=True)
+    words = Batch([row], [entered], [table], steps=20).encode()
+    random = np.random.default_rng(4)
+    executable = model.compile()
+    assert isinstance(executable, CpuExecutable)
+    executor, refused = executable._executor, 0
+    for at in range(len(words)):
+        for value in (-1, 0, 1, 9, 2**31 - 1, -(2**31), int(random.integers(0, 600))):
+            mutated = words.copy()
+            mutated[at] = value
+            refused += not _runs(executor, mutated)
+    assert refused > 100
+    assert _runs(executor, words)
+    executor.close()
+
+
+def test_a_slot_in_a_run_is_left_alone(model: Opened, executable: CpuExecutable) -> None:
+    executable.submit(first_batch(model.plan))
+    executable.collect()
+    row = Span(0, Kind.GENERATED, len(PROMPT), None, 1, sample=True)
+    executable.submit(Batch([row], steps=5))
+    for batch in (Batch([row]), Batch([], [Enter(0, 1, GREEDY)]), Batch([], tables=[TableEdit(0, 0, 0, [1])])):
+        with pytest.raises(BatchError, match="not collected"):
+            executable.submit(batch)
+    while executable.collect().more:
+        pass
+    executable.submit(Batch([row]))
+    executable.collect()
+
+
+def test_a_run_is_finished_early_when_it_is_closed(model: Opened) -> None:
+    executable = model.compile()
+    executable.submit(first_batch(model.plan))
+    executable.submit(Batch([Span(0, Kind.GENERATED, len(PROMPT), None, 1, sample=True)], steps=50))
+    executable.close()
+
+
 def _runs(executor: _cpu.Executor, words: np.ndarray) -> bool:
     try:
         executor.submit(words)
     except ValueError:
         return False
-    executor.collect()
+    while executor.collect()[-1]:
+        pass
     return True
 
 

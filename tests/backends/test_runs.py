@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -34,7 +35,9 @@ SETTINGS = (
 PROMPTS = ([5, 80, 13, 200, 31, 7, 9], [11], [3, 3, 60, 41, 2])
 CONTEXT = 50  # not a whole number of blocks: the block table goes on where the context ends
 
-Compile = Callable[[], tuple[Executable, Plan]]
+RUN = 16  # steps: every backend that does runs does that many
+
+Model = tuple[Executable, Plan]
 Drawn = list[tuple[int, np.ndarray]]  # of one slot: token; its log-probability, best ids and their log-probabilities
 
 
@@ -47,25 +50,21 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def compile_model(name: str, tmp_path_factory: pytest.TempPathFactory) -> Compile:
+def model(name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Model]:
     path: Path = tmp_path_factory.mktemp("runs") / "tiny.gguf"
     write_tiny_model(path, type="Q8_0")
     opened = open_model(path, Options(backend=name, context=CONTEXT, max_sequences=4, max_rows=32, threads=2))
-
-    def compile() -> tuple[Executable, Plan]:
-        executable = opened.compile()
-        if executable.max_steps == 1:
-            executable.close()
-            pytest.skip(f"backend {name} does single steps only")
-        return executable, opened.plan
-
-    return compile
+    executable = opened.compile()
+    if executable.max_steps == 1:
+        pytest.skip(f"backend {name} does single steps only")
+    assert executable.max_steps >= RUN
+    yield executable, opened.plan
+    executable.close()
 
 
 @dataclass
 class Slots:
-    """Some sequences on a fresh executable, a slot each; `drawn` is what came of them so far, the first token
-    excepted."""
+    """Some new sequences, a slot each; `drawn` is what came of them so far, the first token excepted."""
 
     executable: Executable
     plan: Plan
@@ -137,26 +136,17 @@ class Slots:
 
 
 @pytest.fixture(scope="module")
-def wanted(compile_model: Compile) -> dict[int, Drawn]:
+def wanted(model: Model) -> dict[int, Drawn]:
     """What each slot draws in single steps."""
-    executable, plan = compile_model()
-    slots = Slots(executable, plan).singles(40)
-    executable.close()
-    return slots.drawn
+    return Slots(*model).singles(40).drawn
 
 
 @pytest.fixture
-def fresh(compile_model: Compile, name: str) -> Iterator[Callable[..., Slots]]:
-    made: list[Executable] = []
-
-    def make(**changes: object) -> Slots:
-        executable, plan = compile_model()
-        made.append(executable)
-        return Slots(executable, plan, exact=name != "reference", **changes)  # type: ignore[arg-type]
-
-    yield make
-    for executable in made:
-        executable.close()
+def fresh(model: Model, name: str) -> Iterator[Callable[..., Slots]]:
+    yield lambda **changes: Slots(*model, exact=name != "reference", **changes)
+    with suppress(RuntimeError):  # nothing is in flight, unless the test failed
+        while True:
+            model[0].collect()
 
 
 Fresh = Callable[..., Slots]
@@ -175,7 +165,7 @@ def assert_same(drawn: Drawn, wanted: Drawn, exact: bool) -> None:
         np.testing.assert_allclose(numbers, others, rtol=0 if exact else 1e-4)
 
 
-@pytest.mark.parametrize("lengths", [(20,), (2, 1, 3, 1, 1, 13), (7, 7)])
+@pytest.mark.parametrize("lengths", [(RUN,), (2, 1, 3, 1, 1, 13), (7, 7)])
 def test_runs_equal_single_steps(fresh: Fresh, wanted: dict[int, Drawn], lengths: Sequence[int]) -> None:
     slots = fresh()
     for length in lengths:
@@ -206,7 +196,7 @@ def test_limits(fresh: Fresh, wanted: dict[int, Drawn]) -> None:
     """No token at `limit` or beyond; the first token stands right after the prompt."""
     left = (3, 1, 9)
     slots = fresh(limits=[len(p) + 1 + n for p, n in zip(PROMPTS, left, strict=True)])
-    slots.run(20)
+    slots.run(RUN)
     assert_equal(slots, wanted, left)
 
 
@@ -237,17 +227,17 @@ def test_a_stop_token_is_drawn_and_the_last_and_the_next_run_goes_on(fresh: Fres
 def test_where_blocks_end_a_run_stops_and_with_more_the_next_goes_on(fresh: Fresh, wanted: dict[int, Drawn]) -> None:
     slots = fresh(blocks=1)
     size = slots.plan.block_size
-    slots.run(20, tables=[slots.edit(1, 1, 1)])
-    assert_equal(slots, wanted, [size - len(PROMPTS[0]), 20, size - len(PROMPTS[2])])
+    slots.run(RUN, tables=[slots.edit(1, 1, 1)])
+    assert_equal(slots, wanted, [size - len(PROMPTS[0]), RUN, size - len(PROMPTS[2])])
     slots.run(4, tables=[slots.edit(0, 1, 1), slots.edit(2, 1, 2)])
-    counts = [size - len(PROMPTS[0]) + 4, 24, size - len(PROMPTS[2]) + 4]
+    counts = [size - len(PROMPTS[0]) + 4, RUN + 4, size - len(PROMPTS[2]) + 4]
     assert_equal(slots, wanted, counts)
 
 
 def test_the_context_ends_a_run(fresh: Fresh, wanted: dict[int, Drawn]) -> None:
     slots = fresh(limits=[2**31 - 1] * 3)
-    slots.singles(30)
-    slots.run(min(40, slots.executable.max_steps))
+    slots.singles(34)
+    slots.run(RUN)
     counts = [len(drawn) for drawn in slots.drawn.values()]
     assert counts == [CONTEXT - len(prompt) for prompt in PROMPTS], "a token after each row of the context"
     for slot in range(3):
@@ -256,24 +246,27 @@ def test_the_context_ends_a_run(fresh: Fresh, wanted: dict[int, Drawn]) -> None:
 
 
 def test_logits_are_those_of_the_first_step(fresh: Fresh) -> None:
-    single, run = fresh(), fresh()
-    for slots, steps in ((single, 1), (run, 6)):
+    logits = []
+    for steps in (1, 6):
+        slots = fresh()
         slots.executable.submit(Batch(slots.spans([1, 2]), steps=steps, want_logits=True))
-    one, several = single.collect(), run.collect()
-    np.testing.assert_array_equal(several[0].outputs["logits"], one[0].outputs["logits"])
-    assert len(run.drawn[1]) == 6
+        results = slots.collect()
+        assert [len(slots.drawn[slot]) for slot in range(3)] == [0, steps, steps]
+        logits.append(results[0].outputs["logits"].copy())
+    assert logits[0].shape == (2, 512)
+    np.testing.assert_array_equal(logits[1], logits[0])
 
 
 def test_an_empty_batch_ends_a_run(fresh: Fresh, wanted: dict[int, Drawn]) -> None:
     """Whenever the run notices: what it drew counts, and everything goes on from there."""
     slots = fresh()
-    slots.executable.submit(Batch(slots.spans([0, 1, 2]), steps=30))
+    slots.executable.submit(Batch(slots.spans([0, 1, 2]), steps=RUN))
     slots.executable.submit(Batch([]))
     with pytest.raises(RuntimeError, match="in flight"):
         slots.executable.submit(Batch([]))
     slots.collect()
     drawn = len(slots.drawn[0])
-    assert 1 <= drawn <= 30
+    assert 1 <= drawn <= RUN
     assert_equal(slots, wanted, [drawn] * 3)
     assert [len(result.slots) for result in slots.collect()] == [0]
     slots.run(5, [0, 1])
@@ -282,7 +275,7 @@ def test_an_empty_batch_ends_a_run(fresh: Fresh, wanted: dict[int, Drawn]) -> No
 
 def test_a_prompt_behind_a_run(fresh: Fresh, wanted: dict[int, Drawn]) -> None:
     slots = fresh()
-    slots.executable.submit(Batch(slots.spans([1, 2]), steps=30))
+    slots.executable.submit(Batch(slots.spans([1, 2]), steps=RUN))
     newcomer = Span(3, Kind.PROMPT, 0, PROMPTS[0], 1, sample=True)
     slots.executable.submit(Batch([newcomer], [Enter(3, len(PROMPTS[0]), SETTINGS[0])], [slots.edit(3, 0, 4)]))
     slots.collect()

@@ -43,7 +43,7 @@ void apply_mask(const int32_t* mask, int64_t vocab, float* scores) {
   }
 }
 
-// The token, or -1 where no score is a number.
+// The token, or kNoNumber where no score is a number.
 int32_t choose(const Machine& m, const Draw& draw, const Slot& slot, const float* logits, SampleScratch& s) {
   const int64_t vocab = m.model.limits.vocab;
   const Enter& e = slot.settings;
@@ -52,7 +52,7 @@ int32_t choose(const Machine& m, const Draw& draw, const Slot& slot, const float
   if (draw.mask != nullptr) apply_mask(draw.mask, vocab, s.scores.data());
   for (int64_t t = 0; t < vocab; ++t) s.scores[t] = std::isnan(s.scores[t]) ? kNone : s.scores[t];
   const float best = m.vectors.max(s.scores.data(), vocab);
-  if (best == kNone) return -1;
+  if (best == kNone) return kNoNumber;
   if (e.temperature == 0 || std::isinf(best / e.temperature)) {  // the draw is certain
     return static_cast<int32_t>(std::find(s.scores.data(), s.scores.data() + vocab, best) - s.scores.data());
   }
@@ -65,20 +65,26 @@ int32_t choose(const Machine& m, const Draw& draw, const Slot& slot, const float
   return drawn.token;
 }
 
+// The step's draws before anything is drawn.
+void clear(Result& r, int64_t first, int64_t count) {
+  constexpr float kNotAsked = std::numeric_limits<float>::quiet_NaN();
+  std::fill_n(r.tokens.data() + first, count, kNothing);
+  std::fill_n(r.logprobs.data() + first, count, kNotAsked);
+  std::fill_n(r.top_ids.data() + first * kMaxTopLogprobs, count * kMaxTopLogprobs, -1);
+  std::fill_n(r.top_logprobs.data() + first * kMaxTopLogprobs, count * kMaxTopLogprobs, kNotAsked);
+}
+
 // Log softmax of the raw logits, at the token and at the best.
-void report(const Machine& m, int32_t number, int32_t token, int32_t wanted, const float* logits,
+void report(const Machine& m, int64_t at, int32_t token, int32_t wanted, const float* logits,
             SampleScratch& s) {
   Result& r = *m.result;
-  int32_t* ids = r.top_ids.data() + number * kMaxTopLogprobs;
-  float* logprobs = r.top_logprobs.data() + number * kMaxTopLogprobs;
-  std::fill_n(ids, kMaxTopLogprobs, -1);
-  std::fill_n(logprobs, kMaxTopLogprobs, std::numeric_limits<float>::quiet_NaN());
-  r.logprobs[number] = std::numeric_limits<float>::quiet_NaN();
+  int32_t* ids = r.top_ids.data() + at * kMaxTopLogprobs;
+  float* logprobs = r.top_logprobs.data() + at * kMaxTopLogprobs;
   if (wanted < 0) return;
   const int64_t vocab = m.model.limits.vocab;
   const float highest = m.vectors.max(logits, vocab);
   const float log_sum = std::log(m.vectors.sum_exp(logits, highest, vocab));
-  r.logprobs[number] = logits[token] - highest - log_sum;
+  r.logprobs[at] = logits[token] - highest - log_sum;
   const int64_t count =
       wanted == 0 ? 0 : select_best(logits, vocab, std::min<int64_t>(wanted, vocab), s.keys.data());
   std::sort(s.keys.data(), s.keys.data() + count, std::greater<>());
@@ -93,16 +99,19 @@ void report(const Machine& m, int32_t number, int32_t token, int32_t wanted, con
 void run(const op::Sample& i, Machine& m) {
   std::fill_n(m.data<int32_t>(i.tokens), m.rows.logit_count, -1);
   Result& result = *m.result;
-  result.draws = m.rows.draws;
+  if (m.step == 0) result.draws = m.rows.samplers;  // later it may be read already, and is the same
+  const int64_t first = int64_t{m.step} * m.rows.samplers;
+  clear(result, first, m.rows.samplers);
   m.share(m.rows.draws, 8 * m.rows.draws * m.width(i.logits), [&](int64_t number, int thread) {
     const Draw& draw = m.rows.draw[number];
     Slot& slot = m.state.slot(draw.slot);
     SampleScratch& scratch = m.scratch.sample[thread];
     const float* logits = m.row(i.logits, draw.row);
     const int32_t drawn = choose(m, draw, slot, logits, scratch), token = std::max(drawn, 0);
-    report(m, static_cast<int32_t>(number), token, slot.settings.logprobs, logits, scratch);
-    result.slots[number] = draw.slot;
-    result.tokens[number] = drawn;
+    report(m, first + draw.number, token, slot.settings.logprobs, logits, scratch);
+    if (m.step == 0) result.slots[draw.number] = draw.slot;
+    result.tokens[first + draw.number] = drawn;
+    slot.stopped = drawn == kNoNumber;
     m.row<int32_t>(i.tokens, draw.row)[0] = slot.history[draw.position] = token;
   });
 }

@@ -1,6 +1,6 @@
 // The executor without Python: a one-layer model of random float weights that decodes two sequences, two
-// steps in flight. Counts allocations of the decode steps (none may happen); built with -fsanitize=thread by
-// tests/backends/test_cpu_native.py, and compared between numbers of threads.
+// steps in flight, or in runs. Counts allocations of the decode steps (none may happen); built with
+// -fsanitize=thread by tests/backends/test_cpu_native.py, and compared between numbers of threads.
 #include "cpu/executor.h"
 
 #include <atomic>
@@ -30,6 +30,7 @@ namespace {
 
 constexpr int32_t kWidth = 64, kVocab = 160, kHeads = 4, kContext = 1200, kBlock = 16, kSlots = 2;
 constexpr int32_t kPrompt = 530, kSteps = 60;  // past one split of 512 positions
+constexpr int32_t kRun = 13;                   // steps of a run
 
 void expect(bool condition, const char* what) {
   if (condition) return;
@@ -77,7 +78,8 @@ class Writer {
 };
 
 Model model(std::vector<uint8_t>& kv) {
-  const Limits limits{kSlots * kPrompt, 8, kSlots, kContext, 2 * kContext / kBlock, kBlock, kVocab, kVocab};
+  const Limits limits{kSlots * kPrompt, 8,      kSlots, kContext, 2 * kContext / kBlock,
+                      kBlock,           kVocab, kVocab, kRun};
   const Cache cache{1, 2, 16, 16, true, nullptr, int64_t{kBlock} * 2 * 32 * 2};
   kv.assign(cache.block_bytes * limits.blocks, 0);
   Writer w;
@@ -126,7 +128,7 @@ std::vector<int32_t> first_packet() {
   std::vector<int32_t> words, pool;
   constexpr int32_t kBlocks = kContext / kBlock;
   put(words, Header{kSlots, kSlots, kSlots, 0, kSlots * (kPrompt + kBlocks), kSlots * kPrompt,
-                    kSlots * kPrompt, kSlots, 0});
+                    kSlots * kPrompt, kSlots, 0, 1});
   for (int32_t slot = 0; slot < kSlots; ++slot) {
     put(words, Span{slot, static_cast<int32_t>(Kind::kPrompt), 0, kPrompt, slot * kPrompt, 1, 1, 0});
     for (int32_t i = 0; i < kPrompt; ++i) pool.push_back((7 * i + slot) % kVocab);
@@ -135,7 +137,8 @@ std::vector<int32_t> first_packet() {
     Enter e{};
     e.slot = slot, e.prompt_length = kPrompt, e.temperature = slot == 0 ? 0.0f : 1.0f, e.top_p = 0.9f,
     e.top_k = 40;
-    e.repetition = 1.1f, e.presence = 0.5f, e.min_p = 0.01f, e.seed_low = 5, e.logprobs = 3;
+    e.repetition = 1.1f, e.presence = 0.5f, e.min_p = 0.01f, e.seed_low = 5, e.logprobs = 3,
+    e.limit = kContext;
     put(words, e);
   }
   for (int32_t slot = 0; slot < kSlots; ++slot) {
@@ -146,10 +149,10 @@ std::vector<int32_t> first_packet() {
   return words;
 }
 
-// One generated row each, whose token lies in StepState.
-std::vector<int32_t> next_packet() {
+// One generated row each, whose token lies in StepState; so many steps of it.
+std::vector<int32_t> next_packet(int32_t steps = 1) {
   std::vector<int32_t> words;
-  put(words, Header{kSlots, 0, 0, 0, 0, kSlots, 0, kSlots, 0});
+  put(words, Header{kSlots, 0, 0, 0, 0, kSlots, 0, kSlots, 0, steps});
   for (int32_t slot = 0; slot < kSlots; ++slot) {
     put(words, Span{slot, static_cast<int32_t>(Kind::kGenerated), 0, 1, kFromState, 1, 1, 0});
   }
@@ -164,7 +167,7 @@ std::vector<int32_t> generate(int threads) {
   std::vector<int32_t> tokens;
   tokens.reserve(kSlots * (kSteps + 1));
   const auto collect = [&] {
-    const Result& result = executor.collect();
+    const Result& result = executor.collect().result;
     expect(result.draws == kSlots, "a step without its tokens");
     tokens.insert(tokens.end(), result.tokens.data(), result.tokens.data() + kSlots);
     executor.release();
@@ -182,6 +185,36 @@ std::vector<int32_t> generate(int threads) {
   return tokens;
 }
 
+// The same tokens by runs, which an empty packet ends now and then.
+std::vector<int32_t> generate_in_runs(int threads) {
+  std::vector<uint8_t> kv;
+  const Kernels& kernels = *ostinato::cpu::kernels();
+  Executor executor(model(kv), kernels, *vectors_for(kernels.isa), threads);
+  std::vector<int32_t> tokens, empty;
+  put(empty, Header{0, 0, 0, 0, 0, 0, 0, 0, 0, 1});
+  const auto collect = [&] {
+    for (bool more = true; more;) {
+      const Executor::Part part = executor.collect();
+      const int32_t* from = part.result.tokens.data() + part.first * part.result.draws;
+      tokens.insert(tokens.end(), from, from + part.count * part.result.draws);
+      more = part.more;
+    }
+    executor.release();
+  };
+  expect(executor.submit(first_packet()).empty(), "a sound packet was refused");
+  collect();
+  for (int run = 0; tokens.size() < kSlots * (kSteps + 1); ++run) {
+    expect(executor.submit(next_packet(kRun)).empty(), "a run was refused");
+    expect(!executor.submit(next_packet()).empty(), "a slot was in two steps of unknown length");
+    const bool ended = run % 3 == 1;
+    if (ended) expect(executor.submit(empty).empty(), "an empty packet was refused");
+    collect();
+    if (ended) collect();
+  }
+  tokens.resize(kSlots * (kSteps + 1));
+  return tokens;
+}
+
 }  // namespace
 }  // namespace ostinato::cpu
 
@@ -190,6 +223,13 @@ int main() {
   for (const int threads : {2, 5}) {
     if (ostinato::cpu::generate(threads) != alone) {
       std::fprintf(stderr, "executor_test: %d threads draw other tokens than one\n", threads);
+      return 1;
+    }
+  }
+  for (const int threads : {1, 3}) {
+    if (ostinato::cpu::generate_in_runs(threads) != alone) {
+      std::fprintf(stderr, "executor_test: runs on %d threads draw other tokens than single steps\n",
+                   threads);
       return 1;
     }
   }

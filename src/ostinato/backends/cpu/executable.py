@@ -17,7 +17,10 @@ from ostinato.backends.contract import (
     StepResult,
     check_batch,
 )
+from ostinato.backends.device.state_table import NO_NUMBER
 from ostinato.backends.pools import make_pool, move_blocks
+from ostinato.backends.runs import MAX_STEPS
+from ostinato.backends.vocabulary import embeddable
 from ostinato.model.weights import StoredTensor, WeightExpr, WeightView, resolve
 from ostinato.passes.buffers import plan_buffers
 from ostinato.passes.encode import encode
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
 class CpuExecutable:
     """Steps on the executor's threads. Weights are read where the tensors' data lies, which is kept alive."""
 
-    max_steps = 1
+    max_steps = MAX_STEPS
     keeps_state = True
 
     def __init__(self, programs: Programs, tensors: Mapping[str, StoredTensor], plan: Plan) -> None:
@@ -46,23 +49,24 @@ class CpuExecutable:
             ) from None
 
     def submit(self, batch: Batch) -> None:
-        check_batch(batch, self._plan, self._vocab)
+        check_batch(batch, self._plan, self._vocab, MAX_STEPS)
         try:
             self._executor.submit(batch.encode())
         except ValueError as error:
             raise BatchError(str(error)) from error
 
     def collect(self) -> StepResult:
-        slots, tokens, logprobs, top_ids, top_logprobs, logits = self._executor.collect()
+        slots, tokens, logprobs, top_ids, top_logprobs, logits, more = self._executor.collect()
         return StepResult(
             slots=slots,
-            tokens=tokens,
-            counts=(tokens[:, 0] >= 0).astype(np.int32),
-            logprobs=logprobs,
-            top_ids=top_ids,
-            top_logprobs=top_logprobs,
+            tokens=tokens.T,
+            counts=(tokens >= 0).sum(axis=0, dtype=np.int32),
+            logprobs=logprobs.T,
+            top_ids=top_ids.swapaxes(0, 1),
+            top_logprobs=top_logprobs.swapaxes(0, 1),
             outputs={"logits": logits} if len(logits) else {},
-            failed=tokens[:, 0] < 0,
+            failed=(tokens == NO_NUMBER).any(axis=0),
+            more=more,
         )
 
     def state(
@@ -88,7 +92,7 @@ def _build(
     try:
         builder = _cpu.Builder(
             plan.max_rows, plan.max_logit_rows, plan.max_sequences, plan.context, plan.blocks, plan.block_size,
-            programs.vocab_size, _embeddable(programs, tensors),
+            programs.vocab_size, embeddable(programs, tensors), MAX_STEPS,
         )  # fmt: skip
     except ValueError as error:
         raise CompileError(f"cpu: {error}") from error
@@ -98,16 +102,6 @@ def _build(
     for program in programs:
         _add_program(builder, program, tensors, plan)
     return builder.build(plan.threads)
-
-
-def _embeddable(programs: Programs, tensors: Mapping[str, StoredTensor]) -> int:
-    """Token ids below this have a row in every embedding table; a program that samples needs the whole vocabulary."""
-    instructions = [i for program in programs for i in program.instructions]
-    tables = [resolve(w, tensors).dims[0] for i in instructions if i.op == "embed" for w in i.weights if w]
-    least = min([programs.vocab_size, *tables])
-    if least < programs.vocab_size and any(i.op == "sample" for i in instructions):
-        raise CompileError(f"cpu: an embedding table of {least} rows for a vocabulary of {programs.vocab_size}")
-    return least
 
 
 def _add_program(builder: _cpu.Builder, program: Program, tensors: Mapping[str, StoredTensor], plan: Plan) -> None:
