@@ -2,8 +2,7 @@
 // 144-byte blocks: d, dmin (float16), 12 bytes of sc and m, 128 bytes of q.
 //
 // Bytes 32 p .. of q hold sub-block 2 p in their low nibbles and 2 p + 1 in their high ones; the lane of part
-// c has 16 of these bytes: p = c / 2, first or second half by c % 2. It also has the whole of m of sub-block
-// c.
+// c has 16 of these bytes: p = c / 2, first or second half by c % 2. It also has all of sub-block c's m.
 #pragma once
 #include "blocks/super.h"
 

@@ -14,7 +14,8 @@ constexpr int32_t kSuperStep = kLanes / kParts;  // super-blocks under way
 
 OSTINATO_DEVICE inline PackedRow super_row(int32_t k) { return {k, kSuper}; }
 
-// Format::Activations and Format::Weights are what a lane holds of an activation row and of a weight row.
+// Format::Activations and Format::Weights are what a lane holds of an activation row and of a weight row;
+// Format::term makes the float term.
 template <class Format, int32_t kRows>
 OSTINATO_DEVICE inline Lane<float> dot_super(const WeightRows& weights, const uint32_t* arena,
                                              const Lane<int32_t>& own, int32_t k) {
@@ -43,7 +44,7 @@ OSTINATO_DEVICE inline Lane<float> dot_super(const WeightRows& weights, const ui
   return spread_sum<kLanes / 2, kParts>(sums);
 }
 
-// The sum of a super-block's parts; a lane gets that of the activation row tile_row(kRows).
+// The sum of a super-block's parts; a lane gets that of its own activation row (Tile).
 template <int32_t kRows>
 OSTINATO_DEVICE inline Lane<int32_t> sum_parts(const Lane<int32_t> (&parts)[kRows]) {
   return spread_sum<kParts / 2, 1>(parts);

@@ -29,13 +29,14 @@ struct WeightRows {
   OSTINATO_DEVICE const uint8_t* row(int32_t i) const { return first + stride * (i < count ? i : count - 1); }
 };
 
-// What each lane ends with in the tile at weight row `weight` of `weights` and activation row `row` of
-// `rows_end`.
+// What each lane ends with, in the tile at weight row `weight` of `weights` and activation row `row` of those
+// up to `rows_end`.
 struct Tile {
   int32_t rows;  // 1, 2, 4 or 8
-  Lane<int32_t> weight,
-      activation;  // rows of this lane's sum; activation rows beyond the end repeat the last one
-  Mask owner;      // the first lane that has the sum, of rows that are there
+  // Of this lane's sum; activation rows beyond the end repeat the last one.
+  Lane<int32_t> weight, activation;
+  // The first lane that has the sum, of rows that are there.
+  Mask owner;
 
   OSTINATO_DEVICE Tile(int32_t weight, int32_t weights, int32_t row, int32_t rows_end)
       : rows(rows_for(rows_end - row)), weight(weight + lane_index() / kLanesPerWeight) {
@@ -74,8 +75,7 @@ OSTINATO_DEVICE inline T spread_sum(const T (&values)[kCount]) {
   }
 }
 
-// The word of the arena at which each row of a tile begins, from `own`: where the row of a lane's own sum
-// does.
+// The word of the arena at which each row of a tile begins, from `own`: that of the row of a lane's own sum.
 template <int32_t kRows>
 struct TileRows {
   int32_t at[kRows];
