@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -61,12 +61,13 @@ class HostGraph:
 
 @dataclass
 class HostDriver:
-    """`blocks`, `warps`: of every launch. `memory_bytes`: what the card has."""
+    """`blocks`, `warps`: of every launch, at most. `memory_bytes`: what the card has."""
 
     card: Card = CARD
     memory_bytes: int = 1 << 40
     blocks: int = 2
     warps: int = 2
+    refuses: int = 0  # the allocation of this number, counted from 1, card or pinned memory
     sanitizer: str = ""
     counts: Counter[str] = field(default_factory=Counter)
     phases: list[tuple[str, int]] = field(default_factory=list)  # launched alone: name, blocks asked for
@@ -181,6 +182,9 @@ class HostDriver:
                 self._failure = error
 
     def _keep(self, kept: dict[int, Guarded], name: str, nbytes: int) -> int:
+        self.counts["allocation"] += 1
+        if self.counts["allocation"] == self.refuses:
+            raise OutOfDeviceMemoryError(f"allocation {self.refuses} is refused")
         array = Guarded(name, nbytes, fill=0xFF)
         kept[array.address] = array
         return array.address
@@ -210,6 +214,7 @@ class HostCuda:
     def probe(self) -> Probe:
         return Probe(self.name, True, "kernels compiled for the host")
 
-    def _open(self) -> HostDriver:
+    def _open(self, phases: Collection[str], decode: Collection[str]) -> HostDriver:
+        assert set(decode) <= set(phases)
         self.drivers.append(HostDriver(**self.settings))  # type: ignore[arg-type]
         return self.drivers[-1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -143,14 +144,13 @@ class CudaExecutable:
         if self._closed:
             return
         self._closed = True
-        self._driver.enter()
-        self._leave()
-        try:
+        with ExitStack() as last:  # in reverse, each of them whatever became of the others
+            last.callback(self._driver.close)
+            last.callback(self.memory.close)
+            last.callback(self._launcher.close)
+            self._driver.enter()
+            self._leave()
             self._driver.synchronize()
-        finally:
-            self._launcher.close()
-            self.memory.close()
-            self._driver.close()
 
     # ------------------------------------------------------------------------------------------------- launches
 

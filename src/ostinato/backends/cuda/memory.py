@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -53,10 +54,11 @@ class Memory:
 
     def close(self) -> None:
         """Gives everything back; nothing may be running. Twice does nothing."""
-        while self._addresses:
-            self.driver.release(self._addresses.popitem()[1])
-        while self._pinned:
-            self.driver.unpin(self._pinned.popitem()[1])
+        with ExitStack() as last:
+            while self._addresses:
+                last.callback(self.driver.release, self._addresses.popitem()[1])
+            while self._pinned:
+                last.callback(self.driver.unpin, self._pinned.popitem()[1])
 
 
 class Upload:
