@@ -111,8 +111,7 @@ class Split {
     for (int32_t tile = 0; tile < kScoreTiles; tile += kTilesTogether) score(tile);
     OSTINATO_UNROLL
     for (int32_t h = 0; h < H; ++h) weigh(h, out[h]);
-    OSTINATO_UNROLL
-    for (int32_t tile = 0; tile < kScoreTiles; ++tile) add_values(tile, out);
+    for (int32_t tile = 0; tile < kScoreTiles && !is_behind(tile); ++tile) add_values(tile, out);
   }
 
  private:
@@ -193,17 +192,27 @@ class Split {
     for (int32_t i = 0; i < kPairTiles; ++i) out.even[i] = out.odd[i] = 0.0f;
   }
 
+  // weight_[h][tile], though registers cannot be indexed: so the loop over tiles need not be unrolled.
+  OSTINATO_DEVICE Lane<float> weights_of(int32_t h, int32_t tile) const {
+    Lane<float> out = weight_[h][0];
+    OSTINATO_UNROLL
+    for (int32_t t = 1; t < kScoreTiles; ++t) out = tile == t ? weight_[h][t] : out;
+    return out;
+  }
+
   OSTINATO_DEVICE void add_values(int32_t tile, Partial (&out)[H]) {
-    if (is_behind(tile)) return;
+    Lane<float> weights[H];
+    OSTINATO_UNROLL
+    for (int32_t h = 0; h < H; ++h) weights[h] = weights_of(h, tile);
     const Places p = places_of(tile);
     const int32_t count = minimum(kLanes, queries_.position + 1 - first_ - kLanes * tile);
-#pragma unroll 2
+    OSTINATO_UNROLL_4
     for (int32_t j = 0; j < count; ++j) {
       const E* value =
           pages_.block(value_at(p.block, j)) + pages_.value_at(queries_.kv_head, value_at(p.within, j));
       float weight[H];
       OSTINATO_UNROLL
-      for (int32_t h = 0; h < H; ++h) weight[h] = value_at(weight_[h][tile], j);
+      for (int32_t h = 0; h < H; ++h) weight[h] = value_at(weights[h], j);
       for_each_pair(pages_.value_dim, [&](int32_t i, const Lane<int32_t>& dimension, const Mask& inside) {
         const Run<2> pair = load_run<2>(value, select(inside, dimension, 0) / 2);
         OSTINATO_UNROLL

@@ -24,6 +24,7 @@ struct Candidates {
   // Calls f(scores, ids, inside) for 32 places at a time; lanes that are not inside repeat the part's first.
   template <class F>
   OSTINATO_DEVICE void for_each(F f) const {
+    OSTINATO_UNROLL_4
     for (int32_t i = 0; i < count; i += kLanes) {
       const Mask inside = lane_index() + i < count;
       const Lane<int32_t> place = select(inside, lane_index() + (first + i), first);
@@ -62,26 +63,48 @@ OSTINATO_DEVICE inline Lane<uint64_t> mass_of(const Lane<float>& score, float hi
   return convert<uint64_t>(exp(score - highest) * kWhole);
 }
 
+// What a candidate adds to a sum, by its score alone: 1, or its mass. `highest` is the best score of all.
+struct Amount {
+  bool mass;
+  float highest;
+
+  OSTINATO_DEVICE Lane<uint64_t> of(const Lane<float>& score) const {
+    return mass ? mass_of(score, highest) : Lane<uint64_t>(uint64_t{1});
+  }
+};
+
+// Where a candidate stands in some order, a greater position coming first, and what it adds to a sum.
+struct Measured {
+  Lane<uint32_t> position;
+  Lane<uint64_t> amount;
+};
+
+template <int32_t N>
+OSTINATO_DEVICE inline void clear(Lane<uint64_t> (&totals)[N]) {
+  OSTINATO_UNROLL
+  for (int32_t i = 0; i < N; ++i) totals[i] = uint64_t{0};
+}
+
 // The greatest position in low .. high such that the amounts of all candidates at or above it add up to
-// `wanted`, or one below it with the same candidates at or above; `low` where they never do. amount(scores,
-// ids, positions) sets positions.
-template <class Amount>
+// `wanted`, or one below it with the same candidates at or above; `low` where they never do. measure(scores,
+// ids) gives positions and amounts.
+template <class Measure>
 OSTINATO_DEVICE inline uint32_t bisect(Work& w, const Candidates& from, uint32_t low, uint32_t high,
-                                       uint64_t wanted, Amount amount) {
+                                       uint64_t wanted, Measure measure) {
   constexpr int32_t kWays = 8;
   bool exact = false;
   while (low < high && !exact) {
     const uint32_t step = (high - low) / kWays + 1;
     Lane<uint64_t> above[kWays - 1];
-    OSTINATO_UNROLL
-    for (Lane<uint64_t>& total : above) total = uint64_t{0};
+    clear(above);
     from.for_each([&](const Lane<float>& score, const Lane<int32_t>& id, const Mask& inside) {
-      Lane<uint32_t> position;
-      const Lane<uint64_t> more = amount(score, id, position);
-      const Lane<uint32_t> distance = select(inside && position >= low, position - low, 0u);
+      const Measured measured = measure(score, id);
+      const Mask counted = inside && measured.position >= low;
+      const Lane<uint32_t> distance = select(counted, measured.position - low, 0u);
       OSTINATO_UNROLL
-      for (int32_t i = 0; i < kWays - 1; ++i)
-        above[i] += select(distance >= (i + 1) * step, more, uint64_t{0});
+      for (int32_t i = 0; i < kWays - 1; ++i) {
+        above[i] += select(distance >= (i + 1) * step, measured.amount, uint64_t{0});
+      }
     });
     const Sums<kWays - 1> sums = block_sums(w, above);
     uint32_t way = 0;
@@ -97,18 +120,18 @@ OSTINATO_DEVICE inline uint32_t bisect(Work& w, const Candidates& from, uint32_t
 
 // A key at or below that of the last of the best candidates whose amounts add up to `wanted`: the highest
 // score's less 1/2, 1, 2, ..., all in one pass.
-template <class Amount>
-OSTINATO_DEVICE inline uint32_t lower_bound(Work& w, const Candidates& from, float highest, uint64_t wanted,
-                                            Amount amount) {
+OSTINATO_DEVICE inline uint32_t lower_bound(Work& w, const Candidates& from, uint64_t wanted,
+                                            const Amount& amount) {
   constexpr int32_t kBounds = 7;
-  const auto bound = [&](int32_t i) { return highest - 0.5f * static_cast<float>(1 << i); };
+  const auto bound = [&](int32_t i) { return amount.highest - 0.5f * static_cast<float>(1 << i); };
   Lane<uint64_t> above[kBounds];
-  OSTINATO_UNROLL
-  for (Lane<uint64_t>& total : above) total = uint64_t{0};
+  clear(above);
   from.for_each([&](const Lane<float>& score, const Lane<int32_t>&, const Mask& inside) {
-    const Lane<uint64_t> more = amount(score);
+    const Lane<uint64_t> more = amount.of(score);
     OSTINATO_UNROLL
-    for (int32_t i = 0; i < kBounds; ++i) above[i] += select(inside && score >= bound(i), more, uint64_t{0});
+    for (int32_t i = 0; i < kBounds; ++i) {
+      above[i] += select(inside && score >= bound(i), more, uint64_t{0});
+    }
   });
   const Sums<kBounds> sums = block_sums(w, above);
   for (int32_t i = 0; i < kBounds; ++i) {
@@ -117,45 +140,42 @@ OSTINATO_DEVICE inline uint32_t lower_bound(Work& w, const Candidates& from, flo
   return 0;
 }
 
-// Of the candidates with `key`, all of one amount, only the first are needed: the rank of the last one.
-template <class Amount>
+// The rank of the last candidate that is needed. It has `key`; all that have it are of one amount, and the
+// first of them are needed.
 OSTINATO_DEVICE inline uint64_t last_rank(Work& w, const Candidates& from, uint32_t key, uint64_t wanted,
-                                          Amount amount) {
-  Lane<uint64_t> parts[3] = {uint64_t{0}, uint64_t{0},
-                             uint64_t{0}};  // amount above, amount at the key, number there
+                                          const Amount& amount) {
+  Lane<uint64_t> parts[3];  // amount above the key, amount at the key, number there
+  clear(parts);
   from.for_each([&](const Lane<float>& score, const Lane<int32_t>&, const Mask& inside) {
-    const Lane<uint64_t> more = amount(score);
+    const Lane<uint64_t> more = amount.of(score);
     const Mask equal = inside && key_of(score) == key;
     parts[0] += select(inside && key_of(score) > key, more, uint64_t{0});
     parts[1] += select(equal, more, uint64_t{0});
     parts[2] += convert<uint64_t>(equal);
   });
   const Sums<3> sums = block_sums(w, parts);
-  const uint64_t above = sums.of[0], number = sums.of[2], rank = uint64_t{key} << 32;
-  if (sums.of[1] == 0) return rank;
-  const uint64_t each = sums.of[1] / number, needed = (wanted - above + each - 1) / each;
+  const uint64_t above = sums.of[0], at_key = sums.of[1], number = sums.of[2], rank = uint64_t{key} << 32;
+  if (at_key == 0) return rank;
+  const uint64_t each = at_key / number, needed = (wanted - above + each - 1) / each;
   if (needed >= number) return rank;
-  const auto by_id = [&](const Lane<float>& score, const Lane<int32_t>& id, Lane<uint32_t>& position) {
-    position = ~convert<uint32_t>(id);
-    return convert<uint64_t>(key_of(score) == key);
+  const auto by_id = [&](const Lane<float>& score, const Lane<int32_t>& id) {
+    return Measured{~convert<uint32_t>(id), convert<uint64_t>(key_of(score) == key)};
   };
-  return rank | bisect(w, from, 0x80000000u, 0xffffffffu, needed, by_id);
+  return rank | bisect(w, from, 1u << 31, ~0u, needed, by_id);
 }
 
-// Leaves the fewest best candidates whose amounts add up to `wanted`, at most all: each stays while those
-// before it have less. amount(scores) depends on the score alone; all together have at least `wanted`.
-// `highest` is the best score.
-template <class Amount>
-OSTINATO_DEVICE inline void cut(Work& w, Candidates& from, const Scratch& scratch, float highest,
-                                uint64_t wanted, Amount amount) {
-  const uint32_t least = lower_bound(w, from, highest, wanted, amount);
+// Leaves the fewest best candidates whose amounts add up to `wanted`: each stays while those before it have
+// less. All together have at least so much. Not inlined: it is long, and called for top-k, top-p and
+// log-probabilities.
+[[gnu::noinline]] OSTINATO_DEVICE inline void cut(Work& w, Candidates& from, const Scratch& scratch,
+                                                  uint64_t wanted, const Amount& amount) {
+  const uint32_t least = lower_bound(w, from, wanted, amount);
   from.narrow(scratch,
               [&](const Lane<float>& score, const Lane<int32_t>&) { return key_of(score) >= least; });
-  const auto by_key = [&](const Lane<float>& score, const Lane<int32_t>&, Lane<uint32_t>& position) {
-    position = key_of(score);
-    return amount(score);
+  const auto by_key = [&](const Lane<float>& score, const Lane<int32_t>&) {
+    return Measured{key_of(score), amount.of(score)};
   };
-  const uint32_t most = value_at(key_of(Lane<float>(highest)), 0);
+  const uint32_t most = value_at(key_of(Lane<float>(amount.highest)), 0);
   const uint32_t key = bisect(w, from, least, most, wanted, by_key);
   const uint64_t last = last_rank(w, from, key, wanted, amount);
   from.narrow(scratch,

@@ -74,9 +74,8 @@ OSTINATO_DEVICE inline float report(Work& w, const DrawAtHand& d, int32_t token,
   Candidates left = part_of(w, d.logits, d.vocab);
   const LogSoftmax softmax = log_softmax(w, left);
   const int32_t count = minimum(d.slot.logprobs, d.vocab);
-  const auto one = [](const Lane<float>&) { return Lane<uint64_t>(uint64_t{1}); };
   if (count > 0) {
-    cut(w, left, d.scratch, softmax.highest, static_cast<uint64_t>(count), one);
+    cut(w, left, d.scratch, static_cast<uint64_t>(count), {false, softmax.highest});
     const Top top = sort(w, left);
     const Lane<int32_t> id = select(lane_index() < top.count, id_of(top.rank), 0);
     if (w.block_warp == 0) store_best(best, top, softmax.of(load(d.logits, id)));

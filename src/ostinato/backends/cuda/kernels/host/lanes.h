@@ -10,6 +10,7 @@
 
 #define OSTINATO_DEVICE
 #define OSTINATO_UNROLL
+#define OSTINATO_UNROLL_4
 
 namespace ostinato::cuda {
 

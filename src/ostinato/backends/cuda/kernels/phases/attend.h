@@ -10,11 +10,16 @@ OSTINATO_DEVICE inline void whole(const call::Attend& c, const Machine& m,
                                   const Pages<typename Shape::E>& pages, const Queries& queries, float* out) {
   using OneSplit = Split<typename Shape::E, Shape::N, Shape::H>;
   Partial total[Shape::H], more[Shape::H];
-  OneSplit(m, pages, c.cache, queries, 0).run(total);
-  for (int32_t split = 1; split < splits_of(queries.position); ++split) {
+  for (int32_t split = 0; split < splits_of(queries.position); ++split) {
     OneSplit(m, pages, c.cache, queries, split).run(more);
     OSTINATO_UNROLL
-    for (int32_t h = 0; h < Shape::H; ++h) merge(total[h], more[h], c.value_dim);
+    for (int32_t h = 0; h < Shape::H; ++h) {
+      if (split == 0) {
+        total[h] = more[h];
+      } else {
+        merge(total[h], more[h], c.value_dim);
+      }
+    }
   }
   OSTINATO_UNROLL
   for (int32_t h = 0; h < Shape::H; ++h) {

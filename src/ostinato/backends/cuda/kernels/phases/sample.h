@@ -11,17 +11,15 @@ namespace sample {
 OSTINATO_DEVICE inline Candidates keep(Work& w, const DrawAtHand& d, float highest) {
   const Slot& s = d.slot;
   Candidates left = part_of(w, d.scratch.scores, d.vocab);
-  const auto mass = [&](const Lane<float>& score) { return mass_of(score, highest); };
-  if (s.top_k > 0 && s.top_k < d.vocab) {
-    cut(w, left, d.scratch, highest, s.top_k, [](const Lane<float>&) { return Lane<uint64_t>(uint64_t{1}); });
-  }
+  if (s.top_k > 0 && s.top_k < d.vocab) cut(w, left, d.scratch, s.top_k, {false, highest});
   if (s.top_p < 1) {
-    Lane<uint64_t> own = uint64_t{0};
+    const Amount mass{true, highest};
+    Lane<uint64_t> total = uint64_t{0};
     left.for_each([&](const Lane<float>& score, const Lane<int32_t>&, const Mask& inside) {
-      own += select(inside, mass(score), uint64_t{0});
+      total += select(inside, mass.of(score), uint64_t{0});
     });
-    const double share = static_cast<double>(s.top_p) * static_cast<double>(block_sum(w, own));
-    cut(w, left, d.scratch, highest, maximum(static_cast<uint64_t>(share), uint64_t{1}), mass);
+    const double share = static_cast<double>(s.top_p) * static_cast<double>(block_sum(w, total));
+    cut(w, left, d.scratch, maximum(static_cast<uint64_t>(share), uint64_t{1}), mass);
   }
   if (s.min_p > 0) {
     left.narrow(d.scratch, [&](const Lane<float>& score, const Lane<int32_t>&) {
