@@ -116,6 +116,20 @@ def test_cancelled_in_a_run(backend: str, victims: int, when: int) -> None:
     assert bench.engine.paging.available == ROOMY.blocks
 
 
+@BACKENDS
+def test_a_drain_ends_a_run(backend: str) -> None:
+    bench = Bench(backend=backend, run_steps=64)
+    stream = bench.submit(Request([1, 2], 60, GREEDY))
+    step_until(bench, stream, 3)
+    before = len(stream.events)
+    bench.engine.drain()
+    if backend in ("parts", "pairs"):
+        assert len(stream.events) - before <= 2
+    bench.engine.check_integrity()
+    bench.finish()
+    assert answer(stream.events) == alone(Request([1, 2], 60, GREEDY))
+
+
 def test_a_newcomer_without_a_slot_ends_a_run_too() -> None:
     bench = Bench(replace(ROOMY, max_sequences=1), backend="parts", run_steps=64)
     first = bench.submit(Request([1], 20, GREEDY))

@@ -107,7 +107,9 @@ class Engine:
             self._accept(record)
 
     def drain(self) -> None:
-        """Collects and commits every step in flight."""
+        """Collects and commits every step in flight; a run is asked to end."""
+        if self._in_run and len(self._flights) == 1:
+            self._submit(Step([]))
         while self._flights:
             self._collect()
 
@@ -176,8 +178,11 @@ class Engine:
         if len(self._flights) == MAX_IN_FLIGHT:
             return None
         step = self.scheduler.plan_step(len(self._flights), self._pace.steps)
-        during_run = bool(self._flights) and self._flights[0].is_run
-        return step if step.work or (news and during_run) else None
+        return step if step.work or (news and self._in_run) else None
+
+    @property
+    def _in_run(self) -> bool:
+        return bool(self._flights) and self._flights[0].is_run
 
     def _submit(self, step: Step) -> None:
         batch = make_batch(step)
