@@ -30,7 +30,7 @@ class Scale:
     crowd: int  # the largest
 
 
-BACKENDS_UNDER_TEST = {"cpu": Scale(tokens=300, crowd=33)}
+BACKENDS_UNDER_TEST = {"cpu": Scale(tokens=300, crowd=33), "webgpu": Scale(tokens=22, crowd=8)}
 
 
 class Run:

@@ -15,6 +15,7 @@ from ostinato.program.ir import Programs
 
 if TYPE_CHECKING:
     from ostinato.backends.webgpu.executable import WebGpuExecutable
+    from ostinato.backends.webgpu.pipelines import Pipelines
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,16 @@ class Restriction:
 
 
 class WebGpuBackend:
-    """The best adapter: a real one before a software one, a discrete card before an integrated one."""
+    """The best adapter: a real one before a software one, a discrete card before an integrated one.
+
+    Opened once, when something is first compiled: executables share the device and its compiled shaders.
+    """
 
     name = "webgpu"
 
     def __init__(self, restriction: Restriction = Restriction()) -> None:
         self._restriction = restriction
+        self._pipelines: Pipelines | None = None
 
     def probe(self) -> Probe:
         """Adapter, API, limits and features; or why there is none."""
@@ -44,11 +49,17 @@ class WebGpuBackend:
 
     def compile(self, programs: Programs, tensors: Mapping[str, StoredTensor], plan: Plan) -> WebGpuExecutable:
         """Raises CompileError naming the op, type or limit that is lacking, or what memory would be needed."""
-        from ostinato.backends.webgpu.adapter import best, open_device
         from ostinato.backends.webgpu.executable import WebGpuExecutable
+
+        if self._pipelines is None:
+            self._pipelines = self._open()
+        return WebGpuExecutable(self._pipelines, programs, tensors, plan, self._restriction.weight_bytes)
+
+    def _open(self) -> Pipelines:
+        from ostinato.backends.webgpu.adapter import best, open_device
+        from ostinato.backends.webgpu.pipelines import Pipelines
 
         adapter = best()
         if adapter is None:
             raise CompileError(f"{self.name}: no adapter is there")
-        device = open_device(adapter, self._restriction.limits, self._restriction.features)
-        return WebGpuExecutable(device, programs, tensors, plan, self._restriction.weight_bytes)
+        return Pipelines(open_device(adapter, self._restriction.limits, self._restriction.features))

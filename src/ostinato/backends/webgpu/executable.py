@@ -18,7 +18,6 @@ from ostinato.backends.device.lower import Call, Lowered, lower
 from ostinato.backends.device.state import initial, layout, packet_words, result_words
 from ostinato.backends.device.state_table import NOTHING
 from ostinato.backends.vocabulary import embeddable
-from ostinato.backends.webgpu.adapter import Device
 from ostinato.backends.webgpu.kv import KVPool
 from ostinato.backends.webgpu.memory import Allocator, OutOfMemoryError, Slice
 from ostinato.backends.webgpu.native import DeviceError, Readback, submit, wait
@@ -64,14 +63,14 @@ class WebGpuExecutable:
 
     def __init__(
         self,
-        device: Device,
+        pipelines: Pipelines,
         programs: Programs,
         tensors: Mapping[str, StoredTensor],
         plan: Plan,
         weight_bytes: int,
     ) -> None:
-        self._device, self._plan, self._vocab = device.handle, plan, programs.vocab_size
-        self._allocator = Allocator(device)
+        self._device, self._plan, self._vocab = pipelines.device.handle, plan, programs.vocab_size
+        self._pipelines, self._allocator = pipelines, Allocator(pipelines.device)
         self._flights: deque[_Flight] = deque()
         self._readbacks = deque(Readback(self._device) for _ in range(MAX_IN_FLIGHT))
         self._logprobs: dict[int, int] = {}  # by slot
@@ -127,7 +126,6 @@ class WebGpuExecutable:
         for readback in self._readbacks:
             readback.close()
         self._allocator.close()
-        self._device.destroy()
 
     # --------------------------------------------------------------------------------------------- compilation
 
@@ -145,11 +143,13 @@ class WebGpuExecutable:
             budget = make_budget(programs, lowered, tensors, plan, MAX_STEPS)
             budget.check("webgpu", error.allocated, plan)
             raise CompileError(f"{error} (after {error.allocated} bytes)") from error
-        pipelines = Pipelines(device)
-        self._begin = Recorder((Call("begin", {}),), self._allocator, pipelines, self._operands)
-        recorders = [Recorder(part.calls, self._allocator, pipelines, self._operands) for part in lowered]
+        self._begin = self._recorder([Call("begin", {})])
+        recorders = [self._recorder(part.calls) for part in lowered]
         self._prefill, self._decode = recorders[0], recorders[-1]
         self._logits = [part.outputs["logits"] for part in lowered]
+
+    def _recorder(self, calls: Sequence[Call]) -> Recorder:
+        return Recorder(calls, self._allocator, self._pipelines, self._operands)
 
     def _allocate(
         self, programs: Programs, lowered: Sequence[Lowered], tensors: Mapping[str, StoredTensor]

@@ -41,7 +41,7 @@ class Pipelines:
     """Pipelines of one device by phase and shapes. Errors in a shader raise wgpu.GPUValidationError."""
 
     def __init__(self, device: Device) -> None:
-        self._device = device
+        self.device = device
         self._modules: dict[str, Any] = {}
         self._layouts: dict[tuple[tuple[int, str], ...], Any] = {}
         self._pipelines: dict[tuple[object, ...], Pipeline] = {}
@@ -57,7 +57,7 @@ class Pipelines:
         return self._pipelines[key]
 
     def _make(self, call: Call) -> Pipeline:
-        device, layout = self._device.handle, self._layout(bindings(call.phase))
+        device, layout = self.device.handle, self._layout(bindings(call.phase))
         handle = device.create_compute_pipeline(
             label=call.phase,
             layout=device.create_pipeline_layout(bind_group_layouts=[layout]),
@@ -66,9 +66,9 @@ class Pipelines:
         return Pipeline(handle, layout)
 
     def _module(self, call: Call) -> Any:
-        text = assemble(call, self._device.features)
+        text = assemble(call, self.device.features)
         if text not in self._modules:
-            self._modules[text] = self._device.handle.create_shader_module(label=call.phase, code=text)
+            self._modules[text] = self.device.handle.create_shader_module(label=call.phase, code=text)
         return self._modules[text]
 
     def _layout(self, kinds: dict[int, str]) -> Any:
@@ -78,5 +78,5 @@ class Pipelines:
                 {"binding": binding, "visibility": wgpu.ShaderStage.COMPUTE, "buffer": {"type": kind}}
                 for binding, kind in key
             ]
-            self._layouts[key] = self._device.handle.create_bind_group_layout(entries=entries)
+            self._layouts[key] = self.device.handle.create_bind_group_layout(entries=entries)
         return self._layouts[key]
