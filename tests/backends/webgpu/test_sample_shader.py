@@ -177,6 +177,21 @@ def test_the_smallest_temperatures() -> None:
     check([Case(logits, Sampling(temperature=t, seed=s)) for t in (1e-45, 1e-38, 1e-30, 1e-6, 100) for s in range(3)])
 
 
+def test_penalties_look_where_they_should() -> None:
+    """Greedy, so that one count more or less chooses another token."""
+    logits = np.array([2.0, 1.9, 1.78, -1.0], np.float32)
+    presence, frequency = Sampling(temperature=0, presence_penalty=0.2), Sampling(temperature=0, frequency_penalty=0.15)
+    cases = [
+        Case(logits, presence, (3, 3, 0), 2),  # 0 was generated once
+        Case(logits, presence, (3, 3, 0), 3),  # 0 stands in the prompt
+        Case(logits, frequency, (3, 0, 0, 1), 1),  # 0 twice, 1 once
+        Case(logits, frequency, (3, 0, 0, 1), 2),  # once each
+        Case(logits, Sampling(temperature=0, repetition_penalty=1.1), (0, 3), 2),
+        Case(-logits, Sampling(temperature=0, repetition_penalty=2.5), (3, 2), 2),
+    ]
+    assert check(cases).drawn("token").tolist() == [1, 0, 2, 0, 1, 3]
+
+
 def test_a_mask_that_allows_nothing_draws_nothing() -> None:
     logits = np.ones(40, np.float32)
     sampled = check([Case(logits, Sampling(), mask=np.zeros(2, np.uint32)), Case(logits, Sampling(seed=5))])

@@ -230,6 +230,7 @@ def test_a_run_ends_at_the_context() -> None:
     assert world.step["running"] == 1
     assert run_step(world, [9]) == [PLAN.context - 1]
     assert world.step["running"] == 0
+    assert world.slot(0)["stopped"] == 1
 
 
 def test_a_run_begins_without_slots_that_have_ended() -> None:
