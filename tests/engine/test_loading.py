@@ -26,7 +26,7 @@ def test_a_context_that_cannot_be_is_refused(context: int) -> None:
 
 
 def test_unknown_backend() -> None:
-    with pytest.raises(BackendError, match="no backend 'abacus'; there are: .*cpu"):
+    with pytest.raises(BackendError, match=r"no backend 'abacus'; there are: .*cpu"):
         open_model(BUILTIN, Options(backend="abacus"))
 
 
