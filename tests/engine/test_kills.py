@@ -187,7 +187,7 @@ def test_two_hundred_kills_null(way: list[str]) -> None:
     survive(victim("--nap", "0.003", *way), victim(), requests(12, VOCAB, 150, seed=3), kills=200, longest=0.4)
 
 
-BACKENDS_UNDER_TEST = {"cpu": 100}  # tokens of an answer
+BACKENDS_UNDER_TEST = {"cpu": 100, "webgpu": 16}  # tokens of an answer
 
 
 @pytest.mark.slow
