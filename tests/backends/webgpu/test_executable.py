@@ -167,6 +167,12 @@ def test_the_end_of_memory_names_the_budget(monkeypatch: pytest.MonkeyPatch) -> 
         compiled()
 
 
+def test_a_card_that_is_too_small_is_not_filled_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ostinato.backends.webgpu.adapter.own_memory", lambda adapter: 500_000)
+    with pytest.raises(CompileError, match=r"webgpu: the model needs .* on the device .*; 500\.0 kB are there"):
+        compiled()
+
+
 def test_a_shader_with_a_mistake_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ostinato.backends.webgpu.pipelines.assemble", lambda call, features: "fn main( {")
     with pytest.raises(wgpu.GPUValidationError):

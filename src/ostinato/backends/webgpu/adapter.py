@@ -46,6 +46,7 @@ class Device:
     handle: Any  # wgpu.GPUDevice
     limits: Mapping[str, int]
     features: frozenset[str]
+    memory: int  # bytes, of a card with its own; 0: not known
 
     @property
     def binding_bytes(self) -> int:
@@ -78,8 +79,7 @@ def describe(name: str) -> Probe:
     if adapter is None:
         return Probe(name, False, f"no adapter of {', '.join(_API.values())}: is a driver installed?")
     info, limits = adapter.info, adapter.limits
-    own_memory = info["adapter_type"] == "DiscreteGPU"
-    memory = vulkan.memory_bytes(info["vendor_id"], info["device_id"]) if own_memory else 0
+    memory = own_memory(adapter)
     detail = {
         "type": info["adapter_type"],
         "API": _API[info["backend_type"]],
@@ -88,7 +88,7 @@ def describe(name: str) -> Probe:
         "buffer": f"{limits[_BUFFER] / 1e6:.0f} MB",
         "features": ", ".join(sorted(_features(adapter))) or "none",
     }
-    if own_memory:
+    if info["adapter_type"] == "DiscreteGPU":
         detail["memory"] = f"{memory / 1e9:.1f} GB" if memory else "unknown"
     unfit = "a software adapter is only used when it is named" if info["adapter_type"] == "CPU" else ""
     return Probe(name, True, info["device"], detail, unfit=unfit, memory_bytes=memory)
@@ -104,7 +104,14 @@ def open_device(adapter: Any, limits: Mapping[str, int], features: frozenset[str
         required_features=[FEATURES[name] for name in chosen if FEATURES[name]],
         required_limits={**DEFAULT_LIMITS, **larger, **limits},
     )
-    return Device(handle, dict(handle.limits), chosen)
+    return Device(handle, dict(handle.limits), chosen, own_memory(adapter))
+
+
+def own_memory(adapter: Any) -> int:
+    """Bytes of memory that is the card's own; 0 where it has none or nobody says."""
+    if adapter.info["adapter_type"] != "DiscreteGPU":
+        return 0
+    return vulkan.memory_bytes(adapter.info["vendor_id"], adapter.info["device_id"])
 
 
 @cache

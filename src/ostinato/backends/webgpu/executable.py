@@ -89,8 +89,8 @@ class WebGpuExecutable:
         expected = expect(batch, self._plan.max_sequences, self._vocab, self._logprobs)
         readback = self._readbacks[0]
         self._readbacks.rotate()
-        readback.reserve(expected.nbytes)
         try:
+            readback.reserve(expected.nbytes)
             self._device.queue.write_buffer(self._operands.packet.buffer, 0, batch.encode())
             submission = submit(self._device, self._record(batch, expected, readback))
         except wgpu.GPUError as error:
@@ -137,10 +137,12 @@ class WebGpuExecutable:
         self._admission = Admission(plan, caches, self._vocab, embeddable(programs, tensors), MAX_STEPS)
         most = min(weight_bytes, device.binding_bytes, device.buffer_bytes)
         lowered = [lower(program, tensors, plan, most) for program in programs]
+        budget = make_budget(programs, lowered, tensors, plan, MAX_STEPS)
+        if device.memory:
+            budget.check("webgpu", device.memory, plan)
         try:
             self._operands = self._allocate(programs, lowered, tensors)
         except OutOfMemoryError as error:
-            budget = make_budget(programs, lowered, tensors, plan, MAX_STEPS)
             budget.check("webgpu", error.allocated, plan)
             raise CompileError(f"{error} (after {error.allocated} bytes)") from error
         self._begin = self._recorder([Call("begin", {})])
