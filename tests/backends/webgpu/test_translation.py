@@ -20,16 +20,19 @@ from tests.backends.webgpu.browser import compile_in_browser, find_browser
 from tests.backends.webgpu.variants import Shader, shaders
 
 FOLDER = Path(__file__).parent / "translation"
-NODE, BROWSER = shutil.which("node"), find_browser()
+NODE, CLANG, BROWSER = shutil.which("node"), shutil.which("clang++"), find_browser()
 LANES = 256
 METAL_HEAD = re.compile(
     r"\[\[max_total_threads_per_threadgroup\((\d+)\)\]\] kernel void main_\((.*?)\n\) \{", re.DOTALL
 )
+VECTOR = "(?:uint|int|float)[234]"
+METAL_VECTOR = re.compile(rf"static_cast<metal::({VECTOR})>\(|\b(?:metal::)?({VECTOR})\(")  # conversions of vectors
 
 needs_naga = pytest.mark.skipif(
     NODE is None or not (FOLDER / "node_modules").is_dir(),
     reason="needs Node.js and naga: npm ci --prefix tests/backends/webgpu/translation",
 )
+needs_clang = pytest.mark.skipif(CLANG is None, reason="needs clang++: apt install clang")
 needs_browser = pytest.mark.skipif(BROWSER is None, reason="needs Chromium: apt install chromium")
 
 DIVERGING = Shader(
@@ -93,6 +96,35 @@ def test_metal(phase: str, translations: dict[str, dict[str, str]]) -> None:
         assert bound(phase) - {"state"} <= buffers <= bound(phase), shader.name
         assert not re.search(r"\bdouble\b", found["msl"])
         assert ("simd_" in found["msl"]) <= ("subgroup" in shader.code), shader.name
+
+
+def clang_says(folder: Path, texts: Sequence[str]) -> str:
+    """Errors in Metal's language, a dialect of C++; metal/ declares what the texts take from Metal's library."""
+    assert CLANG is not None
+    files = []
+    for number, text in enumerate(dict.fromkeys(texts)):
+        files.append(folder / f"{number}.cpp")
+        files[-1].write_text(METAL_VECTOR.sub(lambda match: f"make_{match[1] or match[2]}(", text))
+    command = [CLANG, "-std=c++17", "-fsyntax-only", "-Wno-everything", f"-I{FOLDER / 'metal'}", *files]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stderr
+
+
+@needs_naga
+@needs_clang
+@pytest.mark.parametrize("phase", BY_NAME)
+def test_metal_by_clang(phase: str, translations: dict[str, dict[str, str]], tmp_path: Path) -> None:
+    assert clang_says(tmp_path, [translations[shader.name]["msl"] for shader in of_phase(phase)]) == ""
+
+
+@needs_naga
+@needs_clang
+@pytest.mark.parametrize(("part", "other"), [("metal::fma(", "metal::fms("), ("uint row", "metal::float2 row")])
+def test_clang_refuses_what_it_should(
+    part: str, other: str, translations: dict[str, dict[str, str]], tmp_path: Path
+) -> None:
+    text = translations["attend_merge half=0"]["msl"]
+    assert part in text
+    assert "error" in clang_says(tmp_path, [text.replace(part, other, 1)])
 
 
 @needs_naga

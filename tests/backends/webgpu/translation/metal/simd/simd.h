@@ -1,0 +1,1 @@
+// Part of what Metal takes for granted; see metal_stdlib.
