@@ -9,7 +9,6 @@ import pytest
 
 from ostinato.backends.batch import Batch, Enter, Span
 from ostinato.backends.batch_table import Kind
-from ostinato.backends.choose import BACKENDS, choose
 from ostinato.backends.contract import Backend, Plan, StepResult
 from ostinato.backends.reference import ReferenceBackend
 from ostinato.backends.reference.rng import philox, uniform
@@ -19,6 +18,7 @@ from ostinato.gguf.types_table import TensorType
 from ostinato.program.builder import Builder
 from ostinato.program.ir import Programs
 from tests.backends.cases import Weights
+from tests.backends.machines import MACHINES, machine
 
 VOCAB = 517
 EMPTY = np.zeros(0, np.int32)
@@ -102,13 +102,13 @@ def run(backend: Backend, settings: list[Sampling], mask: np.ndarray | None = No
     return results
 
 
-@pytest.mark.parametrize("backend", [name for name in BACKENDS if name not in ("reference", "null")])
+@pytest.mark.parametrize("backend", MACHINES)
 @pytest.mark.parametrize("masked", [False, True])
 def test_backends_draw_the_same_tokens(backend: str, masked: bool) -> None:
     mask = np.random.default_rng(0).integers(0, 2**32, -(-VOCAB // 32), dtype=np.uint32) if masked else None
     settings = list(SETTINGS.values())
     for wanted, found in zip(
-        run(ReferenceBackend(), settings, mask), run(choose(backend), settings, mask), strict=True
+        run(ReferenceBackend(), settings, mask), run(machine(backend), settings, mask), strict=True
     ):
         assert dict(zip(SETTINGS, found.tokens[:, 0].tolist(), strict=True)) == dict(
             zip(SETTINGS, wanted.tokens[:, 0].tolist(), strict=True)
@@ -150,7 +150,7 @@ def test_settings_out_of_range_are_named(settings: Sampling, says: str) -> None:
         settings.check(VOCAB)
 
 
-@pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "null"])
+@pytest.mark.parametrize("backend", ["reference", *MACHINES])
 @pytest.mark.parametrize("settings", [Sampling(temperature=0), Sampling(temperature=1, top_p=0.5, logprobs=2)])
 def test_logits_that_are_no_numbers_draw_nothing(backend: str, settings: Sampling) -> None:
     """And cost the other sequences of the step nothing."""
@@ -161,7 +161,7 @@ def test_logits_that_are_no_numbers_draw_nothing(backend: str, settings: Samplin
     logits = b.add("select", b.add("embed", weights=(weights.put("table", table),)))
     b.add("sample", logits)
     program = b.program("nan", {"logits": logits}, 32)
-    executable = choose(backend).compile(Programs(program, program), weights.tensors, Plan(blocks=1, threads=1))
+    executable = machine(backend).compile(Programs(program, program), weights.tensors, Plan(blocks=1, threads=1))
     spans = [Span(slot, Kind.PROMPT, 0, [token], 1, sample=True) for slot, token in enumerate((3, 7, 5))]
     executable.submit(Batch(spans, [Enter(slot, 1, settings) for slot in range(3)]))
     result = executable.collect()
@@ -170,10 +170,10 @@ def test_logits_that_are_no_numbers_draw_nothing(backend: str, settings: Samplin
     executable.close()
 
 
-@pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "null"])
+@pytest.mark.parametrize("backend", ["reference", *MACHINES])
 def test_the_smallest_temperatures_are_certain(backend: str) -> None:
     settings = [Sampling(temperature=t, seed=s) for t in (1e-45, 1e-38, 1e-6) for s in range(3)]
-    for result in run(choose(backend), settings, steps=2):
+    for result in run(machine(backend), settings, steps=2):
         assert result.counts.all()
-    greedy = [r.tokens[0, 0] for r in run(choose(backend), [Sampling(temperature=0)], steps=2)]
-    assert [r.tokens[0, 0] for r in run(choose(backend), settings[:1], steps=2)] == greedy
+    greedy = [r.tokens[0, 0] for r in run(machine(backend), [Sampling(temperature=0)], steps=2)]
+    assert [r.tokens[0, 0] for r in run(machine(backend), settings[:1], steps=2)] == greedy
