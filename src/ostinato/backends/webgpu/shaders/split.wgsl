@@ -7,7 +7,7 @@ const MOST_DIM = 256u;  // of a head
 
 var<workgroup> query: array<f32, MOST_DIM>;  // times scale
 var<workgroup> places: array<u32, ATTEND_SPLIT>;  // kv element of each position's value
-var<workgroup> weights: array<f32, ATTEND_SPLIT>;  // its score, then exp(score - highest)
+var<workgroup> weights: array<f32, ATTEND_SPLIT>;  // exp(score - highest) of each position
 var<workgroup> sums: array<vec2<f32>, LANES>;
 
 // Loads head `head` of row `row`. A barrier must stand before the first split.
