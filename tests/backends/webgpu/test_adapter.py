@@ -7,13 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+import wgpu
 
 from ostinato.backends.contract import CompileError, Plan
-from ostinato.backends.webgpu import WebGpuBackend, vulkan
+from ostinato.backends.webgpu import WebGpuBackend, adapter, vulkan
 from tests.backends.webgpu.support import model, needs_adapter
-
-wgpu = pytest.importorskip("wgpu", reason="wgpu is not installed")
-adapter = pytest.importorskip("ostinato.backends.webgpu.adapter")
 
 
 @dataclass

@@ -6,6 +6,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+import wgpu
 
 from ostinato.backends.batch import Batch, Enter, Span, TableEdit
 from ostinato.backends.batch_table import Kind
@@ -13,15 +14,12 @@ from ostinato.backends.contract import BatchError, CompileError, StateAction
 from ostinato.backends.reference import ReferenceBackend
 from ostinato.backends.sampling import Sampling
 from ostinato.backends.webgpu import Restriction, WebGpuBackend
+from ostinato.backends.webgpu.adapter import DEFAULT_LIMITS
+from ostinato.backends.webgpu.native import DeviceError
 from ostinato.gguf.types_table import TensorType
 from tests.backends.cases import CASES, nmse, run_case
 from tests.backends.drive import enter, generate
 from tests.backends.webgpu.support import PLAN, VOCAB, compiled, model, needs_adapter
-
-wgpu = pytest.importorskip("wgpu", reason="wgpu is not installed")
-
-from ostinato.backends.webgpu.adapter import DEFAULT_LIMITS  # noqa: E402
-from ostinato.backends.webgpu.native import DeviceError  # noqa: E402
 
 pytestmark = needs_adapter
 NAMES = {case.name: case for case in CASES}

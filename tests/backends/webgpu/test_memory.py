@@ -6,23 +6,21 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import wgpu
 
 from ostinato.backends.contract import CompileError, Plan, StateAction
 from ostinato.backends.device.lower import Call
 from ostinato.backends.device.planes import to_planes
 from ostinato.backends.pools import move_blocks
+from ostinato.backends.webgpu.adapter import DEFAULT_LIMITS, Device, best, open_device
+from ostinato.backends.webgpu.kv import KVPool
+from ostinato.backends.webgpu.memory import Allocator, OutOfMemoryError, Slice
+from ostinato.backends.webgpu.weights import upload
 from ostinato.gguf.types_table import TensorType
 from ostinato.model.weights import Rows, resolve
 from ostinato.program.ir import CacheGroup
 from tests.backends.cases import TYPES, Weights
 from tests.backends.webgpu.support import needs_adapter
-
-wgpu = pytest.importorskip("wgpu", reason="wgpu is not installed")
-
-from ostinato.backends.webgpu.adapter import DEFAULT_LIMITS, Device, best, open_device  # noqa: E402
-from ostinato.backends.webgpu.kv import KVPool  # noqa: E402
-from ostinato.backends.webgpu.memory import Allocator, OutOfMemoryError, Slice  # noqa: E402
-from ostinato.backends.webgpu.weights import upload  # noqa: E402
 
 pytestmark = needs_adapter
 GROUP = CacheGroup("full", layers=3, kv_heads=2, key_dim=24, value_dim=40)

@@ -6,17 +6,13 @@ What a run means is tested with all backends: tests/backends/test_runs.py.
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from ostinato.backends.batch import Batch, Enter, Span, TableEdit
 from ostinato.backends.batch_table import Kind
 from ostinato.backends.device.state_table import DRAWN
 from ostinato.backends.sampling import Sampling
-from tests.backends.webgpu.support import PLAN, compiled, needs_adapter
-
-pytest.importorskip("wgpu", reason="wgpu is not installed")
-
 from ostinato.backends.webgpu.executable import MAX_STEPS, WebGpuExecutable
+from tests.backends.webgpu.support import PLAN, compiled, needs_adapter
 
 pytestmark = needs_adapter
 SETTINGS = [Sampling(temperature=0), Sampling(temperature=1.2, seed=4)]
