@@ -14,6 +14,7 @@ from ostinato.engine.loading import Opened, open_model
 from ostinato.gguf.types_table import TensorType
 from ostinato.model.weights import Rows, Tensor, resolve
 from ostinato.program.builder import Builder
+from ostinato.program.ir import CacheGroup
 from ostinato.program.ops_table import OPS
 from tests.backends.cases import CASES, OpCase, Weights
 from tests.support import BUILTIN
@@ -95,6 +96,20 @@ def test_a_type_without_kernels() -> None:
     out = builder.add("linear", builder.add("embed", weights=(table,)), weights=(Tensor("w"), None))
     program = builder.program("p", {"logits": builder.add("select", out)}, 8)
     with pytest.raises(CompileError, match=r"w has type Q4_0, for which devices have no kernels"):
+        lower(program, weights.tensors, PLAN)
+
+
+@pytest.mark.parametrize(("key", "value", "says"), [(258, 64, "key_dim is 258"), (64, 33, "value_dim is 33")])
+def test_heads_that_attention_does_not_take(key: int, value: int, says: str) -> None:
+    weights = Weights(seed=1)
+    builder = Builder(weights.tensors)
+    builder.caches.append(CacheGroup("full", 1, 1, key, value))
+    q = builder.add("embed", weights=(weights.normal("table", (96, key), TensorType.F32),))
+    v = builder.add("embed", weights=(weights.normal("values", (96, value), TensorType.F32),))
+    builder.add("append", q, v, cache=0, index=0)
+    out = builder.add("attend", q, cache=0, index=0, heads=1, kv_heads=1, key_dim=key, value_dim=value, scale=1.0)
+    program = builder.program("p", {"logits": builder.add("select", out)}, value)
+    with pytest.raises(CompileError, match=f"{says}; devices take even ones up to 256"):
         lower(program, weights.tensors, PLAN)
 
 

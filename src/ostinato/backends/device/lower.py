@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from ostinato.backends.contract import CompileError, KVType, Plan
 from ostinato.backends.device.phases_table import BY_NAME, packed_words
 from ostinato.backends.device.planes import FORMATS, row_bytes
-from ostinato.backends.device.state_table import ATTEND_SPLIT
+from ostinato.backends.device.state_table import ATTEND_SPLIT, MAX_HEAD
 from ostinato.gguf.types_table import TensorType
 from ostinato.model.weights import Rows, StoredTensor, WeightExpr, WeightView, resolve
 from ostinato.passes.buffers import ALIGNMENT, BufferPlan, plan_buffers
@@ -123,6 +123,9 @@ class _Lowering:
 
     def attend(self, i: Instruction) -> None:
         fields = dict(i.fields) | {"half": self._half()}
+        for name in ("key_dim", "value_dim"):
+            if fields[name] % 2 or fields[name] > MAX_HEAD:
+                raise CompileError(f"attend: {name} is {fields[name]}; devices take even ones up to {MAX_HEAD}")
         q, out = self._at(self._input(i, 0)), self._at(i.outputs[0])
         self._emit("attend", {"q": q, "out": out} | fields)
         splits = -(-self._plan.context // ATTEND_SPLIT)

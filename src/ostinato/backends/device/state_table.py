@@ -17,6 +17,7 @@ NOTHING = -2  # Drawn.token: the slot had stopped before this step of the run
 NO_NUMBER = -1  # Drawn.token: no logit was a number
 NO_BLOCK = 2  # Slot.stopped: for want of a block; 1: at an end of its own
 ATTEND_SPLIT = 256  # positions whose scores, maximum and sum one piece of attention holds
+MAX_HEAD = 256  # elements of one head's key or value
 CALL_WORDS = 40  # length of a Call on the device, whatever its phase
 
 CONSTANTS = {
@@ -26,6 +27,7 @@ CONSTANTS = {
     "kNoNumber": NO_NUMBER,
     "kNoBlock": NO_BLOCK,
     "kAttendSplit": ATTEND_SPLIT,
+    "kMaxHead": MAX_HEAD,
     "kCallWords": CALL_WORDS,
 }
 

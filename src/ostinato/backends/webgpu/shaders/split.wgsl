@@ -3,9 +3,7 @@
 // Scores: a lane per position. Values: a lane per two elements, the positions dealt to as many parts as fit
 // the workgroup. Every sum's order follows from key_dim, value_dim and the position in the split alone.
 
-const MOST_DIM = 256u;  // of a head
-
-var<workgroup> query: array<f32, MOST_DIM>;  // times scale
+var<workgroup> query: array<f32, MAX_HEAD>;  // times scale
 var<workgroup> places: array<u32, ATTEND_SPLIT>;  // kv element of each position's value
 var<workgroup> weights: array<f32, ATTEND_SPLIT>;  // exp(score - highest) of each position
 var<workgroup> sums: array<vec2<f32>, LANES>;
