@@ -114,7 +114,8 @@ class StepResult:
     top_ids         int32 [spans, n, 20]   best tokens by raw logit; -1 beyond the number asked for
     top_logprobs    float32 [spans, n, 20]
     outputs         named outputs asked for: `logits` float32 [R, vocab] (of a run: of its first step)
-    more            the run goes on; its next tokens come with the next collect
+    more            the run goes on; its next tokens come with the next collect. Every part of a run lists all its
+                    spans, in order, with counts 0 for those that drew nothing
     """
 
     slots: np.ndarray
