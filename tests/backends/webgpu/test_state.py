@@ -233,12 +233,12 @@ def test_a_run_ends_at_the_context() -> None:
     assert world.slot(0)["stopped"] == 1
 
 
-def test_a_run_begins_without_slots_that_have_ended() -> None:
-    """The run before may have stopped them, unseen by the host when it submitted this one."""
-    enters = [Enter(0, 2, Sampling(), stops=[50]), Enter(1, 2, Sampling(), limit=4), Enter(2, 2, Sampling())]
-    world = start_run(4, enters, [*blocks(0, 9), *blocks(1, 9)], [3, 3, 4])
-    assert [world.slot(s)["stopped"] for s in range(3)] == [1, 1, NO_BLOCK]
-    assert world.step["running"] == 0
+def test_the_first_step_of_a_run_draws_for_slots_that_stopped_before() -> None:
+    enters = [Enter(0, 2, Sampling(), stops=[50]), Enter(1, 2, Sampling(), limit=4)]
+    world = start_run(4, enters, [*blocks(0, 9), *blocks(1, 9)], [3, 3])
+    assert world.step["running"] == 2
+    assert run_step(world, [8, 9]) == [3, 3]
+    assert [world.slot(s)["stopped"] for s in range(2)] == [0, 1]
 
 
 def test_limits_mean_nothing_to_a_single_step() -> None:

@@ -52,7 +52,7 @@ _NEEDS: Mapping[str, tuple[str, ...]] = {
     "attend": ("divided", "split"),
     "attend_merge": ("divided", "partials", "softmax"),
     "attend_split": ("divided", "partials", "split"),
-    "begin": ("packet", "slots", "stop"),
+    "begin": ("packet", "slots"),
     "chunk": ("bits",),
     "experts_in": ("activate", "buckets"),
     "experts_out": ("buckets",),

@@ -1,8 +1,6 @@
 // begin: takes the packet into StepState, as StepState.apply does. One workgroup: later records overwrite
 // earlier ones.
 
-var<workgroup> running: atomic<i32>;
-
 // A sequence takes its slot: settings, history, biases, stop tokens; no blocks yet.
 fn enter(number: i32, lane: i32) {
   let slot = packet[enter_at(number, ENTER_SLOT)];
@@ -68,28 +66,12 @@ fn take_tokens(span: i32, lane: i32) {
   }
 }
 
-// Slots run, save those that a run would not let draw even once: the run before may have stopped them
-// unseen.
-fn start(span: i32) {
-  let slot = packet[span_at(span, SPAN_SLOT)];
-  let token = state[history_at(slot, state[slot_at(slot, SLOT_LENGTH)])];
-  var stopped = 0;
-  if (packet[HEADER_STEPS] > 1) {
-    stopped = why_stopped(slot, token);
-  }
-  state[slot_at(slot, SLOT_STOPPED)] = stopped;
-  atomicAdd(&running, i32(stopped == 0));
-}
-
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
   if (group.x != 0u) {
     return;
   }
   let lane = i32(index);
-  if (lane == 0) {
-    atomicStore(&running, 0);
-  }
   for (var i = 0; i < packet[HEADER_ENTERS]; i++) {
     enter(i, lane);
     storageBarrier();
@@ -106,12 +88,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   workgroupBarrier();
   storageBarrier();
   for (var span = lane; span < packet[HEADER_SPANS]; span += LANES) {
-    start(span);
+    state[slot_at(packet[span_at(span, SPAN_SLOT)], SLOT_STOPPED)] = 0;
   }
-  workgroupBarrier();
   if (lane == 0) {
     state[step_at(STEP_STEPS)] = packet[HEADER_STEPS];
     state[step_at(STEP_STEP)] = 0;
-    state[step_at(STEP_RUNNING)] = atomicLoad(&running);
+    state[step_at(STEP_RUNNING)] = packet[HEADER_SPANS];
   }
 }
