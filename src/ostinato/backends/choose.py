@@ -33,6 +33,12 @@ def _cpu() -> Backend:
     return CpuBackend()
 
 
+def _cuda() -> Backend:
+    from ostinato.backends.cuda import CudaBackend
+
+    return CudaBackend()
+
+
 def _webgpu() -> Backend:
     from ostinato.backends.webgpu import WebGpuBackend
 
@@ -41,6 +47,7 @@ def _webgpu() -> Backend:
 
 # In the order of choice; imported on use, so that a backend costs nothing until it is asked for.
 BACKENDS: Mapping[str, Callable[[], Backend]] = {
+    "cuda": _cuda,
     "webgpu": _webgpu,
     "cpu": _cpu,
     "reference": _reference,
