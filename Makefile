@@ -1,6 +1,7 @@
 # make run     builds what it needs in .venv and answers a prompt with the built-in model
 # make test    the tests, without the slow tiers     make test-all   with them
 # make check   lint, types and format                make wheel      a wheel in dist/
+# make gpu-check   CUDA without a card: tests, every kernel for every card      make gpu-test   tests on a card
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,7 +9,7 @@ BIN := $(VENV)/bin
 PROMPT ?= What is the capital of France?
 NATIVE := $(shell find native CMakeLists.txt tools/emit.py -type f) $(shell find src -name '*_table.py')
 
-.PHONY: run test test-all check tidy format wheel clean native
+.PHONY: run test test-all check tidy format wheel clean native gpu-check gpu-test
 
 run: $(VENV)/installed
 	$(BIN)/ostinato run "$(PROMPT)" < /dev/null
@@ -32,6 +33,16 @@ format: $(VENV)/installed-check
 
 wheel: $(VENV)/bin/python
 	$(BIN)/pip -q wheel --no-deps -w dist .
+
+gpu-check: $(VENV)/installed-gpu-check
+	$(BIN)/python -m pytest -q tests/backends/cuda
+	TRITON_INTERPRET=1 $(BIN)/python -m pytest -q tests/backends/cuda/test_prompt.py
+	$(BIN)/python tools/cubins.py --check
+	$(BIN)/python tools/kernel_resources.py
+
+gpu-test: $(VENV)/installed-test
+	$(BIN)/python -m pytest -q tests/gpu
+	$(BIN)/python -m pytest -q tests/backends tests/golden --ignore=tests/backends/cuda -k "cuda and not cuda-host"
 
 # clang-tidy reads what does not need its own instruction-set flags or Python's headers.
 TIDIED := $(shell git ls-files 'native/*.cpp' | grep -vE 'binding|module|test|fuzz|avx|portable')
@@ -63,6 +74,10 @@ $(VENV)/installed: $(BIN)/python pyproject.toml $(NATIVE)
 $(VENV)/installed-test: $(BIN)/python pyproject.toml $(NATIVE)
 	$(BIN)/pip -q install -e ".[test]"
 	@touch $@ $(VENV)/installed
+
+$(VENV)/installed-gpu-check: $(BIN)/python pyproject.toml $(NATIVE)
+	$(BIN)/pip -q install -e ".[test,gpu-check]"
+	@touch $@ $(VENV)/installed-test $(VENV)/installed
 
 $(VENV)/installed-check: $(BIN)/python pyproject.toml $(NATIVE)
 	$(BIN)/pip -q install -e ".[test,check]" cmake ninja nanobind

@@ -126,6 +126,11 @@ def render(measured: Mapping[tuple[str, int], Resources], versions: str) -> str:
     return HEAD.format(versions=versions, digest=digest()) + table + "\n" + (excuses + "\n" if excuses else "")
 
 
+def spilling(measured: Mapping[tuple[str, int], Resources]) -> list[str]:
+    """Kernels that spill somewhere without an excuse."""
+    return sorted({name for (name, _), each in measured.items() if each.spills and name not in SPILLS})
+
+
 def is_current() -> bool:
     """Whether docs/kernels.md was made from these sources."""
     return DOCUMENT.exists() and f"Sources: {digest()}\n" in DOCUMENT.read_text()
@@ -143,10 +148,10 @@ def write(more: list[str], jobs: int) -> int:
     table = {(unit.kernel, target): each for (unit, target), each in zip(pairs, found, strict=True)}
     versions = " and ".join("{}.{}".format(*nvrtc.version) for nvrtc in by_major.values())
     DOCUMENT.write_text(render(table, versions))
-    spilling = sorted({name for (name, _), each in table.items() if each.spills and name not in SPILLS})
-    if spilling:
-        print(f"spills: {', '.join(spilling)} ({DOCUMENT.relative_to(ROOT)} says where)", file=sys.stderr)
-    return 1 if spilling else 0
+    names = spilling(table)
+    if names:
+        print(f"spills: {', '.join(names)} ({DOCUMENT.relative_to(ROOT)} says where)", file=sys.stderr)
+    return 1 if names else 0
 
 
 def main() -> int:
