@@ -6,6 +6,8 @@ A machine that is not here is skipped by name, with its probe's reason.
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 
 from ostinato.backends.choose import BACKENDS, look
@@ -15,12 +17,13 @@ CUDA_HOST = "cuda-host"
 MACHINES = (*(name for name in BACKENDS if name not in ("reference", "null")), CUDA_HOST)
 
 
+@cache
 def machine(name: str) -> Backend:
-    """The backend called `name`; skips the test where it is not available."""
+    """The backend called `name`, one for all tests (it keeps compiled kernels); skips where it is not available."""
     if name == CUDA_HOST:
-        from tests.backends.cuda.host_driver import host_backend
+        from tests.backends.cuda.host_driver import HostCuda
 
-        return host_backend()
+        return HostCuda()
     backend = BACKENDS[name]()
     probe = look(backend)
     if not probe.available:

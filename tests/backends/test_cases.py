@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from ostinato.backends.choose import BACKENDS, choose
+from ostinato.backends.choose import BACKENDS
 from ostinato.backends.contract import CompileError, Plan
 from ostinato.backends.reference import ReferenceBackend
 from ostinato.gguf.types_table import TensorType
@@ -16,8 +16,9 @@ from ostinato.program.builder import Builder
 from ostinato.program.ir import Programs
 from ostinato.program.ops_table import BY_NAME
 from tests.backends.cases import CASES, MemoryTensor, OpCase, nmse, run_case
+from tests.backends.machines import CUDA_HOST, MACHINES, machine
+from tests.backends.support import PATH, claims, render, variant
 
-COMPARED = [name for name in BACKENDS if name not in ("reference", "null")]
 NAMES = {case.name: case for case in CASES}
 
 
@@ -26,12 +27,21 @@ def wanted(name: str) -> list[np.ndarray]:
     return run_case(NAMES[name], ReferenceBackend())
 
 
-@pytest.mark.parametrize("backend", COMPARED)
+@pytest.mark.parametrize("name", MACHINES)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_backend_agrees_with_the_reference(case: OpCase, backend: str) -> None:
-    for step, (found, reference) in enumerate(zip(run_case(case, choose(backend)), wanted(case.name), strict=True)):
+def test_machines_agree_with_the_reference(case: OpCase, name: str) -> None:
+    backend = machine(name)
+    if (CUDA_HOST if name == "cuda" else name, *variant(case)) not in claims():
+        with pytest.raises(CompileError):
+            run_case(case, backend)
+        return
+    for step, (found, reference) in enumerate(zip(run_case(case, backend), wanted(case.name), strict=True)):
         assert np.isfinite(found).all()
         assert nmse(found, reference) <= case.nmse, f"step {step}"
+
+
+def test_the_support_table_is_what_it_claims() -> None:
+    assert PATH.read_text() == render(claims()), "run python -m tests.backends.support"
 
 
 def test_names_are_unique() -> None:
@@ -50,4 +60,4 @@ def test_a_type_that_a_backend_lacks_is_named(backend: str) -> None:
     out = b.add("select", b.add("embed", weights=(Tensor("table"),)))
     program = b.program("lacking", {"logits": out}, 256)
     with pytest.raises(CompileError, match=r"table.*IQ2_XS"):
-        choose(backend).compile(Programs(program, program), {"table": table}, Plan(blocks=1))
+        machine(backend).compile(Programs(program, program), {"table": table}, Plan(blocks=1))
