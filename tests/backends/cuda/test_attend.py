@@ -138,9 +138,9 @@ def test_neither_the_grid_nor_company_changes_a_bit(shape: Heads) -> None:
     for blocks, warps in (*GRIDS, (4, 8)):
         host = shape.machine()
         host.blocks, host.warps = blocks, warps
-        feed(host, [span(slot, some[:-1]) for slot, some in enumerate(ids)])
+        feed(host, [span(slot, some[:-1]) for slot, some in enumerate([*ids, tokens(8, 4)])])
         rows = [span(slot, some[-1:], len(some) - 1, Kind.GENERATED) for slot, some in enumerate(ids)]
-        found = feed(host, [span(3, tokens(7, 4)), *rows], fresh=False)[7:]
+        found = feed(host, [span(3, tokens(6, 5), 7), *rows], fresh=False)[6:]
         for row, wanted in zip(found, alone, strict=True):
             assert same_bits(row, wanted[-1]), (blocks, warps)
 
