@@ -125,7 +125,7 @@ class HostMachine:
     def start(self, batch: Batch) -> Running:
         """`begin`, then a persistent launch of the run. One at a time."""
         self.begin(batch)
-        return Running(self)
+        return Running(self, len(batch.spans))
 
     # ------------------------------------------------------------------------------------------ looking at it
 
@@ -198,12 +198,12 @@ class HostMachine:
 class Running:
     """A persistent launch of a HostMachine."""
 
-    def __init__(self, machine: HostMachine) -> None:
+    def __init__(self, machine: HostMachine, draws: int) -> None:
         self._machine, self._library = machine, machine.library
         command, status = machine.words("command"), machine.words("status")
         self._entries = machine.words("ring").reshape(-1, joint.ENTRY_WORDS)
-        self._ring = Ring(command, status, self._entries, self._load, self._store)
-        self._ring.reset()
+        command[:] = status[:] = 0
+        self._ring = Ring(command, status, self._entries, draws, self._load, self._store)
         self._taken = 0
         pointer = ctypes.c_void_p(machine.machine.ctypes.data)
         self._handle = self._library.ostinato_decode(pointer, machine.blocks, machine.warps)
@@ -231,8 +231,7 @@ class Running:
             parts.append(self.take())
         self._library.ostinato_wait(self._handle)
         self._machine.check()
-        some = [part for part in parts if len(part.drawn)] or parts[:1]
-        drawn, best = np.concatenate([p.drawn for p in some]), np.concatenate([p.best for p in some])
+        drawn, best = np.concatenate([p.drawn for p in parts]), np.concatenate([p.best for p in parts])
         return Taken(drawn, best, parts[-1].left)
 
     # Through the library, so that a sanitizer sees how the host orders its reads and writes.

@@ -17,7 +17,7 @@ import numpy as np
 from ostinato.backends.batch import Batch, Enter, Span, TableEdit
 from ostinato.backends.batch_table import Kind
 from ostinato.backends.contract import KVType, Plan
-from ostinato.backends.cuda.machine import Left
+from ostinato.backends.cuda.machine import PERSISTENT_SEQUENCES, Left
 from ostinato.backends.cuda.ring import Taken
 from ostinato.backends.device.state_table import DRAWN, NO_BLOCK, NOTHING
 from ostinato.backends.sampling import Sampling
@@ -31,14 +31,15 @@ from tests.backends.cases import Weights
 from tests.backends.cuda.host import HostMachine, Running
 
 VOCAB, WIDTH, EXPERTS, HEADS, KV_HEADS, HEAD = 80, 64, 4, 4, 2, 16
-PLAN = Plan(max_rows=24, max_logit_rows=8, max_sequences=6, context=64, blocks=96, block_size=4, kv_type=KVType.F16)
+PLAN = Plan(max_rows=24, max_logit_rows=8, max_sequences=8, context=64, blocks=128, block_size=4, kv_type=KVType.F16)
 MAX_STEPS = 48
-PROMPTS = ([3, 1, 4, 1, 5, 9, 2], [6, 5], [35, 8, 9, 7, 9, 3, 2, 3, 8], [46])
+PROMPTS = ([3, 1, 4, 1, 5, 9, 2], [6, 5], [35, 8, 9, 7, 9, 3, 2, 3, 8], [46], [2], [64], [33], [8])
 SAMPLING = (
     Sampling(temperature=0),
     Sampling(temperature=1.0, seed=5, logprobs=3),
     Sampling(temperature=1.2, top_k=20, top_p=0.9, seed=2**40),
     Sampling(temperature=0.7, repetition_penalty=1.3, frequency_penalty=0.2, seed=8),
+    *(Sampling(temperature=1.0, seed=seed) for seed in range(4)),
 )
 TOKEN = DRAWN.index("token")
 
@@ -108,9 +109,6 @@ class Story:
     def keep(self, taken: Taken) -> Left:
         self._keep(taken.drawn, taken.best)
         return taken.left
-
-    def tokens(self, slot: int) -> list[int]:
-        return [int(np.frombuffer(words, np.int32)[TOKEN]) for words in self.drawn[slot]]
 
     def _keep(self, drawn: np.ndarray, best: np.ndarray) -> None:
         for step in zip(drawn, best, strict=True):
@@ -185,6 +183,14 @@ def a_join_leaves_prefills_and_relaunches(sanitizer: str) -> None:
     agree(story, sanitizer, least=7)
 
 
+def as_many_as_it_takes(sanitizer: str) -> None:
+    slots = range(PERSISTENT_SEQUENCES)
+    story = Story(machine(sanitizer))
+    story.enter(*slots)
+    assert story.keep(story.host.start(run(*slots, steps=5)).rest()) is Left.STEPS
+    agree(story, sanitizer, least=6)
+
+
 def it_leaves_within_a_step(sanitizer: str) -> None:
     """Told before it begins, it makes one step: a launch always gets somewhere."""
     story = Story(machine(sanitizer))
@@ -225,6 +231,8 @@ def all_stop_early(sanitizer: str) -> None:
     assert story.keep(story.host.start(run(0, 1)).rest()) is Left.STOPPED
     assert len(story.drawn[0]) == 4
     assert len(story.drawn[1]) == ends + 1
+    assert story.keep(story.host.start(run(0, 1)).rest()) is Left.STOPPED, "a run of slots that have ended"
+    assert len(story.drawn[0]) == 4
     agree(story, sanitizer, least=4)
 
 
@@ -254,6 +262,7 @@ def time_is_limited(sanitizer: str) -> None:
 SCENARIOS: tuple[Callable[[str], None], ...] = (
     a_run_equals_its_steps,
     a_join_leaves_prefills_and_relaunches,
+    as_many_as_it_takes,
     it_leaves_within_a_step,
     a_full_ring_loses_nothing,
     all_stop_early,

@@ -34,27 +34,20 @@ class Taken:
 
 
 class Ring:
-    """One launch at a time: `reset`, launch, `take` until it has left. The arrays are int32 and share memory with
-    the device: command [words of Command], status [words of Status], entries [n, ENTRY_WORDS]."""
+    """The ring of one launch of `draws` sampling spans. The arrays are int32 and shared with the device: command
+    [words of Command] and status [words of Status], zero before the launch; entries [n, ENTRY_WORDS]."""
 
     def __init__(
         self,
         command: np.ndarray,
         status: np.ndarray,
         entries: np.ndarray,
+        draws: int,
         load: Callable[[np.ndarray, int], int] = load_word,
         store: Callable[[np.ndarray, int, int], None] = store_word,
     ) -> None:
-        if entries.shape[1] != ENTRY_WORDS or not len(entries):
-            raise ValueError(f"a ring of shape {entries.shape}; entries have {ENTRY_WORDS} words")
-        self._command, self._status, self._entries = command, status, entries
+        self._command, self._status, self._entries, self._draws = command, status, entries, draws
         self._load, self._store = load, store
-        self._taken = 0
-
-    def reset(self) -> None:
-        """Before a launch, with none on the device."""
-        self._command[:] = 0
-        self._status[:] = 0
         self._taken = 0
 
     def leave(self) -> None:
@@ -65,18 +58,14 @@ class Ring:
         """What was published since the last call, without waiting."""
         left = Left(self._load(self._status, STATUS.index("left")))  # first: it is written last
         published = self._load(self._status, STATUS.index("published"))
-        numbers = [step % len(self._entries) for step in range(self._taken, published)]
-        entries = self._entries[numbers]  # a copy: the place may be written again after the store below
-        if numbers:
-            self._taken = published
-            self._store(self._command, COMMAND.index("taken"), published)
-        return Taken(*_split(entries), left)
+        entries = self._entries[np.arange(self._taken, published) % len(self._entries)]  # a copy: see the store
+        self._taken = published
+        self._store(self._command, COMMAND.index("taken"), published)  # from here on their places are written again
+        return Taken(*self._split(entries), left)
 
-
-def _split(entries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Drawn and Best of int32 [steps, ENTRY_WORDS], without the places that no span used."""
-    draws = int(entries[0, ENTRY.index("draws")]) if len(entries) else 0
-    first, middle = len(ENTRY.words), len(ENTRY.words) + PERSISTENT_SEQUENCES * len(DRAWN.words)
-    drawn = entries[:, first:middle].reshape(len(entries), PERSISTENT_SEQUENCES, len(DRAWN.words))
-    best = entries[:, middle:].reshape(len(entries), PERSISTENT_SEQUENCES, len(BEST.words))
-    return drawn[:, :draws], best[:, :draws]
+    def _split(self, entries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Drawn and Best of int32 [steps, ENTRY_WORDS]."""
+        first, middle = len(ENTRY.words), ENTRY_WORDS - PERSISTENT_SEQUENCES * len(BEST.words)
+        drawn = entries[:, first:middle].reshape(-1, PERSISTENT_SEQUENCES, len(DRAWN.words))
+        best = entries[:, middle:].reshape(-1, PERSISTENT_SEQUENCES, len(BEST.words))
+        return drawn[:, : self._draws], best[:, : self._draws]

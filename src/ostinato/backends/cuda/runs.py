@@ -13,10 +13,10 @@ from typing import Protocol
 
 import numpy as np
 
-from ostinato._rings import load_word, store_word
 from ostinato.backends.cuda.driver import DeviceError, Event
 from ostinato.backends.cuda.image import Staging
-from ostinato.backends.cuda.machine import COMMAND, ENTRY, PERSISTENT_SEQUENCES, STATUS, Left
+from ostinato.backends.cuda.machine import Left
+from ostinato.backends.cuda.ring import Ring
 from ostinato.backends.device.state_table import BEST, DRAWN, STEP
 
 CHUNK = 4  # graph launches of a run between two looks at it
@@ -97,39 +97,20 @@ class PersistentRun:
     """A launch of the persistent kernel, read from its ring. `event` is done when the launch has ended."""
 
     def __init__(self, staging: Staging, draws: int, event: Event) -> None:
-        self._staging, self._draws, self._event = staging, draws, event
-        self._taken = 0
+        self._ring, self._event = Ring(staging.command, staging.status, staging.ring, draws), event
 
     def leave(self) -> None:
-        store_word(self._staging.command, COMMAND.index("leave"), 1)
+        self._ring.leave()
 
     def collect(self) -> Part:
-        left, published = self._wait()
-        drawn, best = self._entries(published)
-        self._taken = published
-        store_word(self._staging.command, COMMAND.index("taken"), published)
-        return Part(drawn, best, more=left is Left.RUNNING)
-
-    def _wait(self) -> tuple[Left, int]:
-        """Until something was published or the launch has left. `left` is read first: it is written last."""
         while True:
-            over = self._event.done()
-            left = Left(load_word(self._staging.status, STATUS.index("left")))
-            published = load_word(self._staging.status, STATUS.index("published"))
-            if published > self._taken or left is not Left.RUNNING:
-                return left, published
+            over = self._event.done()  # before the look, which then finds all that the launch wrote
+            taken = self._ring.take()
+            if len(taken.drawn) or taken.left is not Left.RUNNING:
+                return Part(taken.drawn, taken.best, more=taken.left is Left.RUNNING)
             if over:
                 raise DeviceError("the persistent kernel ended without a word")
             time.sleep(_POLL_SECONDS)
-
-    def _entries(self, published: int) -> tuple[np.ndarray, np.ndarray]:
-        """Copies: the card may write a ring entry again as soon as it counts as taken."""
-        ring = self._staging.ring
-        entries = ring[np.arange(self._taken, published) % len(ring)]
-        drawn_end = len(ENTRY.words) + PERSISTENT_SEQUENCES * len(DRAWN.words)
-        drawn = entries[:, len(ENTRY.words) : drawn_end].reshape(-1, PERSISTENT_SEQUENCES, len(DRAWN.words))
-        best = entries[:, drawn_end:].reshape(-1, PERSISTENT_SEQUENCES, len(BEST.words))
-        return drawn[:, : self._draws], best[:, : self._draws]
 
 
 class Result:

@@ -1,7 +1,7 @@
 // What the kernels of a card begin with: a thread's place in the launch.
 //
-// blockDim.x is 32 to 32 kWarps, gridDim.x anything. The Machine is read once, so it may change between launches of
-// a graph.
+// blockDim.x is 32 to 32 kWarps, gridDim.x anything. The Machine is read once, so it may change between
+// launches of a graph.
 #pragma once
 #include "machine.h"
 
