@@ -15,7 +15,7 @@ from ostinato.backends.contract import BatchError, CompileError, Plan, StateActi
 from ostinato.backends.cuda.blocks import Blocks
 from ostinato.backends.cuda.driver import Event, OpenDriver, OutOfDeviceMemoryError
 from ostinato.backends.cuda.graphs import StepLauncher
-from ostinato.backends.cuda.image import MAX_STEPS, Image, Staging, build_image, check_places
+from ostinato.backends.cuda.image import MAX_STEPS, Image, Staging, build_image, check_places, few_rows
 from ostinato.backends.cuda.machine import PERSISTENT_SEQUENCES
 from ostinato.backends.cuda.memory import Memory
 from ostinato.backends.cuda.runs import Flight, GraphRun, Part, PersistentRun, Result, SingleStep
@@ -43,9 +43,8 @@ def load(
     lowered = [lower(program, tensors, plan) for program in programs]
     check_places(lowered, layout(plan, len(programs.caches), programs.vocab_size, MAX_STEPS))
     budget = make_budget(programs, lowered, tensors, plan, MAX_STEPS)
-    driver = open_driver(
-        {call.phase for low in lowered for call in low.calls} | {"begin"}, {call.phase for call in lowered[-1].calls}
-    )
+    phases = {call.phase for low in lowered for call in low.calls}
+    driver = open_driver({"begin", *phases}, {call.phase for call in few_rows(lowered[-1].calls)})
     memory = Memory(driver)
     try:
         free = driver.free_bytes()

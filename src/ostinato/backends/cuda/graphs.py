@@ -5,7 +5,6 @@ A graph is captured for the most rows of its bucket; kernels read the true numbe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ostinato.backends.batch import Batch
@@ -65,10 +64,10 @@ class StepLauncher:
         rows = Rows.of(batch)
         if rows.prompt:
             self._mixed(self._image.prefill, rows, len(batch.spans))
-        elif (bucket := bucket_of(rows.generated)) is None:
-            self._direct(self._image.decode, self._extent(rows.generated, rows.logits, len(batch.spans)))
+        elif rows.generated <= min(self._plan.max_sequences, BUCKETS[-1]):
+            self._graph(bucket_of(rows.generated)).launch()
         else:
-            self._graph(bucket).launch()
+            self._direct(self._image.decode, self._extent(rows.generated, rows.logits, len(batch.spans)))
 
     def close(self) -> None:
         """Gives the graphs back; nothing may be running."""
@@ -78,7 +77,7 @@ class StepLauncher:
     def _graph(self, bucket: int) -> Graph:
         if bucket not in self._graphs:
             extent = self._extent(bucket, bucket, bucket)
-            self._graphs[bucket] = self._driver.capture(lambda: self._direct(self._image.decode, extent))
+            self._graphs[bucket] = self._driver.capture(lambda: self._direct(self._image.few, extent))
         return self._graphs[bucket]
 
     def _direct(self, steps: Steps, extent: Extent) -> None:
@@ -109,11 +108,6 @@ class StepLauncher:
         return Extent(rows, logit_rows, spans, self._plan.context)
 
 
-def bucket_of(rows: int) -> int | None:
-    """The smallest bucket that holds so many rows; None beyond the largest."""
-    return next((bucket for bucket in BUCKETS if rows <= bucket), None)
-
-
-def buckets(plan: Plan) -> Sequence[int]:
-    """Those that the plan's decode steps may need."""
-    return [bucket for bucket in BUCKETS if bucket < 2 * plan.max_sequences]
+def bucket_of(rows: int) -> int:
+    """The smallest bucket that holds so many rows, which the largest does."""
+    return next(bucket for bucket in BUCKETS if rows <= bucket)

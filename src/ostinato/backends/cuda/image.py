@@ -49,10 +49,12 @@ class Steps:
 
 @dataclass(frozen=True)
 class Image:
-    """Addresses of one executable. Call 0 is `begin`; the calls of prefill and decode follow."""
+    """Addresses of one executable. Call 0 is `begin`; the calls of prefill, decode and `few` follow: decode for no
+    more generated rows than there are sequences, which graphs and the persistent kernel run."""
 
     prefill: Steps
     decode: Steps
+    few: Steps
     arena: int
     state: int
     packet: int
@@ -71,10 +73,10 @@ def build_image(
     ring_entries: int = RING_ENTRIES,
 ) -> Image:
     """Allocates and uploads. `lowered` are the programs' in their order. Raises OutOfDeviceMemoryError."""
-    steps = _steps(lowered)
+    steps = _steps([*(low.calls for low in lowered), few_rows(lowered[-1].calls)], lowered)
     caches, vocab = len(programs.caches), programs.vocab_size
     limits = layout(plan, caches, vocab, MAX_STEPS)
-    words, exprs = machine.encode_calls([Call("begin", {}), *(call for low in lowered for call in low.calls)])
+    words, exprs = machine.encode_calls([Call("begin", {}), *(call for each in steps for call in each.calls)])
     fields = {
         "arena": memory.allocate("arena", 4 * max(low.arena_words for low in lowered)),
         "packet": memory.allocate("packet", 4 * packet_words(plan, caches, vocab)),
@@ -99,7 +101,7 @@ def build_image(
             for number in range(MAX_IN_FLIGHT)
         )
     places = {name: fields[name] for name in ("arena", "state", "packet", "result")}
-    return Image(steps[0], steps[-1], weights=weights, kv=kv, stagings=stagings, **places)
+    return Image(steps[0], steps[-2], steps[-1], weights=weights, kv=kv, stagings=stagings, **places)
 
 
 def check_places(lowered: Sequence[Lowered], limits: Mapping[str, int]) -> None:
@@ -112,11 +114,17 @@ def check_places(lowered: Sequence[Lowered], limits: Mapping[str, int]) -> None:
             )
 
 
-def _steps(lowered: Sequence[Lowered]) -> list[Steps]:
+def few_rows(calls: Sequence[Call]) -> tuple[Call, ...]:
+    """The calls of a step with no more generated rows than sequences: `attend` leaves all of them to its splits."""
+    return tuple(call for call in calls if call.phase != "attend")
+
+
+def _steps(calls: Sequence[tuple[Call, ...]], lowered: Sequence[Lowered]) -> list[Steps]:
+    """Calls one after the other, behind `begin`; the last list is of the last program too."""
     out, first = [], 1
-    for low in lowered:
-        out.append(Steps(first, low.calls, low.outputs.get("logits")))
-        first += len(low.calls)
+    for each, low in zip(calls, (*lowered, lowered[-1]), strict=True):
+        out.append(Steps(first, each, low.outputs.get("logits")))
+        first += len(each)
     return out
 
 

@@ -2,7 +2,9 @@
 #include "launch.h"
 
 #define OSTINATO_TEXT(x) #x
+// clang-format off: it would put spaces into the path.
 #define OSTINATO_FILE(name) OSTINATO_TEXT(phases/name.h)
+// clang-format on
 #define OSTINATO_JOINED(a, b) a##b
 #define OSTINATO_KERNEL_OF(name) OSTINATO_JOINED(phase_, name)
 #include OSTINATO_FILE(OSTINATO_NAME)
