@@ -167,7 +167,7 @@ OSTINATO_DEVICE inline uint64_t last_rank(Work& w, const Candidates& from, uint3
 // Leaves the fewest best candidates whose amounts add up to `wanted`: each stays while those before it have
 // less. All together have at least so much. Not inlined: it is long, and called for top-k, top-p and
 // log-probabilities.
-[[gnu::noinline]] OSTINATO_DEVICE inline void cut(Work& w, Candidates& from, const Scratch& scratch,
+OSTINATO_NOINLINE OSTINATO_DEVICE inline void cut(Work& w, Candidates& from, const Scratch& scratch,
                                                   uint64_t wanted, const Amount& amount) {
   const uint32_t least = lower_bound(w, from, wanted, amount);
   from.narrow(scratch,

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #define OSTINATO_DEVICE __device__
+#define OSTINATO_NOINLINE __noinline__
 #define OSTINATO_UNROLL _Pragma("unroll")      // before a loop whose index picks registers
 #define OSTINATO_UNROLL_4 _Pragma("unroll 4")  // before one whose loads should overlap
 

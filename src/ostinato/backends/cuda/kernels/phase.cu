@@ -9,7 +9,8 @@
 #define OSTINATO_KERNEL_OF(name) OSTINATO_JOINED(phase_, name)
 #include OSTINATO_FILE(OSTINATO_NAME)
 
-extern "C" __global__ void __launch_bounds__(ostinato::cuda::kThreads)
+// One block a multiprocessor is enough: without the 1, some versions spill to make room for more.
+extern "C" __global__ void __launch_bounds__(ostinato::cuda::kThreads, 1)
     OSTINATO_KERNEL_OF(OSTINATO_NAME)(const ostinato::cuda::Machine* machine, int32_t call, uint32_t flags) {
   __shared__ __align__(16) uint8_t shared[ostinato::kSharedBytes];
   const ostinato::cuda::Machine m = *machine;

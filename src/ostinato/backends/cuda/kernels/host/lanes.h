@@ -9,6 +9,7 @@
 #include "host/half.h"
 
 #define OSTINATO_DEVICE
+#define OSTINATO_NOINLINE __attribute__((noinline))
 #define OSTINATO_UNROLL
 #define OSTINATO_UNROLL_4
 
