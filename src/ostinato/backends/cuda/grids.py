@@ -88,6 +88,10 @@ def _experts(words: _Words, extent: Extent) -> int:
     return used * int(words["n"])
 
 
+def _buckets(words: _Words, extent: Extent) -> int:
+    return 2 * int(words["experts"])
+
+
 def _vocabulary(words: _Words, extent: Extent) -> int:
     return extent.spans * WARPS
 
@@ -96,6 +100,6 @@ _WARPS: Mapping[str, Callable[[_Words, Extent], int]] = {
     "begin": _one, "rows": _spans, "finish": _one, "embed": _elements, "angles": _angles, "rms_norm": _groups,
     "pack": _elements, "linear": _weight_rows, "rope": _elements, "append": _kv_heads, "attend": _heads,
     "attend_split": _splits, "attend_merge": _heads, "glu": _elements, "add": _elements, "select": _selected,
-    "route": _rows, "group": _one, "experts_in": _experts, "experts_out": _experts, "combine": _elements,
+    "route": _rows, "group": _buckets, "experts_in": _experts, "experts_out": _experts, "combine": _elements,
     "sample": _vocabulary,
 }  # fmt: skip
