@@ -204,8 +204,9 @@ def _raise(error: BaseException) -> None:
 class HostCuda:
     """The CUDA backend on host drivers, which are kept for a look: `drivers[-1]` is the last compile's."""
 
-    def __init__(self, **settings: object) -> None:
+    def __init__(self, kind: type[HostDriver] = HostDriver, **settings: object) -> None:
         self.drivers: list[HostDriver] = []
+        self._kind = kind
         self.settings = settings
         self.backend = CudaBackend(self._open)
         self.compile = self.backend.compile
@@ -216,5 +217,5 @@ class HostCuda:
 
     def _open(self, phases: Collection[str], decode: Collection[str]) -> HostDriver:
         assert set(decode) <= set(phases)
-        self.drivers.append(HostDriver(**self.settings))  # type: ignore[arg-type]
+        self.drivers.append(self._kind(**self.settings))  # type: ignore[arg-type]
         return self.drivers[-1]

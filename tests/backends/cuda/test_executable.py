@@ -19,16 +19,19 @@ from ostinato.backends.cuda.driver import DeviceError
 from ostinato.backends.cuda.executable import RESERVE_BYTES, CudaExecutable
 from ostinato.backends.cuda.graphs import BUCKETS, bucket_of
 from ostinato.backends.cuda.image import MAX_STEPS, RING_ENTRIES
-from ostinato.backends.cuda.machine import MACHINE
+from ostinato.backends.cuda.machine import GENERATED_ONLY, MACHINE
 from ostinato.backends.cuda.memory import ALIGNMENT, STAGING_BYTES
+from ostinato.backends.cuda.prompt.launches import Cubins, Launch, prompt_calls
+from ostinato.backends.cuda.prompt.manifest import KERNELS
 from ostinato.backends.device.budget import Budget, make_budget
 from ostinato.backends.device.lower import lower
 from ostinato.backends.device.planes import row_bytes
 from ostinato.engine.loading import Opened, Options, open_model
 from ostinato.gguf.types_table import TensorType
 from ostinato.model.weights import resolve
+from ostinato.program.ops_table import Axis
 from ostinato.program.verify import VerifyError
-from tests.backends.cuda.host_driver import CARD, HostCuda
+from tests.backends.cuda.host_driver import CARD, HostCuda, HostDriver
 from tests.backends.drive import enter, generate, prompt_logits
 from tools.tiny_models import write_tiny_model
 
@@ -120,6 +123,56 @@ def test_decode_steps_replay_a_graph_per_bucket(opened: Opened, host_cuda: HostC
     assert len(driver.graphs) == 2
     executable.close()
     assert all(graph.closed for graph in driver.graphs)
+
+
+class PromptDriver(HostDriver):
+    """Has prompt kernels that compute nothing; keeps what was launched."""
+
+    has_prompt_kernels = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.launched: list[tuple[str, int]] = []  # phase and flags; prompt kernels: name and rows
+
+    def launch(self, phase: str, machine: int, call: int, flags: int, blocks: int) -> None:
+        self.launched.append((phase, flags))
+        super().launch(phase, machine, call, flags, blocks)
+
+    def launch_prompt(self, launch: Launch) -> None:
+        names = list(KERNELS[Cubins.entry(launch.kernel)])
+        self.launched.append((launch.kernel, launch.arguments[names.index("rows")] if "rows" in names else 0))
+
+
+def test_prompt_kernels_take_the_prompt_rows_of_what_they_can(opened: Opened) -> None:
+    """Linears and experts once per kind of row; a kind that is not there is not launched."""
+    cuda = HostCuda(PromptDriver)
+    executable = cuda.compile(opened.programs, opened.file.tensors, opened.plan)
+    (driver,) = cuda.drivers
+    assert isinstance(driver, PromptDriver)
+    entered = [enter(opened.plan, slot, 3) for slot in (0, 1)]
+    prompt = Span(0, Kind.PROMPT, 0, [1, 2, 3], 1, sample=True)
+    both = [Span(1, Kind.PROMPT, 0, [1, 2, 3, 4], 1), Span(0, Kind.GENERATED, 3, None, 1, sample=True)]
+    launched = []
+    for spans, slot in (([prompt], 0), (both, 1)):
+        driver.launched.clear()
+        executable.submit(Batch(spans, [entered[slot][0]], [entered[slot][1]]))
+        executable.collect()
+        launched.append(list(driver.launched))
+    executable.close()
+    calls = lower(opened.programs.prefill, opened.file.tensors, opened.plan).calls
+    found = prompt_calls(calls)
+    assert found
+    alone, mixed = [], []
+    for number, call in enumerate(calls):
+        if number not in found:
+            alone.append((call.phase, 0))
+            mixed.append((call.phase, 0))
+            continue
+        rows = {"T": (3, 4), "R": (1, 1)}[Axis(int(call.words["axis"])).name]
+        has_rows = "rows" in KERNELS[call.phase]
+        alone.append((found[number].kernel, rows[0] * has_rows))
+        mixed += [(call.phase, GENERATED_ONLY), (found[number].kernel, rows[1] * has_rows)]
+    assert launched == [[("begin", 0), *alone], [("begin", 0), *mixed]]
 
 
 def test_buckets() -> None:
