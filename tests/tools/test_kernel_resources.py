@@ -48,9 +48,11 @@ def test_the_document() -> None:
 
 
 def test_spills_without_an_excuse_are_named() -> None:
-    measured = {("phase_add", 90): Resources(40, 0, 8), ("phase_glu", 90): Resources(40, 0, 0)}
-    assert spilling(measured) == ["phase_add"]
-    assert not spilling({(name, 90): Resources(40, 0, 8) for name in SPILLS})
+    spills = Resources(40, 0, 8)
+    measured = {("phase_add", 90): spills, ("phase_glu", 90): Resources(40, 0, 0), ("phase_linear", 90): spills}
+    assert spilling(measured) == ["phase_add sm_90", "phase_linear sm_90"], "linear is excused on sm_52 only"
+    assert not spilling({("decode", 90): spills, ("phase_linear", 52): spills})
+    assert {name.split()[0] for name in SPILLS} <= {unit.kernel for unit in all_units()}
 
 
 def test_the_document_is_of_these_sources() -> None:

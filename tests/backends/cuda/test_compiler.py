@@ -90,6 +90,9 @@ def test_units_are_what_a_model_needs() -> None:
     (macro,) = [line for line in found["decode"].headers["tables.h"].splitlines() if "OSTINATO_PHASES(X)" in line]
     assert macro == "#define OSTINATO_PHASES(X) X(rows, Rows) X(linear, Linear)"
     assert not any(name.startswith("host/") for name in found["decode"].headers)
+    assert "phases/linear.h" in found["decode"].headers
+    assert {"tables.h", "cstdint", "warp.h", "phases/rows.h"} <= set(found["phase_rows"].headers)
+    assert "phases/linear.h" not in found["phase_rows"].headers, "a kernel is compiled again for its own headers only"
     assert {unit.kernel for unit in units([phase.name for phase in PHASES])} == {f"phase_{p.name}" for p in PHASES}
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,7 @@ KERNELS = Path(__file__).parent / "kernels"
 OPTIONS = ("-std=c++20", "-fmad=false", "--prec-div=true", "--prec-sqrt=true", "--ftz=false", "-default-device")
 DECODE = "decode"
 _DIGEST_BYTES = 32
+_INCLUDE = re.compile(r'^#include ["<]([^">]+)[">]', re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -51,26 +53,33 @@ class Unit:
 
 def units(phases: Collection[str], decode: Collection[str] = ()) -> list[Unit]:
     """A kernel for each of `phases`, and the persistent one for `decode` where there are any."""
-    folder = KERNELS
-    found = [
-        Unit(
-            f"phase_{phase.name}",
-            (folder / "phase.cu").read_text(),
-            _headers(),
-            (f"-DOSTINATO_NAME={phase.name}", f"-DOSTINATO_CALL={emit.camel(phase.name)}"),
-        )
-        for phase in PHASES
-        if phase.name in phases
-    ]
+    found = []
+    for phase in (phase for phase in PHASES if phase.name in phases):
+        defines = (f"-DOSTINATO_NAME={phase.name}", f"-DOSTINATO_CALL={emit.camel(phase.name)}")
+        source = (KERNELS / "phase.cu").read_text()
+        found.append(Unit(f"phase_{phase.name}", source, _included(source, f"phases/{phase.name}.h"), defines))
     if decode:
         tables = machine.header([phase for phase in PHASES if phase.name in decode])
-        found.append(Unit(DECODE, (folder / "decode.cu").read_text(), {**_headers(), "tables.h": tables}))
+        source = (KERNELS / "decode.cu").read_text()
+        found.append(Unit(DECODE, source, {**_included(source), "tables.h": tables}))
+    return found
+
+
+def _included(source: str, *more: str) -> dict[str, str]:
+    """The headers that a source includes, directly or not, and `more` with theirs."""
+    headers, found = _headers(), {}
+    todo = [*more, *_INCLUDE.findall(source)]
+    while todo:
+        name = todo.pop()
+        if name not in found and name in headers:
+            found[name] = headers[name]
+            todo += _INCLUDE.findall(headers[name])
     return found
 
 
 @cache
 def _headers() -> Mapping[str, str]:
-    """What the kernels may include; rtc/ is NVRTC's standard library. What only the host includes is left out."""
+    """What kernels may include; rtc/ is NVRTC's standard library. What only the host includes is left out."""
     ours = {path.relative_to(KERNELS).as_posix(): path for path in sorted(KERNELS.rglob("*.h"))}
     standard = {path.name: path for path in sorted((KERNELS / "rtc").iterdir())}
     texts = {name: path.read_text() for name, path in {**ours, **standard}.items() if not name.startswith("host/")}
