@@ -246,14 +246,14 @@ def test_the_context_ends_a_run() -> None:
     assert state.histories[0, PLAN.context] == 2
 
 
-def test_a_slot_that_has_ended_before_a_run_draws_nothing_in_it() -> None:
+def test_the_first_step_of_a_run_draws_for_slots_that_stopped_before() -> None:
     state = State()
     entered(state, [3, 11, 3], limit=12, stops=[30])
     begin_run(state, 3)
-    assert stopped(state, 3) == [1, 1, 0], "slot 0 drew a stop token, slot 1 up to its limit"
-    assert state.host.record("running") == 1
-    assert steps(state, [[7, 7, 1]]) == [1]
-    assert [state.host.slot(slot, "length") for slot in range(3)] == [3, 11, 4]
+    assert stopped(state, 3) == [0, 0, 0], "though slot 0 drew a stop token, and slot 1 up to its limit"
+    assert state.host.record("running") == 3
+    assert steps(state, [[7, 7, 1]]) == [2]
+    assert [state.host.slot(slot, "length") for slot in range(3)] == [4, 12, 4]
 
 
 def test_single_steps_know_no_end() -> None:

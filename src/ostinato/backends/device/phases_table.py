@@ -37,8 +37,8 @@ _HEADS = ("cache", "kv_heads", "key_dim", "value_dim", "half")
 _ATTEND = ("cache", "heads", "kv_heads", "key_dim", "value_dim", "half", "scale:f")
 
 PHASES: tuple[Phase, ...] = (
-    Phase("begin", (), (), (), "Takes the packet into StepState: enters, block tables, known tokens; step = 0. Slots "
-          "run, save those that have ended before a run begins.", "packet"),
+    Phase("begin", (), (), (), "Takes the packet into StepState: enters, block tables, known tokens; step = 0, none "
+          "has stopped.", "packet"),
     Phase("rows", (), (), (),
           "Step, row_slot, row_position, row_token, logit_row, Draw from the packet's spans and "
           "the slots. Rows of a stopped slot are INACTIVE (token 0, slot kept).", "packet"),

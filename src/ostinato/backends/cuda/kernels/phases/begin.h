@@ -4,7 +4,7 @@
 // one warp of the block, and a word of its history and tables to the lane of its index, which go through
 // records in order.
 #pragma once
-#include "stopped.h"
+#include "packet.h"
 
 namespace ostinato::cuda {
 namespace begin {
@@ -60,22 +60,13 @@ OSTINATO_DEVICE inline void tokens(const Machine& m, const Packet& packet, const
   m.slot(span.slot).length = span.start;
 }
 
-// Slots run, except those that have ended before a run begins; returns how many run. A single step always
-// draws.
-OSTINATO_DEVICE inline int32_t start(const Machine& m, const Packet& packet) {
-  Slot* slots = &m.slot(0);
-  Lane<int32_t> running = 0;
+// A run's first step is done as a single step would be: for every slot.
+OSTINATO_DEVICE inline void start(const Machine& m, const Packet& packet) {
   for (int32_t first = 0; first < packet.header.spans; first += kLanes) {
     const Mask inside = lane_index() + first < packet.header.spans;
     const Lane<int32_t> slot = field(packet.spans, &Span::slot, select(inside, lane_index() + first, 0));
-    const Lane<int32_t> position = field(slots, &Slot::length, slot);
-    const Lane<int32_t> token = load(m.history(0), slot * (m.layout().context + 1) + position);
-    const Mask run = packet.header.steps > 1;
-    const Lane<int32_t> stopped = select(run, why_stopped(m, slot, position, token), 0);
-    set_field_where(inside, slots, &Slot::stopped, slot, stopped);
-    running += convert<int32_t>(inside && stopped == 0);
+    set_field_where(inside, &m.slot(0), &Slot::stopped, slot, Lane<int32_t>(0));
   }
-  return sum(running);
 }
 
 }  // namespace begin
@@ -96,10 +87,10 @@ OSTINATO_DEVICE inline void run(const call::Begin&, const Machine& m, Work& w) {
   }
   w.sync();
   if (w.block_warp != 0) return;
-  const int32_t running = begin::start(m, packet);
+  begin::start(m, packet);
   m.step().steps = packet.header.steps;
   m.step().step = 0;
-  m.step().running = running;
+  m.step().running = packet.header.spans;
 }
 
 }  // namespace ostinato::cuda
