@@ -1,7 +1,8 @@
 # make run     builds what it needs in .venv and answers a prompt with the built-in model
 # make test    the tests, without the slow tiers     make test-all   with them
 # make check   lint, types and format                make wheel      a wheel in dist/
-# make gpu-check   CUDA without a card: tests, every kernel for every card      make gpu-test   tests on a card
+# make gpu-check   CUDA without a card: tests, every kernel for every card
+# make gpu-test    tests on a card               make gpu-bench   everything to be measured on a card
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 PROMPT ?= What is the capital of France?
 NATIVE := $(shell find native CMakeLists.txt tools/emit.py -type f) $(shell find src -name '*_table.py')
 
-.PHONY: run test test-all check tidy format wheel clean native gpu-check gpu-test
+.PHONY: run test test-all check tidy format wheel clean native gpu-check gpu-test gpu-bench
 
 run: $(VENV)/installed
 	$(BIN)/ostinato run "$(PROMPT)" < /dev/null
@@ -24,12 +25,12 @@ check: $(VENV)/installed-check tidy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	git ls-files '*.h' '*.cpp' ':!native/tokenizer/unicode_tables.h' | xargs $(BIN)/clang-format --dry-run --Werror
+	git ls-files '*.h' '*.cpp' '*.cu' '*.cuh' ':!native/tokenizer/unicode_tables.h' | xargs $(BIN)/clang-format --dry-run --Werror
 
 format: $(VENV)/installed-check
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	git ls-files '*.h' '*.cpp' ':!native/tokenizer/unicode_tables.h' | xargs $(BIN)/clang-format -i
+	git ls-files '*.h' '*.cpp' '*.cu' '*.cuh' ':!native/tokenizer/unicode_tables.h' | xargs $(BIN)/clang-format -i
 
 wheel: $(VENV)/bin/python
 	$(BIN)/pip -q wheel --no-deps -w dist .
@@ -43,6 +44,9 @@ gpu-check: $(VENV)/installed-gpu-check
 gpu-test: $(VENV)/installed-test
 	$(BIN)/python -m pytest -q tests/gpu
 	$(BIN)/python -m pytest -q tests/backends tests/golden --ignore=tests/backends/cuda -k "cuda and not cuda-host"
+
+gpu-bench: $(VENV)/installed-test
+	$(BIN)/python -m bench.gpu.run --out bench/results
 
 # clang-tidy reads what does not need its own instruction-set flags or Python's headers.
 TIDIED := $(shell git ls-files 'native/*.cpp' | grep -vE 'binding|module|test|fuzz|avx|portable')
