@@ -19,6 +19,7 @@ from ostinato.program.ops_table import OPS
 from tests.backends.cases import CASES, OpCase, Weights
 from tests.support import BUILTIN
 
+NOT_IN_THE_ARENA = {"index", "first", "count", "n"}  # places that are numbers
 PLAN = Plan(max_rows=64, max_logit_rows=16, max_sequences=8, context=512, blocks=64)
 
 
@@ -42,7 +43,7 @@ def test_calls_have_exactly_the_words_of_their_phase(case: OpCase) -> None:
         phase = BY_NAME[call.phase]
         assert set(call.words) == {word.removesuffix(":f") for word in phase.places + phase.shapes}
         assert len(call.weights) in (0, len(phase.weights))
-        assert all(0 <= call.words[place] < program.arena_words for place in phase.places if place != "index")
+        assert all(0 <= call.words[place] < program.arena_words for place in set(phase.places) - NOT_IN_THE_ARENA)
 
 
 def test_every_op_is_covered(builtin: Opened) -> None:
@@ -68,6 +69,19 @@ def test_weights_split_at_the_size_of_a_binding() -> None:
     assert [call.words["out"] - whole[0].words["out"] for call in parts] == [0, 50, 100]
     assert [call.weights[0] for call in parts] == [Rows(Tensor("w"), at, min(at + 50, 130)) for at in (0, 50, 100)]
     assert all(_bytes(call, case) <= 50 * 576 for call in parts)
+
+
+@pytest.mark.parametrize("name", ["linear Q4_K 130x1024", "embed Q8_0", "experts Q8_0 2/8 SOFTMAX normalise"])
+def test_parts_of_a_weight_have_the_same_shapes(name: str) -> None:
+    """So that they share a pipeline, the last and shorter one too."""
+    case = next(case for case in CASES if case.name == name)
+    least = 2 * max(device_bytes(resolve(Tensor(t), case.programs()[1])) // 8 for t in case.programs()[1])
+    shapes: dict[tuple[str, int], list[dict[str, float]]] = {}
+    for call in lowered(case, least).calls:
+        shapes.setdefault((call.phase, call.instruction), []).append(call.shapes())
+    split = [found for (phase, _), found in shapes.items() if phase in ("embed", "linear", "experts_in", "experts_out")]
+    assert max(map(len, split)) > 1
+    assert all(each == each[:1] * len(each) for each in split)
 
 
 def _bytes(call: Call, case: OpCase) -> int:

@@ -5,7 +5,9 @@ workgroups may share it; between phases stands a barrier: the next dispatch, the
 barrier in a persistent kernel. Each phase is one WGSL shader and one CUDA C++ function.
 
 A phase is called with 32-bit words. *Places* differ from call to call: where in the arena operands lie (in words),
-the layer of a cache. *Shapes* are the same for many calls: pipeline constants in WGSL. Rows of a value are
+the layer of a cache, which part of a weight. *Shapes* are the same for many calls: pipeline constants in WGSL. A weight
+that no binding holds whole is called in parts (embed: `count` tokens from `first` on; linear: `n` rows; experts:
+`count` of them), which differ in places alone. Rows of a value are
 `factor` x T (axis T) or x R, read from StepState: no phase is told a number of rows. Standard library only.
 """
 
@@ -45,7 +47,7 @@ PHASES: tuple[Phase, ...] = (
     Phase("finish", (), (), (),
           "Slots advance by their rows; a slot stops after a stop token, NO_NUMBER, at its limit, "
           "or where its next position has no block; step += 1; counts `running`.", "packet result"),
-    Phase("embed", ("out",), ("width", "table_type", "first", "count"), ("table",),
+    Phase("embed", ("out", "first", "count"), ("width", "table_type"), ("table",),
           "out[row] = table[token - first] where first <= token < first + count; other rows are left alone."),
     Phase("angles", ("out",), ("dims", "base:f", "scale:f", "has_factors"), ("factors",),
           "cos and sin of position x scale x base^(-2i/dims) / factors[i], interleaved. INACTIVE counts as 0."),
@@ -53,7 +55,7 @@ PHASES: tuple[Phase, ...] = (
     Phase("pack", ("out", "x"), ("width", "group", *_ROWS), (),
           "Rows quantised to int8 as sums.md says: words [width/4 of four int8 | width/32 of two int16 sums over 16, "
           "lower first | width/group float32 scales], padded to packed_words. Group 256 or 32."),
-    Phase("linear", ("out", "x"), ("n", "k", "weight_type", "stride", "first", "has_bias", *_ROWS),
+    Phase("linear", ("out", "x", "first", "n"), ("k", "weight_type", "stride", "has_bias", *_ROWS),
           ("weight", "bias"),
           "out[row x stride + i] = weight[i] . x[row] + bias[first + i], i < n; x packed for quantised types, else "
           "floats."),
@@ -72,12 +74,12 @@ PHASES: tuple[Phase, ...] = (
     Phase("route", ("ids", "weights", "logits"), ("experts", "top_k", "scoring", "normalise", "scale:f", *_ROWS), (),
           "As the op, from router logits."),
     Phase("group", ("order", "offsets", "ids"), ("experts", "top_k", *_ROWS), (), "As the op."),
-    Phase("experts_in", ("out", "gate_x", "up_x", "order", "offsets"),
-          ("experts", "first", "count", "n", "k", "gate_type", "up_type", "act", "top_k", *_ROWS), ("gate", "up"),
+    Phase("experts_in", ("out", "gate_x", "up_x", "order", "offsets", "first", "count"),
+          ("experts", "n", "k", "gate_type", "up_type", "act", "top_k", *_ROWS), ("gate", "up"),
           "out[s, n] = act(gate_e . x[order[s] / top_k]) x (up_e . x), s in the order of (kind, expert), for experts "
           "e with first <= e < first + count; x packed for gate's and for up's type. Rows count x, not s."),
-    Phase("experts_out", ("out", "x", "order", "offsets"),
-          ("experts", "first", "count", "n", "k", "down_type", "top_k", *_ROWS), ("down",),
+    Phase("experts_out", ("out", "x", "order", "offsets", "first", "count"),
+          ("experts", "n", "k", "down_type", "top_k", *_ROWS), ("down",),
           "out[order[s], n] = down_e . x[s]. Rows count tokens, not s."),
     Phase("combine", ("out", "e", "weights"), ("width", "top_k", *_ROWS), (), "As the op."),
     Phase("sample", ("tokens", "logits", "scores", "counts"), ("vocab",), (),

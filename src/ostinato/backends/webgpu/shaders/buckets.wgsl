@@ -2,7 +2,7 @@
 
 // Bucket number `item` of those of this call's experts: kinds one after the other.
 fn bucket_of(item: u32) -> u32 {
-  return item / count * experts + first + item % count;
+  return item / call.count * experts + call.first + item % call.count;
 }
 
 // Sorted rows of a bucket: first, and behind the last. Uniform, as `bucket` must be.

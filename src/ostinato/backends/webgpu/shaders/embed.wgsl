@@ -3,8 +3,8 @@
 @compute @workgroup_size(256)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
   for (var i = id.x; i < u32(step_rows()) * width; i += groups.x * u32(LANES)) {
-    let entry = u32(row_token(i / width)) - first;  // of an earlier part: it wraps around, beyond every count
-    if (entry < count) {
+    let entry = u32(row_token(i / width)) - call.first;  // of an earlier part: it wraps around, beyond every count
+    if (entry < call.count) {
       set_float(call.out + i, table_element(entry, i % width));
     }
   }

@@ -24,9 +24,9 @@ fn main(
     @builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32) {
   let across = (n + tile_weights() - 1u) / tile_weights();
-  for (var item = group.x; item < 2u * count * across; item += groups.x) {
+  for (var item = group.x; item < 2u * call.count * across; item += groups.x) {
     let w = item % across * tile_weights();
     let sorted = bucket_rows(bucket_of(item / across), lane);
-    take_tile(item / across % count * n, w, min(n - w, tile_weights()), sorted, lane);
+    take_tile(item / across % call.count * n, w, min(n - w, tile_weights()), sorted, lane);
   }
 }

@@ -6,7 +6,7 @@ fn source_row(row: u32) -> u32 {
 
 fn bias_of(i: u32) -> f32 {
   if (has_bias != 0u) {
-    return bias[first + i];
+    return bias[call.first + i];
   }
   return 0.0;
 }
@@ -16,12 +16,12 @@ fn main(
     @builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32) {
   let rows = uniform_word(row_count(), lane);
-  let across = (n + tile_weights() - 1u) / tile_weights();
+  let across = (call.n + tile_weights() - 1u) / tile_weights();
   let down = (rows + TILE_ROWS - 1u) / TILE_ROWS;
   for (var item = group.x; item < across * down; item += groups.x) {
     let w = item % across * tile_weights();
     let start = item / across * TILE_ROWS;
-    let count = min(n - w, tile_weights());
+    let count = min(call.n - w, tile_weights());
     var sums = weight_products(call.x, w, count, start, min(rows - start, TILE_ROWS), lane);
     for (var i = 0u; i < TILE_STEPS; i++) {
       let row = start + 4u * i + lane % 4u;
