@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ostinato.backends.choose import BackendError
@@ -62,6 +64,18 @@ def test_a_device_gives_half_of_what_the_weights_leave(monkeypatch: pytest.Monke
     with_memory(monkeypatch, weights // 2)
     with pytest.raises(PlanError, match=r"expected 2 to 0"):
         open_model(BUILTIN, options)
+
+
+def test_a_device_that_limits_a_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = Options(backend="null", context=512, max_sequences=64)
+    here = open_model(BUILTIN, options)
+    layer = max(g.block_bytes(16, here.plan.kv_type.nbytes) // g.layers for g in here.programs.caches)
+    limited = Probe("null", True, "a device", layer_bytes=40 * layer + 1)
+    monkeypatch.setattr(NullBackend, "probe", lambda self: limited)
+    there = open_model(BUILTIN, options)
+    assert (there.plan.blocks, there.hosted) == (40, True)
+    with pytest.raises(PlanError, match=r"a context of 1024 positions: expected 2 to 640"):
+        open_model(BUILTIN, replace(options, context=1024))
 
 
 def test_keys_and_values_of_a_device_take_nothing_of_the_mapping() -> None:

@@ -91,7 +91,8 @@ class Probe:
     """What a backend found: `available`, or why not; `device` and `detail` are for people.
 
     `unfit` says why an available backend is not chosen unless it is named (a software adapter), else "".
-    `memory_bytes` is what a plan may count on, where that is not the machine's own memory; else 0.
+    `memory_bytes` is what a plan may count on, where that is not the machine's own memory; else 0. `layer_bytes`
+    is the most that keys and values of one layer may take together, where something else than memory limits it; else 0.
     """
 
     name: str
@@ -100,6 +101,7 @@ class Probe:
     detail: Mapping[str, str] = field(default_factory=dict)
     unfit: str = ""
     memory_bytes: int = 0
+    layer_bytes: int = 0
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ostinato.backends.choose import choose, look
-from ostinato.backends.contract import Backend, Executable, KVType, Plan
+from ostinato.backends.contract import Backend, Executable, KVType, Plan, Probe
 from ostinato.backends.host import memory_bytes
 from ostinato.gguf.reader import GGUFFile, open_gguf
 from ostinato.gguf.types_table import TensorType
@@ -96,27 +96,29 @@ def open_model(path: str | os.PathLike[str], options: Options = Options()) -> Op
     try:
         spec = read_spec(file)
         programs = compile_model(spec, file.tensors)
-        device = look(backend).memory_bytes
-        plan = make_plan(spec, programs, file, options, device)
-        return Opened(Path(path), file, spec, programs, plan, backend, options.run_steps, hosted=not device)
+        probe = look(backend)
+        plan = make_plan(spec, programs, file, options, probe)
+        return Opened(Path(path), file, spec, programs, plan, backend, options.run_steps, not probe.memory_bytes)
     except BaseException:
         file.close()
         raise
 
 
-def make_plan(spec: ModelSpec, programs: Programs, file: GGUFFile, options: Options, device_bytes: int = 0) -> Plan:
+def make_plan(spec: ModelSpec, programs: Programs, file: GGUFFile, options: Options, probe: Probe) -> Plan:
     """Resolves the options. KV: every sequence slot at full context, within a share of the memory, but always one
-    whole sequence. The memory is the machine's, or a device's own of `device_bytes`, which holds the weights too.
-    Raises PlanError for threads or a context that cannot be."""
+    whole sequence. The memory is the machine's, or a device's own, which holds the weights too; a device may also
+    limit what one layer takes. Raises PlanError for threads or a context that cannot be."""
     if not 0 <= options.threads <= MAX_THREADS:
         raise PlanError(f"{options.threads} threads: expected 1 to {MAX_THREADS}, or 0 for one per core")
     context = min(spec.context, DEFAULT_CONTEXT) if options.context is None else options.context
     kv_type = options.kv_type or _kv_type(file)
     per_block = sum(g.block_bytes(options.block_size, kv_type.nbytes) for g in programs.caches)
     per_sequence = -(-context // options.block_size)
-    memory, share = _memory(file, device_bytes)
-    _check_context(context, memory, per_block // options.block_size)
-    affordable = memory // share // per_block
+    memory, share = _memory(file, probe.memory_bytes)
+    per_layer = max(g.block_bytes(options.block_size, kv_type.nbytes) // g.layers for g in programs.caches)
+    possible = probe.layer_bytes // per_layer if probe.layer_bytes else memory // per_block
+    _check_context(context, memory, possible * options.block_size, per_block // options.block_size)
+    affordable = min(memory // share // per_block, possible)
     blocks = options.blocks or max(per_sequence, min(affordable, per_sequence * options.max_sequences))
     return Plan(
         max_rows=options.max_rows,
@@ -138,12 +140,13 @@ def _memory(file: GGUFFile, device_bytes: int) -> tuple[int, int]:
     return max(0, device_bytes - sum(t.data.nbytes for t in file.tensors.values())), KV_SHARE_OF_DEVICE
 
 
-def _check_context(context: int, memory: int, bytes_per_position: int) -> None:
-    most = memory // bytes_per_position
+def _check_context(context: int, memory: int, positions: int, bytes_per_position: int) -> None:
+    """`positions`: as many as the device keeps, however much memory there is."""
+    most = min(memory // bytes_per_position, positions)
     if not MIN_CONTEXT <= context <= most:
         raise PlanError(
             f"a context of {context} positions: expected {MIN_CONTEXT} to {most}, for whose keys and values "
-            f"({bytes_per_position} bytes each) there is memory"
+            f"({bytes_per_position} bytes each) there is room"
         )
 
 

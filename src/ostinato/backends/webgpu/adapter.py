@@ -10,12 +10,13 @@ from typing import Any
 
 import wgpu
 
-from ostinato.backends.contract import Probe
+from ostinato.backends.contract import CompileError, Probe
 from ostinato.backends.webgpu import vulkan
 
 _API = {"Vulkan": "Vulkan", "Metal": "Metal", "D3D12": "DirectX 12"}  # OpenGL has no storage buffers to speak of
 _TYPES = ("DiscreteGPU", "IntegratedGPU", "Unknown", "CPU")  # in the order of choice
 _BINDING, _BUFFER = "max-storage-buffer-binding-size", "max-buffer-size"
+_INDEXABLE = (1 << 32) - 256  # bytes of a binding in which an i32 counts words, and a u32 float16s
 
 # What every adapter has: the defaults of the WebGPU specification, for what a compute shader meets.
 DEFAULT_LIMITS: Mapping[str, int] = {
@@ -51,7 +52,7 @@ class Device:
     @property
     def binding_bytes(self) -> int:
         """Most bytes that a shader sees as one array."""
-        return self.limits[_BINDING]
+        return _binding_bytes(self.limits)
 
     @property
     def buffer_bytes(self) -> int:
@@ -91,19 +92,24 @@ def describe(name: str) -> Probe:
     if info["adapter_type"] == "DiscreteGPU":
         detail["memory"] = f"{memory / 1e9:.1f} GB" if memory else "unknown"
     unfit = "a software adapter is only used when it is named" if info["adapter_type"] == "CPU" else ""
-    return Probe(name, True, info["device"], detail, unfit=unfit, memory_bytes=memory)
+    return Probe(
+        name, True, info["device"], detail, unfit=unfit, memory_bytes=memory, layer_bytes=_binding_bytes(limits)
+    )
 
 
 def open_device(adapter: Any, limits: Mapping[str, int], features: frozenset[str] | None) -> Device:
     """A device with the defaults, but bindings and buffers as large as the adapter allows; `limits` replace some,
-    `features` are the only ones to use."""
+    `features` are the only ones to use. Raises CompileError where the adapter gives none."""
     larger = {name: max(DEFAULT_LIMITS[name], adapter.limits[name]) for name in (_BINDING, _BUFFER)}
     chosen = _features(adapter) if features is None else _features(adapter) & features
-    handle = adapter.request_device_sync(
-        label="ostinato",
-        required_features=[FEATURES[name] for name in chosen if FEATURES[name]],
-        required_limits={**DEFAULT_LIMITS, **larger, **limits},
-    )
+    try:
+        handle = adapter.request_device_sync(
+            label="ostinato",
+            required_features=[FEATURES[name] for name in chosen if FEATURES[name]],
+            required_limits={**DEFAULT_LIMITS, **larger, **limits},
+        )
+    except (RuntimeError, wgpu.GPUError) as error:
+        raise CompileError(f"webgpu: {adapter.info['device']} gives no device: {error}") from error
     return Device(handle, dict(handle.limits), chosen, own_memory(adapter))
 
 
@@ -127,6 +133,11 @@ def _begin() -> None:
         extras.set_instance_extras(backends=["Vulkan", "Metal", "DX12"])
     except RuntimeError:
         return  # OpenGL adapters are filtered by `best`
+
+
+def _binding_bytes(limits: Mapping[str, int]) -> int:
+    """Most bytes of one binding: the adapter's limit, or ours."""
+    return min(limits[_BINDING], limits[_BUFFER], _INDEXABLE)
 
 
 def _rank(adapter: Any) -> tuple[int, int]:
