@@ -16,6 +16,8 @@ from ostinato.backends.batch import Batch, Enter, Span, TableEdit
 from ostinato.backends.contract import BatchError, Plan, check_batch
 from ostinato.backends.sampling import SamplingError
 
+_WORD = 1 << 31  # what a word of a packet (int32) does not hold any more
+
 
 @dataclass(frozen=True)
 class _Slot:
@@ -50,6 +52,7 @@ class Admission:
     def admit(self, batch: Batch) -> None:
         """Counts the batch as submitted; or raises BatchError and changes nothing."""
         check_batch(batch, self._plan, self._tokens, self._max_steps)
+        _check_once(batch)
         draft = _Draft(self._slots)
         for enter in batch.enters:
             self._enter(draft, enter)
@@ -80,8 +83,10 @@ class Admission:
 
     def _enter(self, draft: _Draft, enter: Enter) -> None:
         slot, where = self._free(draft, enter.slot), f"slot {enter.slot}"
-        if len(enter.history) > self._plan.context or enter.prompt_length < 0:
-            raise BatchError(f"{where}: a history of {len(enter.history)}, a prompt of {enter.prompt_length}")
+        if len(enter.history) > self._plan.context:
+            raise BatchError(f"{where}: a history of {len(enter.history)}; the context is {self._plan.context}")
+        if not 0 <= enter.prompt_length < _WORD or not all(-_WORD <= n < _WORD for n in (enter.limit, *enter.stops)):
+            raise BatchError(f"{where}: a prompt length, limit or stop token that a packet's word does not hold")
         if not all(0 <= token < self._tokens for token in enter.history):
             raise BatchError(f"{where}: a history token outside the vocabulary of {self._tokens}")
         try:
@@ -102,9 +107,11 @@ class Admission:
         draft[edit.slot] = replace(slot, blocks=blocks)
 
     def _mask(self, slot: int, bits: np.ndarray) -> None:
-        if not 0 <= slot < self._plan.max_sequences or len(bits) != math.ceil(self._vocab / 32):
-            raise BatchError(f"slot {slot}: a mask of {len(bits)} words for a vocabulary of {self._vocab}")
-        if not np.unpackbits(bits.view(np.uint8), bitorder="little")[: self._vocab].any():
+        words = math.ceil(self._vocab / 32)
+        if not 0 <= slot < self._plan.max_sequences or bits.shape != (words,) or bits.dtype != np.uint32:
+            found = f"{bits.dtype} {list(bits.shape)}"
+            raise BatchError(f"slot {slot}: a mask {found} for a vocabulary of {self._vocab}: uint32 [{words}] is one")
+        if not np.unpackbits(np.ascontiguousarray(bits).view(np.uint8), bitorder="little")[: self._vocab].any():
             raise BatchError(f"slot {slot}: a mask that allows no token")
 
     def _span(self, draft: _Draft, span: Span, steps: int) -> None:
@@ -116,3 +123,14 @@ class Admission:
         if any(known * self._plan.block_size < end for known in slot.blocks):
             raise BatchError(f"slot {span.slot}: the block table ends before position {end}")
         draft[span.slot] = replace(slot, length=start if steps > 1 else end, in_run=steps > 1)
+
+
+def _check_once(batch: Batch) -> None:
+    """What a packet has room for (state.packet_words): of each kind one record a slot, and a cache."""
+    for what, keys in (
+        ("slot enters", [enter.slot for enter in batch.enters]),
+        ("slot's table is edited", [(edit.slot, edit.cache) for edit in batch.tables]),
+        ("slot has its mask", [slot for slot, _ in batch.masks]),
+    ):
+        if len(set(keys)) != len(keys):
+            raise BatchError(f"a {what} twice in one batch")

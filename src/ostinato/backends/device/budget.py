@@ -31,18 +31,17 @@ class Budget:
         few."""
         if self.total <= available:
             return
-        needs = ", ".join(f"{name} {_size(getattr(self, name))}" for name in ("weights", "kv", "arena", "step"))
+        needs = ", ".join(f"{name} {size_text(getattr(self, name))}" for name in ("weights", "kv", "arena", "step"))
         raise CompileError(
-            f"{backend}: the model needs {_size(self.total)} on the device ({needs}); {_size(available)} are there. "
-            + self._advice(available, plan)
+            f"{backend}: the model needs {size_text(self.total)} on the device ({needs}); "
+            f"{size_text(available)} are there. {self._advice(available, plan)}"
         )
 
     def _advice(self, available: int, plan: Plan) -> str:
         fixed = self.total - self.kv
         if fixed > available:
-            return f"Even without KV it needs {_size(fixed)}: take a smaller model or another backend"
-        blocks = plan.blocks * (available - fixed) // self.kv
-        positions = blocks * plan.block_size
+            return f"Even without KV it needs {size_text(fixed)}: take a smaller model or another backend"
+        positions = plan.blocks * (available - fixed) // self.kv * plan.block_size
         return f"KV for {positions} positions in all would fit (asked for: {plan.blocks * plan.block_size})"
 
 
@@ -63,8 +62,8 @@ def make_budget(
     )
 
 
-def _size(count: int) -> str:
-    """1234567890 -> 1.23 GB."""
+def size_text(count: int) -> str:
+    """Bytes for people: 1234567890 -> 1.23 GB."""
     for unit, bytes_ in (("GB", 1e9), ("MB", 1e6)):
         if count >= bytes_:
             return f"{count / bytes_:.2f} {unit}"

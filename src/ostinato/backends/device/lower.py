@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from ostinato.backends.contract import CompileError, KVType, Plan
 from ostinato.backends.device.phases_table import BY_NAME, packed_words
-from ostinato.backends.device.planes import FORMATS, row_bytes
+from ostinato.backends.device.planes import FORMATS, device_bytes, row_bytes
 from ostinato.backends.device.state_table import ATTEND_SPLIT, MAX_HEAD
 from ostinato.gguf.types_table import TensorType
 from ostinato.model.weights import Rows, StoredTensor, WeightExpr, WeightView, resolve
@@ -58,7 +58,7 @@ class _Area:
     """Scratch behind the values: sized by its largest use; `holds` says what is in it."""
 
     words: int = 0
-    holds: object = None
+    holds: str | int | None = None
     uses: list[tuple[int, str]] = field(default_factory=list)  # (call, word) to be filled in with its place
 
 
@@ -111,7 +111,9 @@ class _Lowering:
         self._linear(i, self._input(i, 0), self._at(i.outputs[0]), out)
 
     def rope(self, i: Instruction) -> None:
-        angles = self._input(i, 1)
+        angles, head = self._input(i, 1), self._program.values[self._input(i, 0)].width // int(i.fields["heads"])
+        if head % 2:
+            raise CompileError(f"rope: heads of {head} elements; devices take even ones")
         words = {"angles": self._at(angles), "dims": self._program.values[angles].width} | dict(i.fields)
         self._emit("rope", {**self._plain(i, ("x",)), **words})
 
@@ -130,9 +132,9 @@ class _Lowering:
         self._emit("attend", {"q": q, "out": out} | fields)
         splits = -(-self._plan.context // ATTEND_SPLIT)
         per_row = int(fields["heads"]) * splits * (int(fields["value_dim"]) + 2)
-        self._area("partials", self._plan.max_sequences * per_row)
-        self._emit("attend_split", {"q": q} | fields, area={"partials": "partials"})
-        self._emit("attend_merge", {"out": out} | fields, area={"partials": "partials"})
+        partials = self._area("partials", self._plan.max_sequences * per_row)
+        self._emit("attend_split", {"q": q} | fields, area={"partials": partials})
+        self._emit("attend_merge", {"out": out} | fields, area={"partials": partials})
 
     def glu(self, i: Instruction) -> None:
         self._emit("glu", self._plain(i, ("gate", "up")) | dict(i.fields))
@@ -146,10 +148,10 @@ class _Lowering:
     def route(self, i: Instruction) -> None:
         view, x = self._view(i, 0), self._program.values[self._input(i, 0)]
         logits = Shape(x.dtype, x.axis, x.factor, view.dims[0])
-        self._area("router", self._count(logits))
-        self._linear(i, self._input(i, 0), "router", logits)
+        router = self._area("router", self._count(logits))
+        self._linear(i, self._input(i, 0), router, logits)
         words = {"ids": self._at(i.outputs[0]), "weights": self._at(i.outputs[1]), "experts": view.dims[0]}
-        self._emit("route", words | self._rows(x) | dict(i.fields), area={"logits": "router"})
+        self._emit("route", words | self._rows(x) | dict(i.fields), area={"logits": router})
 
     def group(self, i: Instruction) -> None:
         ids = self._program.values[self._input(i, 0)]
@@ -161,19 +163,19 @@ class _Lowering:
         x, order = self._program.values[self._input(i, 0)], self._program.values[self._input(i, 1)]
         gate, up, down = (self._view(i, index) for index in range(3))
         top_k = order.factor // x.factor
-        hidden = Shape(x.dtype, x.axis, order.factor, down.dims[2])
-        self._area("hidden", self._count(hidden))
+        inside = Shape(x.dtype, x.axis, order.factor, down.dims[2])
+        hidden = self._area("hidden", self._count(inside))
         shared = {"order": self._at(self._input(i, 1)), "offsets": self._at(self._input(i, 2)),
                   "experts": gate.dims[0], "top_k": top_k, **self._rows(x)}  # fmt: skip
         gate_x, up_x = self._packed(self._input(i, 0), x, gate.type), self._packed(self._input(i, 0), x, up.type)
-        both = max(gate, up, key=lambda view: view.nbytes)
+        both = max(gate, up, key=device_bytes)
         for expr, first, count in self._parts(i.weights[0], both):
             words = shared | {"first": first, "count": count, "n": gate.dims[1], "k": gate.dims[2],
                               "gate_type": gate.type, "up_type": up.type, "act": i.fields["act"]}  # fmt: skip
             weights = (expr, _sliced(i.weights[1], first, count, gate.dims[0]))
-            places = {"gate_x": gate_x, "up_x": up_x, "out": "hidden"}
+            places = {"gate_x": gate_x, "up_x": up_x, "out": hidden}
             self._emit("experts_in", words, weights, area=places)
-        inner = self._packed("hidden", hidden, down.type)
+        inner = self._packed(hidden, inside, down.type)
         for expr, first, count in self._parts(i.weights[2], down):
             words = shared | {"out": self._at(i.outputs[0]), "first": first, "count": count, "n": down.dims[1],
                               "k": down.dims[2], "down_type": down.type}  # fmt: skip
@@ -188,14 +190,13 @@ class _Lowering:
 
     def sample(self, i: Instruction) -> None:
         vocab = self._program.values[self._input(i, 0)].width
-        for area in ("scores", "counts"):
-            self._area(area, self._plan.max_sequences * vocab)
+        scratch = {name: self._area(name, self._plan.max_sequences * vocab) for name in ("scores", "counts")}
         words = {"tokens": self._at(i.outputs[0]), "logits": self._at(self._input(i, 0)), "vocab": vocab}
-        self._emit("sample", words, area={"scores": "scores", "counts": "counts"})
+        self._emit("sample", words, area=scratch)
 
     # ------------------------------------------------------------------------------------------------ helpers
 
-    def _linear(self, i: Instruction, x: str, out: int | str, shape: Shape) -> None:
+    def _linear(self, i: Instruction, x: str, out: int | _Area, shape: Shape) -> None:
         """weight 0 (and bias 1) of `i` on value `x`; `out` is a word of the arena or an area."""
         view = self._view(i, 0)
         bias = i.weights[1] if len(i.weights) > 1 else None
@@ -207,20 +208,19 @@ class _Lowering:
                      "has_bias": int(bias is not None), **self._rows(shape)}  # fmt: skip
             self._emit("linear", words, (expr, bias), area={"x": packed, "out": out}, shift={"out": first})
 
-    def _packed(self, value: str, shape: Shape, kind: TensorType) -> int | str:
-        """Where `value` stands as weights of `kind` take it: itself, or the area of its packed rows."""
-        source: int | str = value if value in self._areas else self._at(value)
+    def _packed(self, source: str | _Area, shape: Shape, kind: TensorType) -> int | _Area:
+        """Where `source` stands as weights of `kind` take it: itself, or the area of its packed rows."""
+        place = self._at(source) if isinstance(source, str) else source
         group = FORMATS[kind].group
         if not group:
-            return source
-        area = f"packed {group}"
-        rows, width = shape.rows(self._sizes), shape.width
-        self._area(area, rows * packed_words(width, group))
-        if self._areas[area].holds != (content := (value, self._number if value in self._areas else -1)):
-            words = {"width": width, "group": group, **self._rows(shape)}
-            self._emit("pack", words, area={"x": source, "out": area})
-            self._areas[area].holds = content
-        return area
+            return place
+        packed = self._area(f"packed {group}", shape.rows(self._sizes) * packed_words(shape.width, group))
+        content = source if isinstance(source, str) else self._number  # an area holds something else each time
+        if packed.holds != content:
+            words = {"width": shape.width, "group": group, **self._rows(shape)}
+            self._emit("pack", words, area={"x": place, "out": packed})
+            packed.holds = content
+        return packed
 
     def _plain(self, i: Instruction, names: tuple[str, ...]) -> dict[str, int | float]:
         """Places of the output and the named inputs, and the rows of the first input."""
@@ -233,16 +233,16 @@ class _Lowering:
         phase: str,
         words: Mapping[str, int | float],
         weights: tuple[WeightExpr | None, ...] = (),
-        area: Mapping[str, int | str] | None = None,
+        area: Mapping[str, int | _Area] | None = None,
         shift: Mapping[str, int] | None = None,
     ) -> None:
-        """Appends a call. `area` gives places that are an area's (by name) or a word; `shift` adds to places."""
+        """Appends a call. `area` gives places that are an area's or a word; `shift` adds to places."""
         known = {name.removesuffix(":f") for name in (*BY_NAME[phase].places, *BY_NAME[phase].shapes)}
         chosen: dict[str, int | float] = {name: value for name, value in words.items() if name in known}
         for name, place in (area or {}).items():
-            chosen[name] = 0 if isinstance(place, str) else place
-            if isinstance(place, str):
-                self._areas[place].uses.append((len(self._calls), name))
+            chosen[name] = 0 if isinstance(place, _Area) else place
+            if isinstance(place, _Area):
+                place.uses.append((len(self._calls), name))
         for name, more in (shift or {}).items():
             chosen[name] += more
         self._calls.append(Call(phase, chosen, weights, self._number))
@@ -258,9 +258,10 @@ class _Lowering:
             at += -(-area.words * 4 // ALIGNMENT) * (ALIGNMENT // 4)
         return max(at, 1)
 
-    def _area(self, name: str, words: int) -> None:
+    def _area(self, name: str, words: int) -> _Area:
         area = self._areas.setdefault(name, _Area())
         area.words = max(area.words, words)
+        return area
 
     def _parts(self, expr: WeightExpr | None, view: WeightView) -> Iterator[tuple[WeightExpr, int, int]]:
         """Slices of a weight that fit one binding: (expression, first index of axis 0, count)."""
@@ -281,7 +282,10 @@ class _Lowering:
         assert expr is not None
         view = resolve(expr, self._tensors)
         if view.type not in FORMATS:
-            raise CompileError(f"weight {expr} has type {view.type.name}, for which devices have no kernels")
+            known = ", ".join(kind.name for kind in FORMATS)
+            raise CompileError(
+                f"weight {expr} has type {view.type.name}, for which devices have no kernels: they take {known}"
+            )
         return view
 
     def _floats(self, i: Instruction, index: int) -> None:
