@@ -18,7 +18,8 @@ from ostinato.backends.device.state import initial, layout
 from ostinato.backends.device.state_table import LAYOUT, SLOT, STEP
 from ostinato.backends.stepstate import Rows
 from ostinato.backends.webgpu.adapter import FEATURES, Device, best, open_device
-from ostinato.backends.webgpu.pipelines import ARENA, CALL, KV, PACKET, RESULT, STATE, WEIGHTS, Pipelines, bindings
+from ostinato.backends.webgpu.bindings import ARENA, CALL, KV, PACKET, RESULT, STATE, WEIGHTS, bindings
+from ostinato.backends.webgpu.pipelines import Pipelines
 
 _USAGE = wgpu.BufferUsage.STORAGE | wgpu.BufferUsage.COPY_DST | wgpu.BufferUsage.COPY_SRC
 _ABSENT = np.zeros(64, np.uint32)

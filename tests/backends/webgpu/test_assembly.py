@@ -10,7 +10,7 @@ import pytest
 from ostinato.backends.device.lower import Call
 from ostinato.backends.device.phases_table import BY_NAME, PHASES
 from ostinato.backends.device.planes import FORMATS
-from ostinato.backends.webgpu.pipelines import bindings
+from ostinato.backends.webgpu.bindings import bindings
 from ostinato.backends.webgpu.shaders import assemble
 from ostinato.gguf.types_table import TensorType
 from tests.backends.webgpu.runner import device

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -15,7 +16,7 @@ from ostinato.backends.reference import ReferenceBackend
 from ostinato.backends.sampling import Sampling
 from ostinato.backends.webgpu import Restriction, WebGpuBackend
 from ostinato.backends.webgpu.adapter import DEFAULT_LIMITS
-from ostinato.backends.webgpu.native import DeviceError
+from ostinato.backends.webgpu.native import DeviceError, Readback
 from ostinato.gguf.types_table import TensorType
 from tests.backends.cases import CASES, nmse, run_case
 from tests.backends.drive import enter, generate
@@ -184,6 +185,48 @@ def test_a_device_that_is_lost() -> None:
     executable._device.destroy()
     with pytest.raises(DeviceError, match="results cannot be read"):
         executable.collect()
-    with pytest.raises(DeviceError, match="cannot be submitted"):
+    with pytest.raises(DeviceError, match="results cannot be read"):
         executable.submit(Batch([]))
     executable.close()
+
+
+def test_a_step_that_fails_is_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was admitted and never ran: no later one may build on it."""
+
+    def full(self: Readback, nbytes: int) -> None:
+        raise wgpu.GPUOutOfMemoryError("no more")
+
+    executable = compiled()
+    with monkeypatch.context() as patch:
+        patch.setattr(Readback, "reserve", full)
+        with pytest.raises(DeviceError, match="a step cannot be submitted: no more"):
+            executable.submit(Batch([]))
+    for again in (lambda: executable.submit(Batch([])), executable.collect):
+        with pytest.raises(DeviceError, match="a step cannot be submitted: no more"):
+            again()
+    executable.close()
+
+
+def test_a_closed_executable_says_so() -> None:
+    executable = compiled()
+    executable.close()
+    for use in (
+        lambda: executable.submit(Batch([])),
+        executable.collect,
+        lambda: executable.state(StateAction.SPILL, 0, [0]),
+    ):
+        with pytest.raises(RuntimeError, match="the executable is closed"):
+            use()
+
+
+def test_a_cache_that_cannot_be_bound_is_refused_before_weights_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ostinato.backends.webgpu.executable.upload", None)
+    with pytest.raises(CompileError, match="a layer of cache 'full' needs"):
+        compiled(replace(PLAN, blocks=1 << 20), LEAST)
+
+
+def test_parts_of_a_weight_share_a_pipeline() -> None:
+    backend = WebGpuBackend(Restriction(weight_bytes=40 * 576))
+    run_case(NAMES["linear Q4_K 130x1024"], backend)
+    phases = [key[0] for key in backend._pipelines._pipelines]
+    assert phases.count("linear") == 1

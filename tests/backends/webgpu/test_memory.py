@@ -107,15 +107,42 @@ def test_layers_spread_over_buffers(device: Device) -> None:
 
 
 def test_a_layer_that_cannot_be_bound(allocator: Allocator) -> None:
-    with pytest.raises(CompileError, match=r"cache 'full' needs .* 134217728: \d+ blocks would fit"):
+    with pytest.raises(CompileError, match=r"cache 'full' needs .* binds 134\.22 MB: \d+ would fit"):
         KVPool(allocator, GROUP, Plan(blocks=1 << 20, block_size=16))
 
 
 def test_sizes_are_bounded(allocator: Allocator) -> None:
-    with pytest.raises(CompileError, match=f"a thing needs {1 << 28} bytes; the adapter binds {1 << 27}"):
-        allocator.whole("a thing", 1 << 28)
-    with pytest.raises(CompileError, match=f"a thing needs {1 << 29} bytes; a buffer has {1 << 28}"):
+    with pytest.raises(
+        CompileError, match=r"a thing needs 268\.44 MB in one piece, for .*; the adapter binds 134\.22 MB"
+    ):
+        allocator.whole("a thing", 1 << 28, PLAN)
+    with pytest.raises(CompileError, match=r"a thing needs 536\.87 MB; a buffer of the adapter has at most 268\.44 MB"):
         allocator.buffer("a thing", 1 << 29)
+
+
+def test_many_blocks_are_spilled_in_pieces(allocator: Allocator, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = KVPool(allocator, GROUP, PLAN)
+    data = np.random.default_rng(1).bytes(5 * PLAN.cache_bytes(GROUP) // PLAN.blocks)
+    pool.move(StateAction.RESTORE, range(1, 6), (), data)
+    monkeypatch.setattr("ostinato.backends.webgpu.kv._PIECE", 2 * len(data) // 5)
+    assert pool.move(StateAction.SPILL, range(1, 6), (), b"") == data
+    assert pool.move(StateAction.SPILL, [], (), b"") == b""
+
+
+@pytest.mark.parametrize(
+    ("action", "blocks", "to", "says"),
+    [
+        (StateAction.SPILL, [PLAN.blocks], [], f"block {PLAN.blocks}: the plan has {PLAN.blocks}"),
+        (StateAction.RESTORE, [-1], [], "block -1: the plan has"),
+        (StateAction.COPY, [0], [PLAN.blocks], "the plan has"),
+        (StateAction.COPY, [0, 1], [2], "2 blocks for 1"),
+    ],
+)
+def test_blocks_that_are_not_there(
+    allocator: Allocator, action: StateAction, blocks: list[int], to: list[int], says: str
+) -> None:
+    with pytest.raises(ValueError, match=says):
+        KVPool(allocator, GROUP, PLAN).move(action, blocks, to, b"")
 
 
 def test_the_end_of_memory_says_how_much_there_was(allocator: Allocator, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,6 +151,6 @@ def test_the_end_of_memory_says_how_much_there_was(allocator: Allocator, monkeyp
 
     allocator.buffer("first", 4096)
     monkeypatch.setattr(type(allocator.device.handle), "create_buffer", full)
-    with pytest.raises(OutOfMemoryError, match="second: no more") as caught:
+    with pytest.raises(OutOfMemoryError, match="second: no more"):
         allocator.buffer("second", 16)
-    assert caught.value.allocated == 4096
+    assert allocator.allocated == 4096

@@ -18,7 +18,7 @@ from ostinato.model.kinds_table import Activation, RopeStyle, Scoring
 # A value for every shape word that has only one here; the others (types, sorts) take all they can.
 _WORDS = {
     "width": 256, "dims": 64, "base": 10000.0, "scale": 0.125, "groups": 2, "eps": 1e-5, "n": 512,
-    "k": 256, "stride": 512, "first": 0, "count": 64, "heads": 4, "kv_heads": 2, "key_dim": 64, "value_dim": 64,
+    "k": 256, "stride": 512, "heads": 4, "kv_heads": 2, "key_dim": 64, "value_dim": 64,
     "cache": 0, "experts": 8, "top_k": 2, "normalise": 1, "vocab": 517, "axis": 1, "factor": 1,
 }  # fmt: skip
 _CHOICES = {

@@ -43,7 +43,7 @@ class WebGpuBackend:
         """Adapter, API, limits and features; or why there is none."""
         try:
             from ostinato.backends.webgpu.adapter import describe
-        except ImportError as error:
+        except (ImportError, OSError, RuntimeError) as error:  # not there, or without its library
             return Probe(self.name, False, f"wgpu cannot be imported ({error}): pip install 'ostinato[webgpu]'")
         return describe(self.name)
 

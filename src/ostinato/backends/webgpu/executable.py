@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,14 +12,14 @@ import wgpu
 
 from ostinato.backends.batch import Batch
 from ostinato.backends.batch_table import MAX_IN_FLIGHT
-from ostinato.backends.contract import CompileError, Plan, StateAction, StepResult
+from ostinato.backends.contract import BatchError, CompileError, Plan, StateAction, StepResult
 from ostinato.backends.device.admission import Admission
-from ostinato.backends.device.budget import make_budget
+from ostinato.backends.device.budget import make_budget, size_text
 from ostinato.backends.device.lower import Call, Lowered, lower
 from ostinato.backends.device.state import initial, layout, packet_words, result_words
 from ostinato.backends.device.state_table import NOTHING
 from ostinato.backends.vocabulary import embeddable
-from ostinato.backends.webgpu.kv import KVPool
+from ostinato.backends.webgpu.kv import KVPool, layer_bytes
 from ostinato.backends.webgpu.memory import Allocator, OutOfMemoryError, Slice
 from ostinato.backends.webgpu.native import DeviceError, Readback, submit, wait
 from ostinato.backends.webgpu.pipelines import Pipelines
@@ -52,10 +53,18 @@ class _Flight:
     readback: Readback
 
 
+@dataclass(frozen=True)
+class _Ready:
+    """A program, ready to be recorded. `logits`: the arena's word where that output stands, where it has it."""
+
+    recorder: Recorder
+    logits: int | None
+
+
 class WebGpuExecutable:
     """Holds everything on the device; `counters` count submissions, dispatches and bytes read back.
 
-    `submit` and `collect` raise DeviceError where the device fails, after which nothing works any more.
+    DeviceError from any method says that the device failed; after it, they all raise it. RuntimeError: it is closed.
     """
 
     max_steps = MAX_STEPS
@@ -74,6 +83,7 @@ class WebGpuExecutable:
         self._flights: deque[_Flight] = deque()
         self._readbacks = deque(Readback(self._device) for _ in range(MAX_IN_FLIGHT))
         self._logprobs: dict[int, int] = {}  # by slot
+        self._unusable: Exception | None = None  # closed, or failed
         self.counters = Counters()
         try:
             self._build(programs, tensors, weight_bytes)
@@ -82,27 +92,31 @@ class WebGpuExecutable:
             raise
 
     def submit(self, batch: Batch) -> None:
+        self._check()
         if len(self._flights) == MAX_IN_FLIGHT:
             raise RuntimeError(f"{MAX_IN_FLIGHT} steps are in flight; collect one first")
+        if batch.want_logits and self._program(batch).logits is None:
+            raise BatchError("logits of a program without that output")
         self._admission.admit(batch)
         self._logprobs |= {enter.slot: enter.sampling.logprobs for enter in batch.enters}
         expected = expect(batch, self._plan.max_sequences, self._vocab, self._logprobs)
         readback = self._readbacks[0]
         self._readbacks.rotate()
-        try:
+        with self._failing("a step cannot be submitted"):
             readback.reserve(expected.nbytes)
             self._device.queue.write_buffer(self._operands.packet.buffer, 0, batch.encode())
             submission = submit(self._device, self._record(batch, expected, readback))
-        except wgpu.GPUError as error:
-            raise DeviceError(f"webgpu: a step cannot be submitted: {error}") from error
         self.counters.submissions += 1
         self._flights.append(_Flight(submission, expected, readback))
 
     def collect(self) -> StepResult:
+        self._check()
         if not self._flights:
             raise RuntimeError("no step is in flight")
         flight = self._flights.popleft()
-        result = flight.expected.result(flight.readback.read(flight.submission, flight.expected.nbytes))
+        with self._failing("a step's results cannot be read"):
+            words = flight.readback.read(flight.submission, flight.expected.nbytes)
+        result = flight.expected.result(words)
         self.counters.bytes_read += flight.expected.nbytes
         if flight.expected.steps > 1:
             self._admission.collected(result.slots, (result.tokens != NOTHING).sum(axis=1))
@@ -117,15 +131,32 @@ class WebGpuExecutable:
         to: Sequence[int] = (),
         data: bytes = b"",
     ) -> bytes:
-        return self._operands.caches[cache].move(action, blocks, to, data)
+        """Raises ValueError for blocks that the plan does not have, or of another number or size than what they get."""
+        self._check()
+        with self._failing(f"blocks cannot be moved ({action.value})"):
+            return self._operands.caches[cache].move(action, blocks, to, data)
 
     def close(self) -> None:
+        self._unusable = self._unusable or RuntimeError("the executable is closed")
         for flight in self._flights:
             wait(self._device, flight.submission)
         self._flights.clear()
         for readback in self._readbacks:
             readback.close()
         self._allocator.close()
+
+    def _check(self) -> None:
+        if self._unusable is not None:
+            raise self._unusable
+
+    @contextmanager
+    def _failing(self, what: str) -> Iterator[None]:
+        """An error of the device is the end: what it did of a batch that was admitted, nobody knows."""
+        try:
+            yield
+        except (wgpu.GPUError, DeviceError) as error:
+            self._unusable = DeviceError(f"webgpu: {what}: {' '.join(str(error).split())}")
+            raise self._unusable from error
 
     # --------------------------------------------------------------------------------------------- compilation
 
@@ -137,18 +168,19 @@ class WebGpuExecutable:
         self._admission = Admission(plan, caches, self._vocab, embeddable(programs, tensors), MAX_STEPS)
         most = min(weight_bytes, device.binding_bytes, device.buffer_bytes)
         lowered = [lower(program, tensors, plan, most) for program in programs]
+        for group in programs.caches:
+            layer_bytes(group, plan, device)  # said before gigabytes are sent
         budget = make_budget(programs, lowered, tensors, plan, MAX_STEPS)
         if device.memory:
             budget.check("webgpu", device.memory, plan)
         try:
             self._operands = self._allocate(programs, lowered, tensors)
-        except OutOfMemoryError as error:
-            budget.check("webgpu", error.allocated, plan)
-            raise CompileError(f"{error} (after {error.allocated} bytes)") from error
+        except (OutOfMemoryError, wgpu.GPUOutOfMemoryError) as error:
+            budget.check("webgpu", self._allocator.allocated, plan)
+            raise CompileError(f"webgpu: {error} (after {size_text(self._allocator.allocated)})") from error
         self._begin = self._recorder([Call("begin", {})])
-        recorders = [self._recorder(part.calls) for part in lowered]
-        self._prefill, self._decode = recorders[0], recorders[-1]
-        self._logits = [part.outputs["logits"] for part in lowered]
+        ready = [_Ready(self._recorder(part.calls), part.outputs.get("logits")) for part in lowered]
+        self._prefill, self._decode = ready[0], ready[-1]
 
     def _recorder(self, calls: Sequence[Call]) -> Recorder:
         return Recorder(calls, self._allocator, self._pipelines, self._operands)
@@ -160,11 +192,11 @@ class WebGpuExecutable:
         plan, allocator, caches = self._plan, self._allocator, len(programs.caches)
         state = initial(layout(plan, caches, self._vocab, MAX_STEPS))
         operands = Operands(
-            arena=allocator.whole("the arena", 4 * max(part.arena_words for part in lowered)),
-            state=allocator.whole("StepState", state.nbytes),
-            packet=allocator.whole("the packet", 4 * packet_words(plan, caches, self._vocab)),
-            result=allocator.whole("the result", 4 * sum(result_words(plan, MAX_STEPS))),
-            absent=allocator.whole("absent", _ABSENT_BYTES),
+            arena=allocator.whole("the arena", 4 * max(part.arena_words for part in lowered), plan),
+            state=allocator.whole("StepState", state.nbytes, plan),
+            packet=allocator.whole("the packet", 4 * packet_words(plan, caches, self._vocab), plan),
+            result=allocator.whole("the result", 4 * sum(result_words(plan, MAX_STEPS)), plan),
+            absent=allocator.whole("absent", _ABSENT_BYTES, plan),
             weights=upload(allocator, [call for part in lowered for call in part.calls], tensors),
             caches=[KVPool(allocator, group, plan) for group in programs.caches],
         )
@@ -173,9 +205,12 @@ class WebGpuExecutable:
 
     # --------------------------------------------------------------------------------------------------- steps
 
+    def _program(self, batch: Batch) -> _Ready:
+        return self._prefill if batch.prompt_rows else self._decode
+
     def _record(self, batch: Batch, expected: Expected, readback: Readback) -> Any:
         """The commands of a batch, as a wgpu.GPUCommandBuffer: steps, then copies into the readback."""
-        recorder, logits = (self._prefill, self._logits[0]) if batch.prompt_rows else (self._decode, self._logits[-1])
+        program = self._program(batch)
         lengths = (self._admission.length(span.slot) for span in batch.spans)
         size = step_size(batch, lengths, self._plan.max_sequences)
         encoder = self._device.create_command_encoder(label="step")
@@ -184,11 +219,11 @@ class WebGpuExecutable:
             if step == 0:
                 self.counters.dispatches += self._begin.record(compute, size)
             if batch.rows:
-                self.counters.dispatches += recorder.record(compute, size)
+                self.counters.dispatches += program.recorder.record(compute, size)
             compute.end()
-            if step == 0 and expected.logits_bytes:
+            if step == 0 and expected.logits_bytes and program.logits is not None:
                 at = expected.drawn_bytes + expected.best_bytes
-                _copy(encoder, self._operands.arena, 4 * logits, readback, at, expected.logits_bytes)
+                _copy(encoder, self._operands.arena, 4 * program.logits, readback, at, expected.logits_bytes)
         if expected.drawn_bytes:
             _copy(encoder, self._operands.result, 0, readback, 0, expected.drawn_bytes)
         if expected.best_bytes:

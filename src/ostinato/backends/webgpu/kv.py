@@ -10,23 +10,33 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ostinato.backends.contract import CompileError, Plan, StateAction
+from ostinato.backends.device.budget import size_text
+from ostinato.backends.webgpu.adapter import Device
 from ostinato.backends.webgpu.memory import Allocator, Slice, aligned
 from ostinato.backends.webgpu.native import Readback, submit
 from ostinato.program.ir import CacheGroup
+
+_PIECE = 1 << 26  # bytes that a spill reads back at a time
+
+
+def layer_bytes(group: CacheGroup, plan: Plan, device: Device) -> int:
+    """Bytes of one layer's keys and values. Raises CompileError for more than the device binds."""
+    block = group.block_bytes(plan.block_size, plan.kv_type.nbytes) // group.layers
+    if (size := plan.blocks * block) > (most := device.binding_bytes):
+        raise CompileError(
+            f"webgpu: a layer of cache {group.name!r} needs {size_text(size)} for {plan.blocks * plan.block_size} "
+            f"positions; the adapter binds {size_text(most)}: {most // block * plan.block_size} would fit"
+        )
+    return size
 
 
 class KVPool:
     """The blocks of one cache group."""
 
     def __init__(self, allocator: Allocator, group: CacheGroup, plan: Plan) -> None:
-        self._device = allocator.device.handle
-        self._block = group.block_bytes(plan.block_size, plan.kv_type.nbytes) // group.layers  # of one layer
-        size = plan.blocks * self._block
-        if size > (most := allocator.device.binding_bytes):
-            raise CompileError(
-                f"webgpu: a layer of cache {group.name!r} needs {size} bytes for {plan.blocks} blocks; the adapter "
-                f"binds {most}: {most // self._block} blocks would fit"
-            )
+        self._device, self._blocks = allocator.device.handle, plan.blocks
+        size = layer_bytes(group, plan, allocator.device)
+        self._block = size // plan.blocks  # of one layer
         stride = aligned(size, allocator.device.alignment)
         together = max(1, min(group.layers, allocator.device.buffer_bytes // stride))
         self.layers: list[Slice] = []
@@ -36,7 +46,9 @@ class KVPool:
             self.layers += [Slice(buffer, layer * stride, size) for layer in range(count)]
 
     def move(self, action: StateAction, blocks: Sequence[int], to: Sequence[int], data: bytes) -> bytes:
-        """`Executable.state`."""
+        """`Executable.state`. Raises ValueError for blocks that are not there, or of another number or size."""
+        if unknown := [block for block in (*blocks, *to) if not 0 <= block < self._blocks]:
+            raise ValueError(f"block {unknown[0]}: the plan has {self._blocks}")
         if action is StateAction.SPILL:
             return self._spill(blocks)
         if action is StateAction.COPY:
@@ -46,31 +58,40 @@ class KVPool:
         return b""
 
     def _spill(self, blocks: Sequence[int]) -> bytes:
-        if not blocks:
-            return b""
-        readback = Readback(self._device)
-        nbytes = len(blocks) * len(self.layers) * self._block
+        """In pieces: a buffer may be smaller than what many blocks hold."""
+        readback, whole = Readback(self._device), len(self.layers) * self._block
+        together = max(1, _PIECE // whole)
+        try:
+            pieces = (blocks[first : first + together] for first in range(0, len(blocks), together))
+            return b"".join(self._read(readback, piece, len(piece) * whole) for piece in pieces)
+        finally:
+            readback.close()
+
+    def _read(self, readback: Readback, blocks: Sequence[int], nbytes: int) -> bytes:
         readback.reserve(nbytes)
         encoder = self._device.create_command_encoder(label="spill")
         for place, layer, offset in self._places(blocks):
             encoder.copy_buffer_to_buffer(layer.buffer, offset, readback.buffer, place, self._block)
-        words = readback.read(submit(self._device, encoder.finish()), nbytes)
-        readback.close()
-        return words.tobytes()
+        return readback.read(submit(self._device, encoder.finish()), nbytes).tobytes()
 
     def _copy(self, blocks: Sequence[int], to: Sequence[int]) -> None:
-        """By way of another buffer: none may be copied into itself, and every block is read before any is written."""
+        """By way of another buffer, a layer at a time: none may be copied into itself, and every block is read before
+        any is written."""
+        if len(blocks) != len(to):
+            raise ValueError(f"{len(blocks)} blocks for {len(to)}")
         if not blocks:
             return
-        usage = "COPY_SRC | COPY_DST"
-        between = self._device.create_buffer(
-            label="copy", size=len(blocks) * len(self.layers) * self._block, usage=usage
-        )
+        between = self._device.create_buffer(label="copy", size=len(blocks) * self._block, usage="COPY_SRC | COPY_DST")
         encoder = self._device.create_command_encoder(label="copy")
-        for place, layer, offset in self._places(blocks):
-            encoder.copy_buffer_to_buffer(layer.buffer, offset, between, place, self._block)
-        for place, layer, offset in self._places(to):
-            encoder.copy_buffer_to_buffer(between, place, layer.buffer, offset, self._block)
+        for layer in self.layers:
+            for place, block in enumerate(blocks):
+                encoder.copy_buffer_to_buffer(
+                    layer.buffer, layer.offset + block * self._block, between, place * self._block, self._block
+                )
+            for place, block in enumerate(to):
+                encoder.copy_buffer_to_buffer(
+                    between, place * self._block, layer.buffer, layer.offset + block * self._block, self._block
+                )
         submit(self._device, encoder.finish())
         between.destroy()  # once the submission is done
 

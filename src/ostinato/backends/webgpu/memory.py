@@ -7,18 +7,15 @@ from typing import Any
 
 import wgpu
 
-from ostinato.backends.contract import CompileError
+from ostinato.backends.contract import CompileError, Plan
+from ostinato.backends.device.budget import size_text
 from ostinato.backends.webgpu.adapter import Device
 
 _USAGE = wgpu.BufferUsage.STORAGE | wgpu.BufferUsage.COPY_DST | wgpu.BufferUsage.COPY_SRC
 
 
 class OutOfMemoryError(MemoryError):
-    """The device has no room for a buffer; `allocated` bytes it had."""
-
-    def __init__(self, text: str, allocated: int) -> None:
-        super().__init__(text)
-        self.allocated = allocated
+    """The device has no room for a buffer."""
 
 
 @dataclass(frozen=True)
@@ -50,21 +47,23 @@ class Allocator:
         """A wgpu.GPUBuffer of zeros. Raises CompileError for a size that no buffer of the adapter has,
         OutOfMemoryError where memory ends."""
         if size > self.device.buffer_bytes:
-            raise CompileError(f"webgpu: {label} needs {size} bytes; a buffer has {self.device.buffer_bytes}")
+            most = size_text(self.device.buffer_bytes)
+            raise CompileError(f"webgpu: {label} needs {size_text(size)}; a buffer of the adapter has at most {most}")
         try:
             buffer = self.device.handle.create_buffer(label=label, size=size, usage=usage)
         except wgpu.GPUOutOfMemoryError as error:
-            raise OutOfMemoryError(f"webgpu: {label}: {error}", self.allocated) from error
+            raise OutOfMemoryError(f"{label}: {error}") from error
         self._buffers.append(buffer)
         self.allocated += size
         return buffer
 
-    def whole(self, label: str, size: int) -> Slice:
+    def whole(self, label: str, size: int, plan: Plan) -> Slice:
         """A buffer that is bound whole. Raises CompileError for a size that cannot be, too."""
         if size > self.device.binding_bytes:
             raise CompileError(
-                f"webgpu: {label} needs {size} bytes; the adapter binds {self.device.binding_bytes}: "
-                f"ask for fewer rows, sequences or positions"
+                f"webgpu: {label} needs {size_text(size)} in one piece, for {plan.max_rows} rows, {plan.max_sequences} "
+                f"sequences and a context of {plan.context}; the adapter binds {size_text(self.device.binding_bytes)}. "
+                f"Ask for less of these (--context), or take another backend"
             )
         return Slice(self.buffer(label, size), 0, size)
 

@@ -1,4 +1,4 @@
-"""Compute pipelines: one per phase and shapes, however many calls share it; and the operands each phase binds."""
+"""Compute pipelines: one per phase and shapes, however many calls share it."""
 
 from __future__ import annotations
 
@@ -8,25 +8,9 @@ from typing import Any
 import wgpu
 
 from ostinato.backends.device.lower import Call
-from ostinato.backends.device.phases_table import BY_NAME
 from ostinato.backends.webgpu.adapter import Device
+from ostinato.backends.webgpu.bindings import bindings
 from ostinato.backends.webgpu.shaders import assemble
-
-ARENA, STATE, CALL, WEIGHTS, KV, PACKET, RESULT = 0, 1, 2, 3, 6, 7, 8  # bindings of group 0
-_STATE_BINDINGS = {"kv": KV, "packet": PACKET, "result": RESULT}
-_UNIFORM, _READ, _WRITE = "uniform", "read-only-storage", "storage"
-
-
-def bindings(phase: str) -> dict[int, str]:
-    """What a phase binds: arena and StepState, and by the table its places, weights and other state."""
-    row = BY_NAME[phase]
-    found = {ARENA: _WRITE, STATE: _WRITE}
-    if row.places:
-        found[CALL] = _UNIFORM
-    found |= {WEIGHTS + index: _READ for index in range(len(row.weights))}
-    for name in row.state.split():
-        found[_STATE_BINDINGS[name]] = _READ if name == "packet" else _WRITE
-    return found
 
 
 @dataclass(frozen=True)

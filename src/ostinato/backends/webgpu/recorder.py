@@ -14,10 +14,11 @@ import numpy as np
 
 from ostinato.backends.device.lower import Call
 from ostinato.backends.device.phases_table import BY_NAME
+from ostinato.backends.webgpu.bindings import ARENA, CALL, KV, PACKET, RESULT, STATE, WEIGHTS, bindings
 from ostinato.backends.webgpu.kv import KVPool
 from ostinato.backends.webgpu.memory import Allocator, Slice, aligned
 from ostinato.backends.webgpu.native import dispatch_all, handle
-from ostinato.backends.webgpu.pipelines import ARENA, CALL, KV, PACKET, RESULT, STATE, WEIGHTS, Pipelines, bindings
+from ostinato.backends.webgpu.pipelines import Pipelines
 from ostinato.backends.webgpu.workgroups import StepSize, workgroups
 from ostinato.model.weights import WeightExpr
 

@@ -18,10 +18,10 @@ import numpy as np
 from ostinato.backends.device.lower import Call
 from ostinato.backends.device.phases_table import BY_NAME, Phase
 from ostinato.backends.emit import wgsl_call, wgsl_records
+from ostinato.backends.webgpu.bindings import WEIGHTS
 from ostinato.gguf.types_table import TensorType
 
 _FOLDER = Path(__file__).with_name("shaders")
-_FIRST_WEIGHT = 3  # binding of a phase's first weight
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def _weights(phase: Phase, operands: Mapping[str, _Format]) -> Iterator[str]:
     """Bindings of the phase's weights. Those without a type of their own (gains, biases) are floats."""
     for index, name in enumerate(phase.weights):
         element = operands[name].element if name in operands else "f32"
-        yield f"@group(0) @binding({_FIRST_WEIGHT + index}) var<storage, read> {name}: array<{element}>;"
+        yield f"@group(0) @binding({WEIGHTS + index}) var<storage, read> {name}: array<{element}>;"
 
 
 def _constants(call: Call, phase: Phase) -> Iterator[str]:
