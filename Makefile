@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 PROMPT ?= What is the capital of France?
 NATIVE := $(shell find native CMakeLists.txt tools/emit.py -type f) $(shell find src -name '*_table.py')
 
-.PHONY: run test test-all check tidy format wheel clean native gpu-check gpu-test gpu-bench
+.PHONY: run test test-all check tidy format wheel clean native gpu-check gpu-kernels gpu-test gpu-bench
 
 run: $(VENV)/installed
 	$(BIN)/ostinato run "$(PROMPT)" < /dev/null
@@ -35,8 +35,11 @@ format: $(VENV)/installed-check
 wheel: $(VENV)/bin/python
 	$(BIN)/pip -q wheel --no-deps -w dist .
 
-gpu-check: $(VENV)/installed-gpu-check
+gpu-check: gpu-kernels
 	$(BIN)/python -m pytest -q tests/backends/cuda
+
+# What of gpu-check is not in `make test`: Triton's interpreter, and every kernel compiled for every card.
+gpu-kernels: $(VENV)/installed-gpu-check
 	TRITON_INTERPRET=1 $(BIN)/python -m pytest -q tests/backends/cuda/test_prompt.py
 	$(BIN)/python tools/cubins.py --check
 	$(BIN)/python tools/kernel_resources.py

@@ -1,5 +1,5 @@
-// The kernel of runs of decode steps, launched cooperatively. OSTINATO_PHASES lists the phases that the model's
-// steps of few rows need.
+// The kernel of runs of decode steps, launched cooperatively. OSTINATO_PHASES lists the phases that the
+// model's steps of few rows need.
 #include "launch.h"
 #include "persistent.h"
 #include "phases.h"
@@ -7,9 +7,9 @@
 namespace ostinato::cuda {
 
 // A function of its own for each phase: inlined into one kernel they would take each other's registers.
-#define OSTINATO_FUNCTION(name, Call)                                                    \
+#define OSTINATO_FUNCTION(name, Call)                                                 \
   __device__ __noinline__ void run_##name(const Machine& m, int32_t index, Work& w) { \
-    run(m.call<call::Call>(index), m, w);                                                \
+    run(m.call<call::Call>(index), m, w);                                             \
   }
 OSTINATO_PHASES(OSTINATO_FUNCTION)
 #undef OSTINATO_FUNCTION
