@@ -39,8 +39,8 @@ def handle(thing: Any) -> Any:
 def submit(device: Any, commands: Any) -> Any:
     """Submits a wgpu.GPUCommandBuffer; what to wait for it with.
 
-    wgpu-native ends the process where a submission fails (the device is lost just then, or a buffer is destroyed):
-    every other call raises. So whoever submits has checked that what it submits is alive.
+    wgpu-native ends the process where a submission fails (the device is lost just then, or a buffer is destroyed).
+    wgpuQueueSubmit does so too. So whoever submits has checked that what it submits is alive.
     """
     array = ffi.new("WGPUCommandBuffer[]", [commands._internal])
     return ffi.new("WGPUSubmissionIndex *", lib.wgpuQueueSubmitForIndex(device.queue._internal, 1, array))
