@@ -207,9 +207,9 @@ class Table {
   }
 
   // Steps count for ever; the records keep their low 32 bits.
-  void mark_step(const std::vector<int>& marked, int64_t step) {
+  void mark_step(const std::vector<std::pair<int, int32_t>>& marked, int64_t step) {
     table_.begin_step(static_cast<int32_t>(step));
-    for (int record : marked) at(record).mark(record, static_cast<int32_t>(step));
+    for (const auto& [record, reach] : marked) at(record).mark(record, static_cast<int32_t>(step), reach);
   }
 
  private:
@@ -247,6 +247,7 @@ void bind_sequences(nb::module_& m) {
       .def("mark_step", &Table::mark_step)
       .def("step_done", [](Table& t, int64_t step) { t.at(0).step_done(static_cast<int32_t>(step)); })
       .def("last_step", [](const Table& t) { return static_cast<uint32_t>(t.get().last_step()); })
+      .def("reach", [](Table& t, int record) { return load(t.engine(record).reach); })
       .def("suspect", [](Table& t, int record) { return load(t.engine(record).suspect) != 0; })
       .def("set_suspect",
            [](Table& t, int record, bool value) { store(t.engine(record).suspect, int32_t(value)); });

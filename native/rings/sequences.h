@@ -82,6 +82,7 @@ class SequenceTable {
     store(own.acked, 0);
     store(own.order, order);
     store(engine(record).step, 0);
+    store(engine(record).reach, 0);
     store(engine(record).suspect, 0);
     store(own.generation, own.generation == INT32_MAX ? 1 : own.generation + 1);
     store(own.state, int32_t(SequenceState::kLive));
@@ -90,7 +91,10 @@ class SequenceTable {
   void free(int record) { store(owner(record).state, int32_t(SequenceState::kFree)); }
 
   void begin_step(int32_t step) { store(marks().submitted, step); }
-  void mark(int record, int32_t step) { store(engine(record).step, step); }
+  void mark(int record, int32_t step, int32_t reach) {
+    store(engine(record).reach, reach);
+    store(engine(record).step, step);
+  }
   void step_done(int32_t step) { store(marks().collected, step); }
   int32_t last_step() const { return load(marks().submitted); }
 

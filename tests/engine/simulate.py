@@ -210,6 +210,21 @@ class CrashError(Exception):
     """The engine's process ends here."""
 
 
+class FaultError(CrashError):
+    """It ends of a fault signal."""
+
+
+def poison(executable: Any, token: int) -> Any:
+    """The executable, one of EXECUTABLES, which dies of a row with this token."""
+
+    def die(tokens: np.ndarray) -> None:
+        if token in tokens:
+            raise FaultError
+
+    getattr(executable, "_inner", executable)._die_if_told = die
+    return executable
+
+
 class Fuse:
     """Counts calls of what it wraps and raises CrashError just before or just after one of them."""
 
@@ -262,22 +277,27 @@ class RingedPort(LocalPort):
             if stream is not None and event.index >= len(stream.events):
                 super().publish([event])
 
+    def fail(self, record: int) -> None:
+        """The server ends a request without its engine."""
+        super().publish([TokenEvent(record, len(self._streams[record].events), -1, FinishReason.FAULT)])
+
 
 class CrashBench(Bench):
-    """A bench whose engine dies wherever a fuse says, and is replaced over the same memory."""
+    """A bench whose engine dies wherever a fuse says, and of a row with the token `poison`, and is replaced over the
+    same memory."""
 
-    def __init__(self, plan: Plan, seed: int, forgetful: bool = False) -> None:
-        self.plan = with_memory(plan)
+    def __init__(self, plan: Plan, seed: int, forgetful: bool = False, poison: int = -1) -> None:
+        self.plan, self.poison = with_memory(plan), poison
         self.backends = ["forgetful"] if forgetful else ["whole", "parts", "pairs"]
         self.port: RingedPort = RingedPort(self.plan, len(CACHES), 64)
         self.table = self.port.table
         self.rng = random.Random(seed)
-        self.crashes = 0
+        self.crashes = self.faults = 0
         self.engine = self.new_engine()
 
     def new_engine(self) -> Engine:
         self.fuse = Fuse(self.rng.randrange(1, 120), self.rng.random() < 0.5)
-        backend = EXECUTABLES[self.rng.choice(self.backends)](self.plan)
+        backend = poison(EXECUTABLES[self.rng.choice(self.backends)](self.plan), self.poison)
         executable: Executable = self.fuse.wrap(backend, ("submit", "collect"))
         table = self.fuse.wrap(self.table, ("commit", "mark_step", "step_done"))
         run_steps = self.rng.choice((0, 1, 3, 64))
@@ -287,8 +307,8 @@ class CrashBench(Bench):
         for _ in range(limit):
             try:
                 worked = self.engine.step()
-            except CrashError:
-                self._replace_engine()
+            except CrashError as error:
+                self._replace_engine(isinstance(error, FaultError))
                 continue
             self.engine.check_integrity()
             self.port.drain(None if self.rng.random() < 0.5 else self.rng.randrange(4))
@@ -296,13 +316,16 @@ class CrashBench(Bench):
                 return
         raise AssertionError(f"not idle after {limit} steps")
 
-    def _replace_engine(self) -> None:
+    def _replace_engine(self, fault: bool) -> None:
         """What a supervisor does; a token still in the ring may be lost with it, or not."""
         self.crashes += 1
-        if self.rng.random() < 0.5:
+        self.faults += fault
+        if self.rng.random() < 0.5 or fault:  # the guilty one keeps what it had
             self.port.drain()
         self.port.ring.clear()
         self.port.commands()
+        if fault:
+            self._judge()
         self.table.roll_back()
         self._scribble()
         while True:
@@ -312,6 +335,15 @@ class CrashBench(Bench):
                 return
             except CrashError:
                 self.table.roll_back()
+
+    def _judge(self) -> None:
+        inside = self.table.in_flight()
+        guilty = len(inside) == 1 and self.table.suspect(inside[0])
+        for record in inside:
+            if guilty:
+                self.port.fail(record)
+            else:
+                self.table.set_suspect(record, True)
 
     def _scribble(self) -> None:
         """KV beyond what is committed is garbage: makes it so."""

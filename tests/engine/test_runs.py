@@ -93,6 +93,19 @@ def test_a_newcomer_ends_a_run(backend: str) -> None:
     assert answer(late.events) == alone(Request([3, 4, 5], 10, GREEDY))
 
 
+def test_newcomers_that_were_refused_together_do_not_wait_for_the_run() -> None:
+    bench = Bench(backend="parts", run_steps=64)
+    early = bench.submit(Request([1, 2], 100, GREEDY))
+    step_until(bench, early, 8)
+    good, bad = bench.submit(Request([3, 4], 5, GREEDY)), bench.submit(Request([VOCAB], 5))
+    step_until(bench, good, 5)
+    assert answer(bad.events) == ([], FinishReason.ERROR)
+    assert answer(good.events) == alone(Request([3, 4], 5, GREEDY))
+    assert len(early.events) < 20, "the run went on"
+    bench.finish()
+    assert answer(early.events) == alone(Request([1, 2], 100, GREEDY))
+
+
 @BACKENDS
 @pytest.mark.parametrize("victims", [1, 3])
 @pytest.mark.parametrize("when", range(2, 12, 3))

@@ -125,15 +125,16 @@ def test_bad_record_and_short_memory_are_refused(memory: np.ndarray, table: Sequ
 def test_step_marks_tell_who_was_inside(table: SequenceTable) -> None:
     a, b, c = (table.allocate(Request([1], 9))[0] for _ in range(3))  # type: ignore[index]
     assert table.in_flight() == []
-    table.mark_step([a, b], 1)
-    table.mark_step([b], 2)
+    table.mark_step({a: 4, b: 5}, 1)
+    table.mark_step({b: 9}, 2)
+    assert [table.reach(r) for r in (a, b, c)] == [4, 9, 0]
     assert sorted(table.in_flight()) == sorted([a, b])
     table.step_done(1)
     assert table.in_flight() == [b]
     table.step_done(2)
     assert table.in_flight() == []
     assert table.last_step() == 2
-    table.mark_step([c], 3)
+    table.mark_step({c: 1}, 3)
     table.free(c)
     assert table.in_flight() == [], "a freed record is in no step"
 
@@ -143,11 +144,11 @@ def test_step_numbers_may_outgrow_their_words(table: SequenceTable, first: int) 
     a, b = (table.allocate(Request([1], 9))[0] for _ in range(2))  # type: ignore[index]
     table.step_done(first - 1)
     for step in (first, first + 1):
-        table.mark_step([a], step)
+        table.mark_step({a: 1}, step)
         assert table.in_flight() == [a]
         table.step_done(step)
         assert table.in_flight() == []
-    table.mark_step([b], first + 2)
+    table.mark_step({b: 1}, first + 2)
     assert table.in_flight() == [b]
 
 
@@ -157,7 +158,7 @@ def test_roll_back_goes_to_what_the_server_has(table: SequenceTable) -> None:
     table.ack(ahead, 2)
     table.commit(ended, Committed(5, 0, (0, 0), FinishReason.LENGTH))
     table.ack(ended, 1)
-    table.mark_step([ahead], 7)
+    table.mark_step({ahead: 8}, 7)
     assert table.live() == [ahead, fresh]
     table.roll_back()
     assert table.committed(ahead) == Committed(5, 4, (2, 1))

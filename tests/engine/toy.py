@@ -80,7 +80,7 @@ class ToyEngine:
             return False
         time.sleep(self.options.nap)
         self.step_number += 1
-        self.table.mark_step(records, self.step_number)
+        self.table.mark_step(dict.fromkeys(records, 0), self.step_number)
         self.death.passes("step")
         events = [self._advance(record) for record in records]
         self.table.step_done(self.step_number)

@@ -46,7 +46,7 @@ class Active:
     stay: int = 0  # counts losses of the slot; results of an earlier stay are dropped
     sampled: bool = False  # in this stay: the newest token lies in the backend's StepState
     in_run: bool = False  # part of a run that is in flight
-    alone: int = 0  # steps that it must still survive alone
+    alone_until: int = 0  # positions whose rows it must survive alone; 0: none
 
     @property
     def prompt_length(self) -> int:
@@ -56,6 +56,11 @@ class Active:
     def generated(self) -> int:
         """Generated tokens known for good."""
         return self.length - self.prompt_length
+
+    @property
+    def alone(self) -> bool:
+        """Whether its next row must have no company."""
+        return self.computed < self.alone_until
 
     @property
     def to_draw(self) -> int:
@@ -89,15 +94,19 @@ class Active:
         """The first row of a run; the sequence is `ready`."""
         return Span(self.slot, Kind.GENERATED, self.scheduled, None, 1, sample=True)
 
+    def reach(self, span: Span, steps: int) -> int:
+        """Positions that its rows fill after `span`, or after a run of `steps` that begins with it, at most."""
+        return self.run_end(steps) if steps > 1 else span.start + span.count
+
     def submitted(self, span: Span, steps: int = 1) -> None:
         """`span` is in a step, or a run of `steps`, that was submitted with all the backend did not know before."""
         self.entered = True
         self.listed = self.block_count
         self.sampled |= span.sample
         self.in_run = steps > 1
-        rows = min(steps, self.to_draw) if self.in_run else span.count
-        self.scheduled += rows
-        self.pending += rows if self.in_run else span.sample
+        reach = self.reach(span, steps)
+        self.pending += reach - self.scheduled if self.in_run else span.sample
+        self.scheduled = reach
 
     def run_ended(self) -> None:
         """All that its run made is known."""

@@ -154,8 +154,8 @@ class Engine:
 
     def _accept(self, record: int) -> None:
         sequence = activate(self._table, record, self._arrivals, self.capacity)
-        # A step that died lies within the next ones of each of its sequences: so many could have been in flight.
-        sequence.alone = max(MAX_IN_FLIGHT, self._pace.most) * self._table.suspect(record)
+        if self._table.suspect(record):
+            sequence.alone_until = max(self._table.reach(record), sequence.computed + 1)
         self._arrivals += 1
         self._sequences[record] = sequence
         self.scheduler.add(sequence)
@@ -174,11 +174,12 @@ class Engine:
         del self._sequences[sequence.record]
 
     def _plan(self, news: bool) -> Step | None:
-        """What to submit now: for `news` that come during a run, an empty step if there can be no other."""
+        """What to submit now: for `news` that come during a run, or who waits for its end, an empty step if there can
+        be no other."""
         if len(self._flights) == MAX_IN_FLIGHT:
             return None
         step = self.scheduler.plan_step(len(self._flights), self._pace.steps)
-        return step if step.work or (news and self._in_run) else None
+        return step if step.work or (self._in_run and (news or self.scheduler.left_out)) else None
 
     @property
     def _in_run(self) -> bool:
@@ -187,7 +188,7 @@ class Engine:
     def _submit(self, step: Step) -> None:
         batch = make_batch(step)
         self._number += 1
-        self._table.mark_step([w.sequence.record for w in step.work], self._number)
+        self._table.mark_step({w.sequence.record: _reach(w, step.steps) for w in step.work}, self._number)
         started = perf_counter()
         try:
             self.executable.submit(batch)
@@ -210,7 +211,7 @@ class Engine:
             self._end(work[0].sequence, FinishReason.ERROR)
             return
         for w in work:
-            w.sequence.alone = max(w.sequence.alone, 1)
+            w.sequence.alone_until = max(w.sequence.alone_until, w.sequence.scheduled + 1)
 
     def _collect(self) -> None:
         """Commits and publishes what the oldest step made, or the next part of a run."""
@@ -233,10 +234,10 @@ class Engine:
             drawn = next(draws) if w.span.sample else _NOTHING
             if w.sequence.stay == w.stay:
                 w.sequence.computed += len(drawn.tokens) if flight.is_run else w.span.count
-                events += self._extend(w.sequence, drawn, alone=len(flight.step.work) == 1)
+                events += self._extend(w.sequence, drawn)
         return events
 
-    def _extend(self, sequence: Active, drawn: _Drawn, alone: bool) -> list[TokenEvent]:
+    def _extend(self, sequence: Active, drawn: _Drawn) -> list[TokenEvent]:
         """Commits what was drawn up to the sequence's end; a run may have gone beyond it."""
         events = []
         finish = FinishReason.NONE
@@ -253,7 +254,7 @@ class Engine:
             self._retire(sequence, finish)
         else:
             self._table.commit(sequence.record, sequence.state())
-            self._survived(sequence, alone)
+            self._survived(sequence)
         return events
 
     def _count(self, flight: Flight, result: StepResult, events: list[TokenEvent]) -> None:
@@ -264,17 +265,21 @@ class Engine:
         self.rows += int(result.counts.sum()) if flight.is_run else sum(w.span.count for w in work)
         self.generated_tokens += sum(event.token >= 0 for event in events)
 
-    def _survived(self, sequence: Active, alone: bool) -> None:
-        if sequence.alone and alone:
-            sequence.alone -= 1
-            if not sequence.alone and self._table.suspect(sequence.record):
-                self._table.set_suspect(sequence.record, False)
+    def _survived(self, sequence: Active) -> None:
+        if sequence.alone_until and not sequence.alone:
+            sequence.alone_until = 0
+            self._table.set_suspect(sequence.record, False)
 
     def _idle(self) -> bool:
         if not self._checked:
             self.check_integrity()
             self._checked = True
         return False
+
+
+def _reach(work: Work, steps: int) -> int:
+    """What to mark the sequence with. A suspect stays one up to where its step died, also through another death."""
+    return max(work.sequence.reach(work.span, steps), work.sequence.alone_until)
 
 
 _Token = tuple[int, float, tuple[tuple[int, float], ...]]  # id, log-probability, the best ones

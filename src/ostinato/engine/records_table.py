@@ -79,6 +79,7 @@ OWNER = Record("SequenceOwner", "Words of one sequence that the server writes.",
 ENGINE = Record("SequenceEngine", "Words of one sequence that the engine writes (the supervisor, while it is dead).", (
     "commits",  # counts commits; its lowest bit names the slot that holds
     "step",  # last step that named this sequence
+    "reach",  # positions that its rows fill when that step is done
     "suspect",  # 1: was inside a step that died of a fault
 ))  # fmt: skip
 

@@ -86,6 +86,11 @@ class Scheduler:
             return Step([] if in_flight else self._plan_run(steps), steps)
         return Step(sorted(self._plan_together(), key=lambda w: w.span.kind))
 
+    @property
+    def left_out(self) -> bool:
+        """Whether a sequence has no part in the run that is in flight."""
+        return bool(self.waiting) or not all(s.in_run for s in self.running)
+
     def run_ended(self, work: list[Work]) -> None:
         """All of a run is committed: its sequences can be planned again, slots that were left meanwhile given away."""
         for w in work:

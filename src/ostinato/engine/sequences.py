@@ -6,7 +6,7 @@ that one store flips (native/rings/sequences.h has the layout). The server owns 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -149,9 +149,10 @@ class SequenceTable:
         """Records whose sequence has not ended, in order of arrival."""
         return self._native.live()
 
-    def mark_step(self, records: Sequence[int], step: int) -> None:
-        """Before a submit: `step` (above 0, one more than the last) names these records."""
-        self._native.mark_step(list(records), step)
+    def mark_step(self, reaches: Mapping[int, int], step: int) -> None:
+        """Before a submit: `step` (above 0, one more than the last) names these records, and when it is done their
+        rows fill so many positions each, at most."""
+        self._native.mark_step(list(reaches.items()), step)
 
     def step_done(self, step: int) -> None:
         """After the commit of `step`: it and all earlier ones are out of every record."""
@@ -160,6 +161,10 @@ class SequenceTable:
     def last_step(self) -> int:
         """The last step marked; a new engine goes on from the next."""
         return self._native.last_step()
+
+    def reach(self, record: int) -> int:
+        """Positions that the sequence's rows fill when the last step that named it is done."""
+        return self._native.reach(record)
 
     def suspect(self, record: int) -> bool:
         """Whether the sequence was inside a step that died of a fault; the engine runs suspects alone."""
