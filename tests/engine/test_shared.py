@@ -136,3 +136,23 @@ def test_port_takes_commands_and_waits_for_room(shared: Shared) -> None:
             link.commands.ring()
     publishing.join()
     assert got == list(range(len(events)))
+
+
+def test_a_command_that_came_while_the_port_waited_for_room_is_not_slept_over(shared: Shared) -> None:
+    alive, _theirs = os.pipe()
+    link = Link(shared.fd, Bell.create(), Bell.create(), alive)
+    port = RingPort(Shared.attach(shared.fd), link)
+    events = [TokenEvent(0, index, index) for index in range(SIZES.token_slots + 1)]
+    publishing = threading.Thread(target=port.publish, args=[events])
+    publishing.start()
+    while not shared.blocked:
+        time.sleep(0.001)
+    shared.commands.push_many(np.array([[1, 2, 3]], np.int32))
+    shared.tokens.pop_many(np.empty((1, len(TOKEN.words)), np.int32))
+    link.commands.ring()
+    publishing.join()
+    waiting = threading.Thread(target=port.wait, daemon=True)
+    waiting.start()
+    waiting.join(5.0)
+    assert not waiting.is_alive()
+    assert port.commands() == [(Command.SUBMIT, 2, 3)]

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import random
+import select
 import signal
 import subprocess
 import sys
@@ -78,6 +79,18 @@ def test_streams_tokens_logprobs_and_ends() -> None:
             assert first.top == ((first.token, -1.0), (first.token + 1, -2.0))
             assert supervisor.info()["streams"] == 0
             await until(lambda: supervisor.info()["steps"] >= 52)  # the engine counts after it has published
+
+    asyncio.run(main())
+
+
+def test_an_engine_that_blocks_just_after_the_ring_was_emptied_is_woken() -> None:
+    async def main() -> None:
+        supervisor = Supervisor([], SIZES)
+        supervisor._drain()
+        assert not select.select([supervisor._commands.reader], [], [], 0)[0]
+        supervisor._shared.blocked = True
+        supervisor._drain()
+        assert select.select([supervisor._commands.reader], [], [], 0)[0]
 
     asyncio.run(main())
 

@@ -75,7 +75,8 @@ class RingPort:
 
     def wait(self) -> None:
         """Sleeps until the server says something. Ends the process when the server is gone."""
-        self._sleep(None)
+        if not len(self.shared.commands):  # a wait for room may have silenced their bell
+            self._sleep(None)
 
     def _wait_for_room(self) -> None:
         self.shared.blocked = True

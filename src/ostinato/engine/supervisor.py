@@ -192,11 +192,14 @@ class Supervisor:
 
     def _drain(self) -> None:
         """Takes all tokens out of the ring into their streams. Raises RuntimeError or ValueError for nonsense."""
-        while count := self._shared.tokens.pop_many(self._rows):
+        while True:
+            count = self._shared.tokens.pop_many(self._rows)
             for row in self._rows[:count]:
                 self._deliver(row)
-            if self._shared.blocked:
+            if self._shared.blocked:  # maybe since the last were taken: then too it waits for this bell
                 self._commands.ring()
+            if not count:
+                return
 
     def _deliver(self, row: np.ndarray) -> None:
         record, generation, index = row[:3].tolist()
