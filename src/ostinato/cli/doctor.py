@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ostinato.backends.choose import Found
 
 PACKAGES = ("numpy", "minijinja", "msgspec", "starlette", "uvicorn", "prometheus-client")
+DEVICE_PACKAGES = ("cuda-core", "nvidia-cuda-nvrtc", "wgpu")
 MODULES = ("_gguf", "_tokenizer", "_rings", "_cpu")
 
 
@@ -52,7 +53,7 @@ def examine() -> dict[str, Any]:
         "versions": {
             "ostinato": __version__,
             "python": platform.python_version(),
-            **{package: _version(package) for package in PACKAGES},
+            **{package: _version(package) for package in PACKAGES + DEVICE_PACKAGES},
         },
         "native": {module: _native(module) for module in MODULES},
         "builtin_model": str(BUILTIN) if BUILTIN.exists() else None,

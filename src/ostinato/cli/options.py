@@ -15,7 +15,7 @@ BUILTIN = Path(__file__).resolve().parent.parent / "models" / "ostinato-tiny.ggu
 def add_machine(parser: argparse.ArgumentParser) -> None:
     """--backend --threads --context --run-steps."""
     group = parser.add_argument_group("machine")
-    group.add_argument("--backend", metavar="NAME", help="one that `ostinato doctor` lists (default: the best there is)")
+    group.add_argument("--backend", metavar="NAME", help="one that `ostinato doctor` lists (default: the best)")
     group.add_argument("--threads", type=positive, metavar="N", help="threads (default: one per core)")
     group.add_argument(
         "--run-steps", type=positive, metavar="N", help="decode steps a device does by itself (default: 50 ms of them)"
