@@ -93,6 +93,20 @@ def test_a_newcomer_ends_a_run(backend: str) -> None:
     assert answer(late.events) == alone(Request([3, 4, 5], 10, GREEDY))
 
 
+@pytest.mark.parametrize("backend", ["parts", "pairs"])
+def test_blocks_given_ahead_are_there_for_a_newcomer(backend: str) -> None:
+    asked = [Request([1, 2], 70, GREEDY), Request(list(range(16)), 5, GREEDY)]
+    bench = Bench(TIGHT, backend=backend, run_steps=64)
+    early = bench.submit(asked[0])
+    step_until(bench, early, 6)
+    late = bench.submit(asked[1])
+    step_until(bench, late, 5)
+    assert len(early.events) < 20, "its run had nearly all blocks, and used few"
+    bench.finish()
+    assert bench.engine.counters()["preemptions"] == 0
+    assert [answer(early.events), answer(late.events)] == [alone(request) for request in asked]
+
+
 def test_newcomers_that_were_refused_together_do_not_wait_for_the_run() -> None:
     bench = Bench(backend="parts", run_steps=64)
     early = bench.submit(Request([1, 2], 100, GREEDY))

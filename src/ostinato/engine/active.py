@@ -137,6 +137,14 @@ class Active:
             table[len(held)] = block
             held.append(block)
 
+    def give_back(self, count: int) -> list[list[int]]:
+        """Keeps `count` blocks per cache group; returns the others."""
+        others = [held[count:] for held in self.blocks]
+        for held in self.blocks:
+            del held[count:]
+        self.listed = min(self.listed, count)
+        return others
+
     def leave(self) -> list[list[int]]:
         """Loses slot and KV, keeps its tokens; returns the blocks that it held."""
         blocks = self.blocks

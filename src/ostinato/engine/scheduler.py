@@ -5,7 +5,7 @@ the step in chunks; what still fits lets waiting sequences in. Whoever came firs
 out, the sequence that came last gives up its own and waits; its tokens are computed again later.
 
 Where only such rows are left and nobody waits, a step may become a run of several that the backend does by itself.
-Its blocks are given ahead, as far as there are free ones.
+Its blocks are given ahead, as far as there are free ones; those that it did not use go back when it has ended.
 """
 
 from __future__ import annotations
@@ -96,8 +96,17 @@ class Scheduler:
         for w in work:
             if w.sequence.stay == w.stay:
                 w.sequence.run_ended()
+                self._take_back(w.sequence)
         self._slots += self._parked
         self._parked.clear()
+
+    def _take_back(self, sequence: Active) -> None:
+        """The blocks that were given ahead and not used. Committed first, then they go back."""
+        count = self._paging.blocks_for(sequence.length)
+        if count < sequence.block_count:
+            blocks = sequence.give_back(count)
+            self._table.commit(sequence.record, sequence.state())
+            self._paging.release(blocks)
 
     def retire(self, sequence: Active, finish: FinishReason) -> None:
         """Ends a sequence, or with NONE sends it back to wait. Committed first, then its blocks go back."""
