@@ -106,14 +106,14 @@ def _object(folder: Path, flags: tuple[str, ...], name: str, source: str, phase:
 def _closure(names: list[str]) -> set[Path]:
     """The sources and every header of ours that they include."""
     found: set[Path] = set()
-    todo = [KERNELS / name for name in names]
-    while todo:
-        path = todo.pop().resolve()
+    paths = [KERNELS / name for name in names]
+    while paths:
+        path = paths.pop().resolve()
         if path in found or not path.is_file():
             continue
         found.add(path)
         for name in _INCLUDE.findall(path.read_text()):
-            todo += [KERNELS / name, path.parent / name]
+            paths += [KERNELS / name, path.parent / name]
     return found
 
 

@@ -68,12 +68,12 @@ def units(phases: Collection[str], decode: Collection[str] = ()) -> list[Unit]:
 def _included(source: str, *more: str) -> dict[str, str]:
     """The headers that a source includes, directly or not, and `more` with theirs."""
     headers, found = _headers(), {}
-    todo = [*more, *_INCLUDE.findall(source)]
-    while todo:
-        name = todo.pop()
+    names = [*more, *_INCLUDE.findall(source)]
+    while names:
+        name = names.pop()
         if name not in found and name in headers:
             found[name] = headers[name]
-            todo += _INCLUDE.findall(headers[name])
+            names += _INCLUDE.findall(headers[name])
     return found
 
 

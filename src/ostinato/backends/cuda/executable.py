@@ -19,7 +19,7 @@ from ostinato.backends.cuda.image import MAX_STEPS, Image, Staging, build_image,
 from ostinato.backends.cuda.machine import PERSISTENT_SEQUENCES
 from ostinato.backends.cuda.memory import Memory
 from ostinato.backends.cuda.runs import Flight, GraphRun, Part, PersistentRun, Result, SingleStep
-from ostinato.backends.device.admission import Admission
+from ostinato.backends.device.admission import Admission, check_blocks
 from ostinato.backends.device.budget import make_budget
 from ostinato.backends.device.lower import lower
 from ostinato.backends.device.results import step_result
@@ -129,6 +129,7 @@ class CudaExecutable:
         data: bytes = b"",
     ) -> bytes:
         """A run in flight is asked to end: blocks are moved after it."""
+        check_blocks(blocks, to, self._plan.blocks)
         self._driver.enter()
         self._leave()
         if action is StateAction.COPY:

@@ -42,6 +42,12 @@ class _Draft:
         self.changed[slot] = value
 
 
+def check_blocks(blocks: Sequence[int], to: Sequence[int], total: int) -> None:
+    """Raises ValueError unless `Executable.state` names blocks of a pool of `total`."""
+    if unknown := [block for block in (*blocks, *to) if not 0 <= block < total]:
+        raise ValueError(f"block {unknown[0]}: the plan has {total}")
+
+
 class Admission:
     """Checks batches for one executable. `tokens`: ids below this have a row in every embedding table."""
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ostinato.backends.contract import CompileError, Plan, StateAction
+from ostinato.backends.device.admission import check_blocks
 from ostinato.backends.device.budget import size_text
 from ostinato.backends.webgpu.adapter import Device
 from ostinato.backends.webgpu.memory import Allocator, Slice, aligned
@@ -47,8 +48,7 @@ class KVPool:
 
     def move(self, action: StateAction, blocks: Sequence[int], to: Sequence[int], data: bytes) -> bytes:
         """`Executable.state`. Raises ValueError for blocks that are not there, or of another number or size."""
-        if unknown := [block for block in (*blocks, *to) if not 0 <= block < self._blocks]:
-            raise ValueError(f"block {unknown[0]}: the plan has {self._blocks}")
+        check_blocks(blocks, to, self._blocks)
         if action is StateAction.SPILL:
             return self._spill(blocks)
         if action is StateAction.COPY:
