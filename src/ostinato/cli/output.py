@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -53,7 +54,7 @@ def one_line(text: str) -> str:
 
 
 def print_table(rows: Sequence[Sequence[str]], header: Sequence[str] = (), right: Sequence[int] = ()) -> None:
-    """Columns as wide as they must be; those in `right` are aligned to the right, the last one is cut at the
+    """Columns as wide as they must be; those in `right` are aligned to the right, lines are cut at the
     terminal's width."""
     for line in _lines(rows, header, right):
         print(line)
@@ -61,19 +62,39 @@ def print_table(rows: Sequence[Sequence[str]], header: Sequence[str] = (), right
 
 def _lines(rows: Sequence[Sequence[str]], header: Sequence[str], right: Sequence[int]) -> Iterator[str]:
     cells = [[one_line(cell) for cell in row] for row in ([header] if header else []) + list(rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    widths = [max(map(cells_of, column)) for column in zip(*cells, strict=True)]
     limit = shutil.get_terminal_size().columns if is_terminal() else sys.maxsize
     for index, row in enumerate(cells):
         padded = [
-            cell.rjust(width) if column in right else cell.ljust(width)
+            " " * (width - cells_of(cell)) + cell if column in right else cell + " " * (width - cells_of(cell))
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
-        line = _cut("  ".join(padded).rstrip(), limit)
+        line = fit("  ".join(padded).rstrip(), limit)
         yield bold(line) if header and index == 0 else line
 
 
-def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+def cells_of(text: str) -> int:
+    """Columns that a terminal needs for one line of text: wide characters take two, combining ones none."""
+    return len(text) if text.isascii() else sum(map(_cells, text))
+
+
+def _cells(character: str) -> int:
+    if unicodedata.combining(character) or unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def fit(text: str, columns: int) -> str:
+    """One line cut at so many columns."""
+    if len(text) * 2 <= columns or cells_of(text) <= columns:
+        return text
+    used, kept = 0, []
+    for character in text:
+        used += _cells(character)
+        if used > columns - 1:
+            break
+        kept.append(character)
+    return "".join(kept) + "…"
 
 
 def size(count: float) -> str:
