@@ -39,7 +39,8 @@ BACKENDS = Tables(
     },
     enums=(
         ops_table.DType, ops_table.Axis, kinds_table.Activation, kinds_table.RopeStyle, kinds_table.Scoring,
-        types_table.TensorType, batch_table.Kind,
+        kinds_table.GroupScore, kinds_table.AttentionMask, kinds_table.EmbedBy, kinds_table.Pooling,
+        kinds_table.HeadOrder, types_table.TensorType, batch_table.Kind,
     ),
     records=(*batch_table.RECORDS, *state_table.RECORDS),
 )  # fmt: skip
@@ -51,7 +52,9 @@ def camel(name: str) -> str:
 
 
 def constant(name: str) -> str:
-    """PROMPT -> kPrompt, F32 -> kF32, Q4_K -> kQ4_K."""
+    """PROMPT -> kPrompt, GELU_ERF -> kGeluErf, F32 -> kF32, Q4_K -> kQ4_K."""
+    if "_" in name and name.replace("_", "").isalpha():
+        return "k" + camel(name.lower())
     return "k" + (name.capitalize() if name.isalpha() and len(name) > 2 else name)
 
 

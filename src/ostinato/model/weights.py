@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from math import prod
 from typing import TYPE_CHECKING, Protocol
 
@@ -83,7 +84,40 @@ class Concat:
         return "concat(" + ", ".join(map(str, self.parts)) + ")"
 
 
-WeightExpr = Tensor | Rows | Columns | Stack | Concat
+@dataclass(frozen=True)
+class Within:
+    """Rows [start, stop) of every matrix of a stack [E, N, K] (gate and up that a file stores as one)."""
+
+    of: WeightExpr
+    start: int
+    stop: int
+
+    def __str__(self) -> str:
+        return f"{self.of}[:, {self.start}:{self.stop}, :]"
+
+
+@dataclass(frozen=True)
+class Shaped:
+    """The elements of a contiguous tensor of single elements (F32, F16), in order, under another shape."""
+
+    of: WeightExpr
+    dims: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.of}{list(self.dims)}"
+
+
+@dataclass(frozen=True)
+class Constant:
+    """Numbers that follow from metadata: a float32 vector."""
+
+    values: tuple[float, ...]
+
+    def __str__(self) -> str:
+        return f"constant({self.values[0]:.4g} .. {self.values[-1]:.4g})"
+
+
+WeightExpr = Tensor | Rows | Columns | Stack | Concat | Within | Shaped | Constant
 
 
 class WeightError(ValueError):
@@ -146,6 +180,12 @@ def resolve(expr: WeightExpr, tensors: Mapping[str, StoredTensor]) -> WeightView
             return WeightView(joined.type, (len(views), *views[0].dims), joined.pieces)
         case Concat(parts):
             return _join([resolve(part, tensors) for part in parts], expr)
+        case Within(of, start, stop):
+            return _within(resolve(of, tensors), start, stop, expr)
+        case Shaped(of, dims):
+            return _shaped(resolve(of, tensors), dims, expr)
+        case Constant(values):
+            return _constant(values)
 
 
 def _tensor(name: str, tensors: Mapping[str, StoredTensor]) -> WeightView:
@@ -176,6 +216,35 @@ def _columns(view: WeightView, start: int, stop: int, expr: WeightExpr) -> Weigh
     skip = nbytes(view.type, (start,)) if start else 0
     pieces = tuple(Piece(p.data, p.offset + skip, p.count, p.stride) for p in view.pieces)
     return WeightView(view.type, (*view.dims[:-1], stop - start), pieces)
+
+
+def _within(view: WeightView, start: int, stop: int, expr: WeightExpr) -> WeightView:
+    if len(view.dims) != 3 or not 0 <= start < stop <= view.dims[1]:
+        raise WeightError(f"{expr}: rows {start}..{stop} of matrices of {list(view.dims[1:])}")
+    experts, n, k = view.dims
+    flat = WeightView(view.type, (experts * n, k), view.pieces)
+    parts = [_rows(flat, e * n + start, e * n + stop, expr) for e in range(experts)]
+    return WeightView(view.type, (experts, stop - start, k), tuple(p for part in parts for p in part.pieces))
+
+
+def _shaped(view: WeightView, dims: tuple[int, ...], expr: WeightExpr) -> WeightView:
+    stride = nbytes(view.type, (view.dims[-1],))
+    if view.type.block_elements != 1 or len(view.pieces) != 1 or view.pieces[0].stride != stride:
+        raise WeightError(f"{expr}: not single elements that lie one after the other")
+    if prod(dims) != prod(view.dims) or min(dims) < 1:
+        raise WeightError(f"{expr}: {list(view.dims)} does not hold that many elements")
+    piece = view.pieces[0]
+    return WeightView(
+        view.type, dims, (Piece(piece.data, piece.offset, prod(dims[:-1]), nbytes(view.type, dims[-1:])),)
+    )
+
+
+@cache
+def _constant(values: tuple[float, ...]) -> WeightView:
+    import numpy as np
+
+    data = np.array(values, dtype=np.float32).view(np.uint8)
+    return WeightView(TensorType.F32, (len(values),), (Piece(data, 0, 1, data.nbytes),))
 
 
 def _join(views: list[WeightView], expr: WeightExpr) -> WeightView:

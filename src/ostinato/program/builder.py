@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 from ostinato.model.weights import StoredTensor, WeightExpr, resolve
-from ostinato.program.ir import CacheGroup, Instruction, Program
-from ostinato.program.ops_table import Axis, Operands, Shape, ShapeError
+from ostinato.program.ir import CacheGroup, Instruction, Program, StateGroup
+from ostinato.program.ops_table import BY_NAME, Axis, Operands, Shape, ShapeError
+
+T = TypeVar("T")
 
 
 class Builder:
@@ -15,18 +18,21 @@ class Builder:
     def __init__(self, tensors: Mapping[str, StoredTensor]) -> None:
         self.layer = -1
         self.caches: list[CacheGroup] = []
+        self.states: list[StateGroup] = []
         self._tensors = tensors
         self._instructions: list[Instruction] = []
         self._values: dict[str, Shape] = {}
         self._used: dict[str, int] = {}
 
-    def add(self, op: str, *inputs: str, weights: tuple[WeightExpr | None, ...] = (), **fields: float) -> str:
+    def add(self, op: str, *inputs: str | None, weights: tuple[WeightExpr | None, ...] = (), **fields: float) -> str:
         """Appends an instruction of at most one output and returns its name ("" for none)."""
         return next(iter(self.add_many(op, *inputs, weights=weights, **fields)), "")
 
     def add_many(
-        self, op: str, *inputs: str, weights: tuple[WeightExpr | None, ...] = (), **fields: float
+        self, op: str, *inputs: str | None, weights: tuple[WeightExpr | None, ...] = (), **fields: float
     ) -> tuple[str, ...]:
+        spec = BY_NAME[op]
+        inputs, weights = _padded(inputs, spec.inputs), _padded(weights, spec.weights)
         draft = Instruction(op, (), inputs, weights, fields, self.layer)
         given = {f.name: fields.get(f.name, f.default) for f in draft.spec.fields}
         missing = [name for name, value in given.items() if value is None]
@@ -34,7 +40,7 @@ class Builder:
             raise TypeError(f"{op}: fields missing {missing}, unknown {sorted(set(fields) - set(given))}")
         known = {name: value for name, value in given.items() if value is not None}
         operands = Operands(
-            tuple(self._values[name] for name in inputs),
+            tuple(None if name is None else self._values[name] for name in inputs),
             tuple(None if w is None else resolve(w, self._tensors).shape for w in weights),
             known,
         )
@@ -56,17 +62,27 @@ class Builder:
         """Elements of a row of a value."""
         return self._values[name].width
 
-    def next_layer_of(self, cache: str) -> tuple[int, int]:
-        """(index of the cache group, next unused layer in it)."""
-        group = next(i for i, c in enumerate(self.caches) if c.name == cache)
-        index = self._used.get(cache, 0)
-        self._used[cache] = index + 1
-        return group, index
+    def next_layer_of(self, name: str) -> tuple[int, int]:
+        """(index of the cache or state group, next unused layer in it)."""
+        names = (
+            [c.name for c in self.caches]
+            if name not in {s.name for s in self.states}
+            else [s.name for s in self.states]
+        )
+        index = self._used.get(name, 0)
+        self._used[name] = index + 1
+        return names.index(name), index
 
     def program(self, name: str, outputs: Mapping[str, str], vocab_size: int) -> Program:
         return Program(
-            name, tuple(self._instructions), dict(self._values), tuple(self.caches), dict(outputs), vocab_size
-        )
+            name, tuple(self._instructions), dict(self._values), tuple(self.caches), dict(outputs), vocab_size,
+            tuple(self.states),
+        )  # fmt: skip
+
+
+def _padded(given: tuple[T | None, ...], names: tuple[str, ...]) -> tuple[T | None, ...]:
+    """Optional operands at the end may be left out."""
+    return given + (None,) * (len(names) - len(given))
 
 
 def _where(draft: Instruction) -> str:

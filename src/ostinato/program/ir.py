@@ -21,7 +21,7 @@ class CacheGroup:
     layers: int
     kv_heads: int
     key_dim: int  # elements of a key head
-    value_dim: int  # elements of a value head
+    value_dim: int  # elements of a value head; 0: values are the first elements of the keys
 
     @property
     def key_width(self) -> int:
@@ -34,6 +34,16 @@ class CacheGroup:
     def block_bytes(self, block_size: int, element_bytes: int) -> int:
         """Bytes of one block: block_size positions of every layer's keys and values."""
         return self.layers * block_size * (self.key_width + self.value_width) * element_bytes
+
+
+@dataclass(frozen=True)
+class StateGroup:
+    """Recurrent state of equal layers: `elements` float32 a layer and sequence, in the sequence's slot. Zero before
+    position 0; it cannot be rolled back, so a sequence that has lost it is computed again from its first token."""
+
+    name: str
+    layers: int
+    elements: int
 
 
 @dataclass(frozen=True)
@@ -54,7 +64,7 @@ class Instruction:
 
 @dataclass(frozen=True)
 class Program:
-    """A verified list of instructions: values (name -> shape), cache groups, named outputs (name -> value)."""
+    """A verified list of instructions: values (name -> shape), state, named outputs (name -> value)."""
 
     name: str
     instructions: tuple[Instruction, ...]
@@ -62,6 +72,7 @@ class Program:
     caches: tuple[CacheGroup, ...]
     outputs: Mapping[str, str]
     vocab_size: int
+    states: tuple[StateGroup, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,6 +86,10 @@ class Programs:
     @property
     def caches(self) -> tuple[CacheGroup, ...]:
         return self.prefill.caches
+
+    @property
+    def states(self) -> tuple[StateGroup, ...]:
+        return self.prefill.states
 
     @property
     def vocab_size(self) -> int:

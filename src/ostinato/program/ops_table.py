@@ -15,8 +15,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, IntEnum
+from math import prod
 
-from ostinato.model.kinds_table import Activation, RopeStyle, Scoring
+from ostinato.model.kinds_table import (
+    Activation,
+    AttentionMask,
+    EmbedBy,
+    GroupScore,
+    HeadOrder,
+    Pooling,
+    RopeStyle,
+    Scoring,
+)
 from ostinato.model.weights import WeightShape
 
 
@@ -165,12 +175,20 @@ def _angles(o: Operands) -> tuple[Shape, ...]:
     return (Shape(DType.F32, Axis.T, 1, dims),)
 
 
-def _rms_norm(o: Operands) -> tuple[Shape, ...]:
+def _norm(o: Operands) -> tuple[Shape, ...]:
     x, groups = o.value(0), o.integer("groups")
     _expect(x.width % groups == 0, f"width {x.width} does not split into {groups} groups")
-    gain = o.weight(0, 1).dims[0]
-    _expect(gain == x.width // groups, f"gain has {gain} elements for groups of {x.width // groups}")
+    for name, weight in zip(("gain", "bias"), o.weights, strict=False):
+        if weight is not None:
+            _expect(weight.dims in ((x.width // groups,), (x.width,)),
+                    f"{name} has {list(weight.dims)} elements for {groups} groups of {x.width // groups}")  # fmt: skip
     return (x,)
+
+
+def _per_head(o: Operands) -> tuple[Shape, ...]:
+    x, (heads, n, k) = o.value(0), o.weight(0, 3).dims
+    _expect(x.width == heads * k, f"input is {x.width} wide, the weight has {heads} heads of {k}")
+    return (Shape(DType.F32, x.axis, x.factor, heads * n),)
 
 
 def _linear(o: Operands) -> tuple[Shape, ...]:
@@ -184,12 +202,13 @@ def _linear(o: Operands) -> tuple[Shape, ...]:
 def _rope(o: Operands) -> tuple[Shape, ...]:
     x, heads = o.value(0), o.integer("heads")
     _expect(x.width % heads == 0, f"width {x.width} does not split into {heads} heads")
-    _expect(o.value(1).width <= x.width // heads, "more rotated elements than a head has")
+    last = o.integer("start") + o.value(1).width
+    _expect(o.integer("start") >= 0 and last <= x.width // heads, "more rotated elements than a head has")
     return (x,)
 
 
 def _append(o: Operands) -> tuple[Shape, ...]:
-    _expect(o.value(0).axis is Axis.T and o.value(1).axis is Axis.T, "keys and values have one row per T")
+    _expect(all(v is None or v.axis is Axis.T for v in o.values), "keys and values have one row per T")
     return ()
 
 
@@ -197,12 +216,44 @@ def _attend(o: Operands) -> tuple[Shape, ...]:
     q, heads, kv_heads = o.value(0), o.integer("heads"), o.integer("kv_heads")
     _expect(q.width == heads * o.integer("key_dim"), f"{heads} heads of {o.integer('key_dim')} are not {q.width}")
     _expect(heads % kv_heads == 0, f"{heads} heads do not share {kv_heads} KV heads evenly")
+    _expect(
+        o.integer("mask") in (AttentionMask.CAUSAL, AttentionMask.ALL) or o.integer("window") > 0,
+        "a mask without its window",
+    )
+    if o.weights[0] is not None:
+        _expect(o.weights[0].dims == (heads,), f"sinks must have {heads} elements, found {list(o.weights[0].dims)}")
     return (Shape(DType.F32, q.axis, q.factor, heads * o.integer("value_dim")),)
 
 
 def _pair(o: Operands) -> tuple[Shape, ...]:
     _expect(o.value(0) == o.value(1), f"{o.value(0)} and {o.value(1)} differ")
     return (o.value(0),)
+
+
+def _same(o: Operands) -> tuple[Shape, ...]:
+    return (o.value(0),)
+
+
+def _glu(o: Operands) -> tuple[Shape, ...]:
+    gate, up = o.value(0), o.value(1)
+    _expect((gate.axis, gate.factor) == (up.axis, up.factor), f"{gate} and {up} have different rows")
+    _expect(gate.width in (1, up.width), f"{gate} is neither as wide as {up} nor one wide")
+    return (up,)
+
+
+def _part(o: Operands) -> tuple[Shape, ...]:
+    x, heads, start, width = o.value(0), o.integer("heads"), o.integer("start"), o.integer("width")
+    _expect(heads > 0 and x.width % heads == 0, f"width {x.width} does not split into {heads} heads")
+    _expect(0 <= start < start + width <= x.width // heads, f"{start}+{width} of heads of {x.width // heads}")
+    return (Shape(x.dtype, x.axis, x.factor, heads * width),)
+
+
+def _join(o: Operands) -> tuple[Shape, ...]:
+    a, b, heads = o.value(0), o.value(1), o.integer("heads")
+    other = 1 if o.integer("shared") else heads
+    _expect((a.axis, a.factor) == (b.axis, b.factor), f"{a} and {b} have different rows")
+    _expect(a.width % heads == 0 and b.width % other == 0, f"{a} and {b} do not split into {heads} heads")
+    return (Shape(a.dtype, a.axis, a.factor, a.width + b.width * (heads // other)),)
 
 
 def _select(o: Operands) -> tuple[Shape, ...]:
@@ -215,6 +266,13 @@ def _route(o: Operands) -> tuple[Shape, ...]:
     x, (experts, k), top_k = o.value(0), o.weight(0, 2).dims, o.integer("top_k")
     _expect(x.width == k, f"input is {x.width} wide, the router has rows of {k}")
     _expect(0 < top_k <= experts, f"top_k {top_k} of {experts} experts")
+    groups, used = o.integer("groups"), o.integer("top_groups")
+    _expect(0 < used <= groups and experts % groups == 0, f"{used} of {groups} groups of {experts} experts")
+    _expect(top_k <= experts // groups * used, f"top_k {top_k} of {used} groups of {experts // groups} experts")
+    if o.integer("group_score") == GroupScore.TOP_2 and groups > 1:
+        _expect(experts // groups >= 2, "groups of one expert have no two best")
+    for weight in o.weights[1:]:
+        _expect(weight is None or weight.dims == (experts,), f"biases must have {experts} elements")
     return (Shape(DType.I32, x.axis, x.factor, top_k), Shape(DType.F32, x.axis, x.factor, top_k))
 
 
@@ -228,11 +286,18 @@ def _group(o: Operands) -> tuple[Shape, ...]:
 
 def _experts(o: Operands) -> tuple[Shape, ...]:
     x, order = o.value(0), o.value(1)
-    gate, up, down = (o.weight(i, 3).dims for i in range(3))
-    _expect(gate == up, f"gate {gate} and up {up} differ")
-    _expect(gate[2] == x.width, f"input is {x.width} wide, the experts have rows of {gate[2]}")
-    _expect(down[0] == gate[0] and down[2] == gate[1], f"down {down} does not follow gate {gate}")
-    _expect(o.value(2).width == 2 * gate[0] + 1, f"offsets are not for {gate[0]} experts")
+    up, down = o.weight(1, 3).dims, o.weight(2, 3).dims
+    if o.weights[0] is not None:
+        _expect(o.weight(0, 3).dims == up, f"gate {o.weights[0].dims} and up {up} differ")
+    _expect(up[2] == x.width, f"input is {x.width} wide, the experts have rows of {up[2]}")
+    _expect(down[0] == up[0] and down[2] == up[1], f"down {down} does not follow up {up}")
+    _expect(o.value(2).width == 2 * up[0] + 1, f"offsets are not for {up[0]} experts")
+    for index, wanted in ((3, up), (4, up), (5, down)):
+        bias = o.weights[index]
+        _expect(bias is None or bias.dims == wanted[:2], f"bias {index - 3} must be {list(wanted[:2])}")
+    scales = o.values[3]
+    if scales is not None:
+        _expect(order.factor == scales.factor * scales.width, f"{scales} is not one scale per assignment")
     return (Shape(DType.F32, order.axis, order.factor, down[1]),)
 
 
@@ -240,6 +305,45 @@ def _combine(o: Operands) -> tuple[Shape, ...]:
     e, weights = o.value(0), o.value(1)
     _expect(e.factor == weights.factor * weights.width, f"{e} does not hold one row per weight of {weights}")
     return (Shape(DType.F32, weights.axis, weights.factor, e.width),)
+
+
+def _pool(o: Operands) -> tuple[Shape, ...]:
+    x = o.value(0)
+    _expect(x.axis is Axis.T and x.factor == 1, f"pools one row per T, found {x}")
+    return (Shape(x.dtype, Axis.R, 1, x.width),)
+
+
+def _conv(o: Operands) -> tuple[Shape, ...]:
+    x, (channels, _) = o.value(0), o.weight(0, 2).dims
+    _expect(x.axis is Axis.T and x.width == channels, f"{x} for a kernel of {channels} channels")
+    if o.weights[1] is not None:
+        _expect(o.weights[1].dims == (channels,), f"bias must have {channels} elements")
+    return (x,)
+
+
+def _delta(o: Operands) -> tuple[Shape, ...]:
+    heads, value_heads, key_dim, value_dim = (
+        o.integer(name) for name in ("heads", "value_heads", "key_dim", "value_dim")
+    )
+    q, k, v, alpha, beta = (o.value(index) for index in range(5))
+    _expect(value_heads % heads == 0, f"{value_heads} value heads do not share {heads} key heads evenly")
+    _expect(q.width == k.width == heads * key_dim, f"{heads} heads of {key_dim} are not {q.width} and {k.width}")
+    _expect(v.width == value_heads * value_dim, f"{value_heads} heads of {value_dim} are not {v.width}")
+    _expect(alpha.width in (value_heads, value_heads * key_dim), f"decays are {alpha.width} wide")
+    _expect(beta.width == value_heads, f"{beta.width} rates for {value_heads} heads")
+    _expect(o.weight(0, 1).dims == (value_heads,), f"decay must have {value_heads} elements")
+    _expect(o.weight(1, 1).dims == (alpha.width,), f"bias must have {alpha.width} elements")
+    return (v,)
+
+
+def _scan(o: Operands) -> tuple[Shape, ...]:
+    x, b, c, dt = (o.value(index) for index in range(4))
+    heads, width = o.integer("heads"), o.integer("groups") * o.integer("state_dim")
+    _expect(x.width % heads == 0 and heads % o.integer("groups") == 0, f"{x} does not split into {heads} heads")
+    _expect(b.width == c.width == width and dt.width == heads, f"{b}, {c} and {dt} do not fit {heads} heads")
+    for index in range(3):
+        _expect(o.weight(index, 1).dims == (heads,), f"weight {index} must have {heads} elements")
+    return (x,)
 
 
 def _sample(o: Operands) -> tuple[Shape, ...]:
@@ -273,20 +377,42 @@ def _matmul_cost(o: Operands, load: Load) -> Cost:
     return Cost(flops=2.0 * rows * weight.dims[0] * weight.dims[1], weight_bytes=weight.nbytes if rows else 0)
 
 
+def _per_head_cost(o: Operands, load: Load) -> Cost:
+    weight, rows = o.weight(0, 3), o.value(0).rows(load.sizes())
+    return Cost(flops=2.0 * rows * prod(weight.dims), weight_bytes=weight.nbytes if rows else 0)
+
+
 def _append_cost(o: Operands, load: Load) -> Cost:
-    return Cost(state_bytes=2.0 * load.rows * (o.value(0).width + o.value(1).width))
+    return Cost(state_bytes=2.0 * load.rows * sum(v.width for v in o.values if v is not None))
 
 
 def _attend_cost(o: Operands, load: Load) -> Cost:
     width = o.integer("key_dim") + o.integer("value_dim")
+    window = o.integer("window")
+    context = min(load.context, window) if window else load.context
     return Cost(
-        flops=2.0 * load.rows * load.context * o.integer("heads") * width,
-        state_bytes=2.0 * load.rows * load.context * o.integer("kv_heads") * width,
+        flops=2.0 * load.rows * context * o.integer("heads") * width,
+        state_bytes=2.0 * load.rows * context * o.integer("kv_heads") * width,
     )
 
 
+def _conv_cost(o: Operands, load: Load) -> Cost:
+    channels, taps = o.weight(0, 2).dims
+    return Cost(flops=2.0 * load.rows * channels * taps, state_bytes=8.0 * load.rows * channels * (taps - 1))
+
+
+def _delta_cost(o: Operands, load: Load) -> Cost:
+    elements = o.integer("value_heads") * o.integer("key_dim") * o.integer("value_dim")
+    return Cost(flops=7.0 * load.rows * elements, state_bytes=8.0 * load.rows * elements)
+
+
+def _scan_cost(o: Operands, load: Load) -> Cost:
+    elements = o.value(0).width * o.integer("state_dim")
+    return Cost(flops=5.0 * load.rows * elements, state_bytes=8.0 * load.rows * elements)
+
+
 def _experts_cost(o: Operands, load: Load) -> Cost:
-    weights = [o.weight(i, 3) for i in range(3)]
+    weights = [weight for weight in o.weights if weight is not None and len(weight.dims) == 3]
     experts, assignments = weights[0].dims[0], o.value(1).rows(load.sizes())
     flops = sum(2.0 * assignments * w.dims[1] * w.dims[2] for w in weights)
     hit = experts * (1.0 - (1.0 - 1.0 / experts) ** assignments)  # expected distinct experts, uniform routing
@@ -298,38 +424,80 @@ def _experts_cost(o: Operands, load: Load) -> Cost:
 _F = FieldKind.FLOAT
 
 OPS: tuple[Op, ...] = (
-    Op("embed", ("out",), (), ("table",), (), _embed, _embed_cost,
-       "Row of `table` for each row's token."),
+    Op("embed", ("out",), (), ("table",),
+       (Field("by", choices=EmbedBy, default=EmbedBy.TOKEN), Field("scale", _F, default=1.0)), _embed, _embed_cost,
+       "scale x the row of `table` for each row's token, or its position, or row 0."),
     Op("angles", ("out",), (), ("factors?",),
-       (Field("dims"), Field("base", _F), Field("scale", _F, default=1.0)), _angles, _free,
-       "cos and sin of position x scale x base^(-2i/dims) / factors[i], interleaved (cos, sin)."),
-    Op("rms_norm", ("out",), ("x",), ("gain",), (Field("eps", _F), Field("groups", default=1)), _rms_norm,
+       (Field("dims"), Field("base", _F), Field("scale", _F, default=1.0), Field("gain", _F, default=1.0)),
+       _angles, _free,
+       "gain x cos and sin of position x scale x base^(-2i/dims) / factors[i], interleaved (cos, sin)."),
+    Op("rms_norm", ("out",), ("x",), ("gain?",), (Field("eps", _F), Field("groups", default=1)), _norm,
        _elementwise(4.0), "x / sqrt(mean(x^2) + eps) x gain, over each of `groups` equal parts of a row."),
+    Op("layer_norm", ("out",), ("x",), ("gain?", "bias?"), (Field("eps", _F), Field("groups", default=1)), _norm,
+       _elementwise(6.0), "(x - mean(x)) / sqrt(var(x) + eps) x gain + bias, over each of `groups` equal parts."),
     Op("linear", ("out",), ("x",), ("weight", "bias?"), (), _linear, _matmul_cost,
        "x . weight^T + bias, on the packed weight. Prompt rows and generated rows are two calls."),
-    Op("rope", ("out",), ("x", "angles"), (), (Field("heads"), Field("style", choices=RopeStyle)), _rope,
-       _elementwise(3.0), "Rotates the first angles.width elements of each head."),
-    Op("append", (), ("k", "v"), (), (Field("cache"), Field("index")), _append, _append_cost,
+    Op("per_head", ("out",), ("x",), ("weight",), (), _per_head, _per_head_cost,
+       "Head h of x times matrix h of the weight [heads, N, K], on the packed weight."),
+    Op("rope", ("out",), ("x", "angles"), (),
+       (Field("heads"), Field("style", choices=RopeStyle), Field("start", default=0)), _rope,
+       _elementwise(3.0), "Rotates angles.width elements of each head, from element `start` on."),
+    Op("temper", ("out",), ("x",), (), (Field("period", _F), Field("beta", _F), Field("offset", _F, default=0.0)),
+       _same, _elementwise(1.0), "x x (1 + beta ln(1 + floor((position + offset) / period)))."),
+    Op("append", (), ("k", "v?"), (), (Field("cache"), Field("index")), _append, _append_cost,
        "Writes each row's key and value at its position in layer `index` of cache group `cache`."),
-    Op("attend", ("out",), ("q",), (),
+    Op("attend", ("out",), ("q",), ("sinks?",),
        (Field("cache"), Field("index"), Field("heads"), Field("kv_heads"), Field("key_dim"), Field("value_dim"),
-        Field("scale", _F)), _attend, _attend_cost,
-       "softmax(scale x q . K^T) . V over positions 0 .. own, through the sequence's block table."),
-    Op("glu", ("out",), ("gate", "up"), (), (Field("act", choices=Activation),), _pair, _elementwise(5.0),
-       "act(gate) x up."),
-    Op("add", ("out",), ("a", "b"), (), (), _pair, _elementwise(1.0), "a + b."),
+        Field("scale", _F), Field("mask", choices=AttentionMask, default=AttentionMask.CAUSAL),
+        Field("window", default=0), Field("softcap", _F, default=0.0)), _attend, _attend_cost,
+       "softmax(softcap(scale x q . K^T)) . V over the mask's positions, through the sequence's block table; "
+       "sinks[h] is one more score, without a value. Where the cache has no values they are the keys' first elements."),
+    Op("glu", ("out",), ("gate", "up"), (),
+       (Field("act", choices=Activation), Field("limit", _F, default=0.0), Field("shift", _F, default=0.0)), _glu,
+       _elementwise(5.0), "act(gate) x (up + shift); a gate of width 1 serves the whole row. With a limit, gate is "
+       "first cut off above it, up on both sides."),
+    Op("activate", ("out",), ("x",), (), (Field("act", choices=Activation),), _same, _elementwise(4.0), "act(x)."),
+    Op("scale", ("out",), ("x",), (), (Field("factor", _F, default=1.0), Field("cap", _F, default=0.0)), _same,
+       _elementwise(2.0), "factor x x; with a cap, cap x tanh of that / cap."),
+    Op("add", ("out",), ("a", "b"), (), (Field("scale", _F, default=1.0),), _pair, _elementwise(1.0),
+       "a + scale x b."),
+    Op("part", ("out",), ("x",), (), (Field("heads"), Field("start"), Field("width")), _part, _free,
+       "Elements start .. start + width of each head."),
+    Op("join", ("out",), ("a", "b"), (), (Field("heads"), Field("shared", default=0)), _join, _free,
+       "Each head of a, followed by the same head of b (or, shared, by the whole of b)."),
     Op("select", ("out",), ("x",), (), (), _select, _free, "The R rows of T that produce logits."),
-    Op("route", ("ids", "weights"), ("x",), ("router",),
+    Op("pool", ("out",), ("x",), (), (Field("pooling", choices=Pooling),), _pool, _elementwise(1.0),
+       "For each of the R rows: the mean, the first or the last of its sequence's rows in this step up to it."),
+    Op("route", ("ids", "weights"), ("x",), ("router", "bias?", "correction?"),
        (Field("top_k"), Field("scoring", choices=Scoring, default=Scoring.SOFTMAX), Field("normalise", default=1),
-        Field("scale", _F, default=1.0)), _route, _matmul_cost,
-       "The top_k experts of each row by score (ties: lower id first), and their weights."),
+        Field("scale", _F, default=1.0), Field("floor", _F, default=0.0), Field("groups", default=1),
+        Field("top_groups", default=1), Field("group_score", choices=GroupScore, default=GroupScore.MAX)),
+       _route, _matmul_cost,
+       "The top_k experts of each row by score + correction (ties: lower id first), from the top_groups groups, and "
+       "their weights: scores, normalised by the larger of their sum and `floor`, times scale."),
     Op("group", ("order", "offsets"), ("ids",), (), (Field("experts"),), _group, _free,
        "Assignments (row x top_k + j) sorted by (kind, expert, assignment); where each (kind, expert) begins."),
-    Op("experts", ("out",), ("x", "order", "offsets"), ("gate", "up", "down"),
-       (Field("act", choices=Activation),), _experts, _experts_cost,
-       "down_e . (act(gate_e . x) x (up_e . x)) for every assignment, in assignment order."),
+    Op("experts", ("out",), ("x", "order", "offsets", "scales?"),
+       ("gate?", "up", "down", "gate_bias?", "up_bias?", "down_bias?"),
+       (Field("act", choices=Activation), Field("limit", _F, default=0.0), Field("shift", _F, default=0.0)),
+       _experts, _experts_cost,
+       "down_e . glu(gate_e . x, up_e . x) for every assignment, in assignment order; x times the assignment's scale, "
+       "where there are scales; without a gate down_e . act(up_e . x)."),
     Op("combine", ("out",), ("e", "weights"), (), (), _combine, _elementwise(2.0),
        "Sum over j of weights[row, j] x e[row x top_k + j], in the row's own route order."),
+    Op("conv", ("out",), ("x",), ("kernel", "bias?"),
+       (Field("state"), Field("index"), Field("act", choices=Activation, default=Activation.IDENTITY)),
+       _conv, _conv_cost,
+       "act(sum over t of kernel[c, t] x x[position - taps + 1 + t, c] + bias): the last taps - 1 rows are state."),
+    Op("delta", ("out",), ("q", "k", "v", "alpha", "beta"), ("decay", "bias"),
+       (Field("state"), Field("index"), Field("heads"), Field("value_heads"), Field("key_dim"), Field("value_dim"),
+        Field("scale", _F), Field("order", choices=HeadOrder, default=HeadOrder.GROUPED)), _delta, _delta_cost,
+       "Gated delta rule. With S [key_dim, value_dim] of a value head: S = exp(decay softplus(alpha + bias)) S; "
+       "S += k (sigmoid(beta) (v - k S)); out = scale x q S."),
+    Op("scan", ("out",), ("x", "b", "c", "dt"), ("decay", "skip", "bias"),
+       (Field("state"), Field("index"), Field("heads"), Field("groups"), Field("state_dim")), _scan, _scan_cost,
+       "Mamba 2. With d = softplus(dt + bias) and S [head_dim, state_dim] of a head: S = exp(d decay) S + d x b; "
+       "out = S c + skip x; heads share the b and c of their group."),
     Op("sample", ("tokens",), ("logits",), (), (), _sample, _elementwise(4.0),
        "Draws a token per sampled row by its slot's settings and advances StepState."),
 )  # fmt: skip

@@ -20,13 +20,16 @@ def format_instruction(instruction: Instruction, program: Program) -> str:
     """One instruction: outputs, op, operands, fields, shapes."""
     outputs = ", ".join(instruction.outputs)
     operands = [str(o) for o in (*instruction.inputs, *instruction.weights) if o is not None]
-    shown = [f for f in instruction.spec.fields if f.name not in ("cache", "index")]
+    shown = [f for f in instruction.spec.fields if f.name not in ("cache", "state", "index")]
     fields = [_field(f, instruction.fields[f.name]) for f in shown if instruction.fields[f.name] != f.default]
     if "cache" in instruction.fields:
         group = program.caches[int(instruction.fields["cache"])]
         fields.insert(0, f"cache={group.name}.{int(instruction.fields['index'])}")
+    if "state" in instruction.fields:
+        state = program.states[int(instruction.fields["state"])]
+        fields.insert(0, f"state={state.name}.{int(instruction.fields['index'])}")
     shapes = ", ".join(str(program.values[name]) for name in instruction.outputs)
-    text = f"{outputs:>11} {'=' if outputs else ' '} {instruction.op:<9} {', '.join(operands)}"
+    text = f"{outputs:>11} {'=' if outputs else ' '} {instruction.op:<10} {', '.join(operands)}"
     if fields:
         text += "  " + " ".join(fields)
     return f"{text:<100}  {shapes}".rstrip()
@@ -39,6 +42,8 @@ def _lines(program: Program, tensors: Mapping[str, StoredTensor], load: Load | N
             f"  cache {group.name}: {group.layers} layers, {group.kv_heads} heads, keys {group.key_dim}, "
             f"values {group.value_dim}"
         )
+    for state in program.states:
+        yield f"  state {state.name}: {state.layers} layers, {state.elements} elements a sequence"
     layer = None
     for instruction in program.instructions:
         if instruction.layer != layer:

@@ -60,6 +60,8 @@ def _instruction(
         defined[name] = shape
     if "cache" in instruction.fields:
         _cache(program, instruction, defined)
+    if "state" in instruction.fields:
+        _state(program, instruction, defined, tensors)
 
 
 def _signature(op: Op, instruction: Instruction) -> None:
@@ -86,13 +88,37 @@ def _cache(program: Program, instruction: Instruction, defined: Mapping[str, Sha
         raise VerifyError(f"cache {cache} layer {index} is not declared")
     group = program.caches[cache]
     if instruction.op == "append":
-        k, v = (defined[str(name)] for name in instruction.inputs)
-        if (k.width, v.width) != (group.key_width, group.value_width):
-            raise VerifyError(f"keys {k.width} and values {v.width} wide; cache {group.name!r} is declared otherwise")
+        k, v = (0 if name is None else defined[name].width for name in instruction.inputs)
+        if (k, v) != (group.key_width, group.value_width):
+            raise VerifyError(f"keys {k} and values {v} wide; cache {group.name!r} is declared otherwise")
     if instruction.op == "attend":
-        dims = tuple(int(instruction.fields[name]) for name in ("kv_heads", "key_dim", "value_dim"))
-        if dims != (group.kv_heads, group.key_dim, group.value_dim):
-            raise VerifyError(f"reads {dims} from cache {group.name!r}, which is declared otherwise")
+        kv_heads, key_dim, value_dim = (int(instruction.fields[n]) for n in ("kv_heads", "key_dim", "value_dim"))
+        values_fit = value_dim == group.value_dim if group.value_dim else 0 < value_dim <= key_dim
+        if (kv_heads, key_dim) != (group.kv_heads, group.key_dim) or not values_fit:
+            raise VerifyError(
+                f"reads {kv_heads} heads of {key_dim} and {value_dim} from cache {group.name!r}, declared otherwise"
+            )
+
+
+def _state(
+    program: Program, instruction: Instruction, defined: Mapping[str, Shape], tensors: Mapping[str, StoredTensor]
+) -> None:
+    group, index = int(instruction.fields["state"]), int(instruction.fields["index"])
+    if not 0 <= group < len(program.states) or not 0 <= index < program.states[group].layers:
+        raise VerifyError(f"state {group} layer {index} is not declared")
+    need = state_elements(instruction, operands_of(instruction, defined, tensors))
+    if program.states[group].elements != need:
+        raise VerifyError(f"needs {need} elements of state {program.states[group].name!r}, declared otherwise")
+
+
+def state_elements(instruction: Instruction, operands: Operands) -> int:
+    """float32 elements of recurrent state that an instruction keeps for one sequence."""
+    if instruction.op == "conv":
+        channels, taps = operands.weight(0, 2).dims
+        return channels * (taps - 1)
+    if instruction.op == "delta":
+        return operands.integer("value_heads") * operands.integer("key_dim") * operands.integer("value_dim")
+    return operands.value(0).width * operands.integer("state_dim")
 
 
 def _outputs(program: Program, defined: Mapping[str, Shape]) -> None:

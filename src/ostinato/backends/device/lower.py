@@ -80,6 +80,7 @@ class _Lowering:
             rule = _RULES.get(instruction.op)
             if rule is None:
                 raise CompileError(f"op {instruction.op!r} has no phases")
+            _check_plain(instruction)
             rule(self, instruction)
         self._number = -1
         self._emit("finish", {})
@@ -137,6 +138,8 @@ class _Lowering:
         self._emit("attend_merge", {"out": out} | fields, area={"partials": partials})
 
     def glu(self, i: Instruction) -> None:
+        if self._program.values[self._input(i, 0)].width != self._program.values[i.outputs[0]].width:
+            raise CompileError("op 'glu' with a gate of width 1: devices have no phases for it")
         self._emit("glu", self._plain(i, ("gate", "up")) | dict(i.fields))
 
     def add(self, i: Instruction) -> None:
@@ -313,6 +316,32 @@ class _Lowering:
 
 def _sliced(expr: WeightExpr | None, first: int, count: int, total: int) -> WeightExpr | None:
     return expr if expr is None or count == total else Rows(expr, first, first + count)
+
+
+# Operands and fields of ops whose phases do not know them yet: only absent ones and defaults are lowered.
+_LACKING: Mapping[str, tuple[str, ...]] = {
+    "embed": ("by", "scale"),
+    "angles": ("gain",),
+    "rope": ("start",),
+    "attend": ("sinks?", "mask", "window", "softcap"),
+    "glu": ("limit", "shift"),
+    "add": ("scale",),
+    "route": ("bias?", "correction?", "floor", "groups", "top_groups", "group_score"),
+    "experts": ("scales?", "gate_bias?", "up_bias?", "down_bias?", "limit", "shift"),
+}
+_REQUIRED: Mapping[str, tuple[str, ...]] = {"rms_norm": ("gain?",), "append": ("v?",), "experts": ("gate?",)}
+
+
+def _check_plain(i: Instruction) -> None:
+    """Raises CompileError for an operand or a field that the op's phases would pass over."""
+    operands = dict(zip(i.spec.inputs + i.spec.weights, (*i.inputs, *i.weights), strict=True))
+    defaults = {f.name: f.default for f in i.spec.fields}
+    for name in _LACKING.get(i.op, ()):
+        if operands.get(name) is not None or (name in defaults and i.fields[name] != defaults[name]):
+            raise CompileError(f"op {i.op!r} with {name.removesuffix('?')}: devices have no phases for it")
+    for name in _REQUIRED.get(i.op, ()):
+        if operands[name] is None:
+            raise CompileError(f"op {i.op!r} without {name.removesuffix('?')}: devices have no phases for it")
 
 
 _RULES: Mapping[str, Callable[[_Lowering, Instruction], None]] = {

@@ -20,6 +20,7 @@ from ostinato.backends.contract import (
 from ostinato.backends.pools import make_pool, move_blocks
 from ostinato.backends.reference.ops import MEANING, Step
 from ostinato.backends.reference.paged import make_views
+from ostinato.backends.reference.recurrent import Recurrent
 from ostinato.backends.runs import MAX_STEPS, run_steps
 from ostinato.backends.stepstate import StepState
 from ostinato.gguf.blocks import BlockFormatError, dequantize
@@ -54,6 +55,7 @@ class ReferenceExecutable:
                 self._load(instruction, tensors)
         self._pools = [make_pool(group, plan) for group in programs.caches]
         self._caches = [make_views(pool, group, plan) for pool, group in zip(self._pools, programs.caches, strict=True)]
+        self._recurrent = Recurrent(programs.states, plan.max_sequences)
         self._results: deque[StepResult] = deque()
         self.trace: dict[str, np.ndarray] = {}  # every value of the last step, for comparisons
 
@@ -84,10 +86,11 @@ class ReferenceExecutable:
 
     def _step(self, batch: Batch) -> StepResult:
         program = self._programs.prefill if batch.prompt_rows else self._programs.decode
-        step = Step(batch, self._state.apply(batch), self._state, self._caches, self._plan, [])
+        step = Step(batch, self._state.apply(batch), self._state, self._caches, self._recurrent, self._plan, [])
         self.trace = self._interpret(program, step) if batch.rows else {}
         self._state.finish(batch)
-        outputs = {"logits": self.trace[program.outputs["logits"]]} if batch.rows and batch.want_logits else {}
+        wanted = batch.rows and batch.want_logits
+        outputs = {name: self.trace[value] for name, value in program.outputs.items()} if wanted else {}
         return step_result(step.sampled, outputs)
 
     def _interpret(self, program: Program, step: Step) -> dict[str, np.ndarray]:
