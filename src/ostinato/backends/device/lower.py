@@ -326,7 +326,7 @@ _LACKING: Mapping[str, tuple[str, ...]] = {
     "attend": ("sinks?", "mask", "window", "softcap"),
     "glu": ("limit", "shift"),
     "add": ("scale",),
-    "route": ("bias?", "correction?", "floor", "groups", "top_groups", "group_score"),
+    "route": ("bias?", "correction?", "gain?", "floor", "groups", "top_groups", "group_score"),
     "experts": ("scales?", "gate_bias?", "up_bias?", "down_bias?", "limit", "shift"),
 }
 _REQUIRED: Mapping[str, tuple[str, ...]] = {"rms_norm": ("gain?",), "append": ("v?",), "experts": ("gate?",)}

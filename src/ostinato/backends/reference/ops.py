@@ -195,8 +195,8 @@ def pool(step: Step, x: Array, *, pooling: int) -> Array:
 
 
 def route(
-    _: Step, x: Array, router: Array, bias: Array | None, correction: Array | None, *, top_k: int, scoring: int,
-    normalise: int, scale: float, floor: float, groups: int, top_groups: int, group_score: int,
+    _: Step, x: Array, router: Array, bias: Array | None, correction: Array | None, gain: Array | None, *, top_k: int,
+    scoring: int, normalise: int, scale: float, floor: float, groups: int, top_groups: int, group_score: int,
 ) -> tuple[Array, Array]:  # fmt: skip
     logits = x @ router.T if bias is None else x @ router.T + bias
     scores = softmax(logits, axis=-1) if scoring == Scoring.SOFTMAX else 1.0 / (1.0 + np.exp(-logits))
@@ -207,7 +207,8 @@ def route(
     weights = np.take_along_axis(scores, ids, axis=-1)
     if normalise:
         weights = weights / np.maximum(weights.sum(-1, keepdims=True), np.float32(floor))
-    return ids, (weights * np.float32(scale)).astype(np.float32)
+    weights = weights * np.float32(scale)
+    return ids, (weights if gain is None else weights * gain[ids]).astype(np.float32)
 
 
 def _best_groups(scores: Array, groups: int, used: int, group_score: int) -> Array:
