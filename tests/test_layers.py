@@ -11,7 +11,7 @@ from tests.support import ROOT
 
 PACKAGE = ROOT / "src" / "ostinato"
 LAYERS = ("gguf", "model", "program", "passes", "backends", "engine", "server", "cli")
-SHARED = {"text", "marks", "chat", "chat_worker", "api"}  # modules beside the folders, over the engine
+SHARED = {"text", "marks", "chat", "chat_worker", "api", "perplexity"}  # modules beside the folders, over the engine
 BELOW_THE_API = LAYERS[: LAYERS.index("server")]
 
 

@@ -12,12 +12,14 @@ from __future__ import annotations
 import os
 import secrets
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from ostinato.backends.sampling import Sampling
 from ostinato.engine.engine import Engine
-from ostinato.engine.evaluate import logits
+from ostinato.engine.evaluate import logits, logprobs
 from ostinato.engine.loading import Opened, Options, open_model
 from ostinato.engine.local import LocalPort, Stream
 from ostinato.engine.records_table import NOT_FINITE, FinishReason
@@ -115,14 +117,22 @@ class Model:
             self._check_open()
             return logits(self._engine, list(ids))
 
+    def logprobs(self, ids: Sequence[int], first: int = 0) -> np.ndarray:
+        """Float64 [len(ids) - 1 - first]: element i is log p(ids[first + i + 1] | all before it). No logits are kept,
+        so any context fits. ValueError for ids that do not fit."""
+        with self._lock:
+            self._check_open()
+            return logprobs(self._engine, list(ids), first)
+
     def generate(self, prompt: Prompt, **settings: Unpack[Settings]) -> str:
         """The answer to a prompt (text, or ids). Raises ValueError for a prompt or setting out of range."""
         return "".join(self.stream(prompt, **settings))
 
-    def stream(self, prompt: Prompt, **settings: Unpack[Settings]) -> Iterator[str]:
+    def stream(self, prompt: Prompt, **settings: Unpack[Settings]) -> Answer:
         """The same in pieces as they come. Closing the iterator ends the answer."""
         request = self._request(prompt, settings)
-        return self._pieces(request, self._text(request, settings))
+        figures = Figures(len(request.prompt))
+        return Answer(self._pieces(request, self._text(request, settings), figures), figures)
 
     def generate_many(self, prompts: Sequence[Prompt], **settings: Unpack[Settings]) -> list[str]:
         """Answers to many prompts, computed together; each is what `generate` would give."""
@@ -180,12 +190,18 @@ class Model:
         decoder = self.tokenizer.stream(skip_special=True, continued=continued)
         return _Text(decoder, StopMatcher([stop] if isinstance(stop, str) else stop))
 
-    def _pieces(self, request: Request, text: _Text) -> Iterator[str]:
-        for event in self._events(request):
-            if piece := text.push(event):
-                yield piece
-            if text.done:
-                return
+    def _pieces(self, request: Request, text: _Text, figures: Figures) -> Generator[str]:
+        started = time.perf_counter()
+        stream = self._start(request)
+        try:
+            while not (text.done or figures.stopped):
+                events = self._advance(stream)
+                figures.count(events, time.perf_counter() - started)
+                for piece in map(text.push, events):
+                    if piece:
+                        yield piece
+        finally:
+            self._cancel(stream)
 
     def _events(self, request: Request) -> Iterator[TokenEvent]:
         stream = self._start(request)
@@ -207,15 +223,19 @@ class Model:
 
     def _wait(self, stream: Stream) -> list[TokenEvent]:
         """The stream's next events, at least one; the engine works until they are there."""
-        events: list[TokenEvent] = []
-        while not events:
-            with self._lock:
-                self._check_open()
-                if not stream.events:
-                    self._engine.step()
-                events += stream.events
-                stream.events.clear()
-        if reason := REFUSALS.get(stream.finish):
+        while not (events := self._advance(stream)):
+            pass
+        return events
+
+    def _advance(self, stream: Stream) -> list[TokenEvent]:
+        """The stream's events; where there are none, those after one more step (perhaps none)."""
+        with self._lock:
+            self._check_open()
+            if not stream.events:
+                self._engine.step()
+            events = list(stream.events)
+            stream.events.clear()
+        if events and (reason := REFUSALS.get(stream.finish)):
             raise RuntimeError(reason)
         return events
 
@@ -228,6 +248,45 @@ class Model:
             raise RuntimeError("the model is closed")
 
 
+@dataclass
+class Figures:
+    """What is known of an answer so far. Seconds count from when its first piece was asked for."""
+
+    prompt_tokens: int
+    tokens: int = 0  # generated, with the one that ended the answer
+    first_seconds: float = 0.0  # until the first token
+    seconds: float = 0.0  # until the last one
+    finish: FinishReason = FinishReason.NONE
+    stopped: bool = False  # by `Answer.stop`
+
+    def count(self, events: Sequence[TokenEvent], seconds: float) -> None:
+        """Events came, so many seconds after the start."""
+        if not events:
+            return
+        self.first_seconds = self.first_seconds or seconds
+        self.seconds = seconds
+        self.tokens += sum(event.token >= 0 for event in events)
+        self.finish = events[-1].finish
+
+
+class Answer(Iterator[str]):
+    """An answer in pieces as they come, and its `figures`."""
+
+    def __init__(self, pieces: Generator[str], figures: Figures) -> None:
+        self._pieces, self.figures = pieces, figures
+
+    def __next__(self) -> str:
+        return next(self._pieces)
+
+    def stop(self) -> None:
+        """The answer ends before its next token. May be called from another thread, or from a signal handler."""
+        self.figures.stopped = True
+
+    def close(self) -> None:
+        """The answer ends here."""
+        self._pieces.close()
+
+
 class _Text:
     """Token events -> text, up to a stop string."""
 
@@ -237,7 +296,9 @@ class _Text:
         self.done = False
 
     def push(self, event: TokenEvent) -> str:
-        """What may be shown now. The token that ends an answer is not part of its text."""
+        """What may be shown now; nothing once it is done. The token that ends an answer is not part of its text."""
+        if self.done:
+            return ""
         text = ""
         if event.token >= 0 and event.finish is not FinishReason.STOP:
             text = self._decoder.push(event.token)
@@ -251,10 +312,9 @@ class _Text:
         return piece
 
     def extend(self, events: Sequence[TokenEvent]) -> None:
-        """Pushes events until the text is done."""
+        """Pushes several."""
         for event in events:
-            if not self.done:
-                self.push(event)
+            self.push(event)
 
 
 def _sampling(settings: Settings) -> Sampling:

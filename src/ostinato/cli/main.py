@@ -27,6 +27,7 @@ COMMANDS = {
     "ps": "list the models being served",
     "show": "what a model file is: metadata, tensors, program",
     "tokenize": "text to token ids",
+    "perplexity": "how surprised a model is by a text, as llama-perplexity counts",
     "bench": "how fast a model runs here",
     "doctor": "what this machine can do, and what would be chosen",
 }

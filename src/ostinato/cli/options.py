@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 BUILTIN = Path(__file__).resolve().parent.parent / "models" / "ostinato-tiny.gguf"
 
 
-def add_machine(parser: argparse.ArgumentParser) -> None:
-    """--backend --threads --context --run-steps."""
+def add_machine(parser: argparse.ArgumentParser, context: str = "positions of a sequence: prompt and answer") -> None:
+    """--backend --threads --context --run-steps; `context` says what it counts."""
     group = parser.add_argument_group("machine")
     group.add_argument("--backend", metavar="NAME", help="one that `ostinato doctor` lists (default: the best)")
     group.add_argument("--threads", type=positive, metavar="N", help="threads (default: one per core)")
     group.add_argument(
         "--run-steps", type=positive, metavar="N", help="decode steps a device does by itself (default: 50 ms of them)"
     )
-    group.add_argument("--context", type=positions, metavar="N", help="positions of a sequence: prompt and answer")
+    group.add_argument("--context", type=positions, metavar="N", help=context)
 
 
 def machine(options: argparse.Namespace) -> Options:

@@ -33,6 +33,7 @@ class Progress:
     def __init__(self, what: str, total: float | None = None, unit: str = BYTES) -> None:
         self.what, self.total, self.unit = one_line(what), total, unit
         self.done = 0.0
+        self.note = ""  # what else there is to see, at the end of the line
         self._started = time.monotonic()
         self._next = self._started + DELAY
         self._drawn = False
@@ -55,18 +56,21 @@ class Progress:
     def line(self, seconds: float) -> str:
         """What is shown after so many seconds."""
         rate = self.done / seconds if seconds > 0 else 0.0
-        if not self.total:
-            return f"{self.what}  {self._amount(self.done)}  {self._amount(rate)}/s"
-        share = min(self.done / self.total, 1.0)
-        filled = round(share * WIDTH)
-        left = f"  {clock((self.total - self.done) / rate)} left" if 0 < self.done < self.total else ""
-        of = f"{self._amount(self.done)} of {self._amount(self.total)}"
-        return f"{self.what}  {share:4.0%} {'█' * filled}{'░' * (WIDTH - filled)}  {of}  {self._amount(rate)}/s{left}"
+        parts = [self.what, self._amount(self.done), f"{self._amount(rate)}/s", self.note]
+        if self.total:
+            share = min(self.done / self.total, 1.0)
+            parts[1:2] = [_bar(share), f"{self._count(self.done)} of {self._amount(self.total)}"]
+            if 0 < self.done < self.total:
+                parts.insert(-1, f"{clock((self.total - self.done) / rate)} left")
+        return "  ".join(filter(None, parts))
 
     def _amount(self, count: float) -> str:
+        return self._count(count) if self.unit == BYTES else f"{self._count(count)} {self.unit}"
+
+    def _count(self, count: float) -> str:
         if self.unit == BYTES:
             return size(count)
-        return f"{count:,.0f} {self.unit}" if count >= 10 or count == int(count) else f"{count:.1f} {self.unit}"
+        return f"{count:,.0f}" if count >= 10 or count == int(count) else f"{count:.1f}"
 
     def _draw(self) -> None:
         now = time.monotonic()
@@ -75,6 +79,12 @@ class Progress:
         sys.stderr.flush()
         self._drawn = True
         self._next = now + INTERVAL
+
+
+def _bar(share: float) -> str:
+    filled = round(share * WIDTH)
+    full, empty = "█░" if (sys.stderr.encoding or "utf").lower().startswith("utf") else "#."
+    return f"{share:4.0%} {full * filled}{empty * (WIDTH - filled)}"
 
 
 def progress(what: str, total: float | None = None, unit: str = BYTES) -> Progress:

@@ -1,8 +1,8 @@
-"""Logits of every position of a text, computed between the engine's steps."""
+"""Logits of every position of a text, and log-probabilities of its tokens, computed between the engine's steps."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -13,23 +13,53 @@ from ostinato.engine.engine import Engine
 
 
 def logits(engine: Engine, tokens: Sequence[int]) -> np.ndarray:
-    """Float32 [len(tokens), vocab]; row i is what follows tokens[: i + 1]. All rows are prompt rows.
+    """Float32 [len(tokens), vocab]; row i is what follows tokens[: i + 1]. Raises what `logit_rows` raises."""
+    return np.concatenate([rows.copy() for _, rows in logit_rows(engine, tokens)])
+
+
+def logprobs(engine: Engine, tokens: Sequence[int], first: int = 0) -> np.ndarray:
+    """Float64 [len(tokens) - 1 - first]; element i is log p(tokens[first + i + 1] | tokens[: first + i + 1]).
+
+    No more logits are held than one step makes. Raises what `logit_rows` raises.
+    """
+    parts = [_log_softmax_at(rows, tokens[at + 1 :]) for at, rows in logit_rows(engine, tokens[:-1], first)]
+    return np.concatenate(parts)
+
+
+def logit_rows(engine: Engine, tokens: Sequence[int], first: int = 0) -> Iterator[tuple[int, np.ndarray]]:
+    """(position, float32 [n, vocab]) of every position from `first` on, n at a time; good until the next is asked for.
+    All rows are prompt rows.
 
     Finishes the steps in flight first; running sequences may lose their KV and compute it again. Raises
     ValueError for no tokens or more than fit, BatchError for a token outside the vocabulary.
     """
     if not 1 <= len(tokens) <= engine.capacity:
         raise ValueError(f"{len(tokens)} tokens; expected 1 to {engine.capacity} (the context)")
+    if not 0 <= first < len(tokens):
+        raise ValueError(f"the first position is {first}; expected 0 to {len(tokens) - 1}")
     engine.drain()
     with engine.scheduler.lend(engine.paging.blocks_for(len(tokens))) as (slot, blocks):
         enters = [Enter(slot, len(tokens), Sampling(temperature=0))]
         tables = [TableEdit(cache, slot, 0, held) for cache, held in enumerate(blocks)]
-        parts = []
-        chunk = min(engine.plan.max_rows, engine.plan.max_logit_rows)
-        for start in range(0, len(tokens), chunk):
-            part = tokens[start : start + chunk]
-            span = Span(slot, Kind.PROMPT, start, part, logit_rows=len(part))
-            engine.executable.submit(Batch([span], enters, tables, want_logits=True))
-            parts.append(engine.executable.collect().outputs["logits"].copy())
+        for start, end in _spans(engine, first, len(tokens)):
+            part, wanted = tokens[start:end], end > first
+            span = Span(slot, Kind.PROMPT, start, part, logit_rows=len(part) if wanted else 0)
+            engine.executable.submit(Batch([span], enters, tables, want_logits=wanted))
+            outputs = engine.executable.collect().outputs
+            if wanted:
+                yield start, outputs["logits"]
             enters, tables = [], []
-    return np.concatenate(parts)
+
+
+def _spans(engine: Engine, first: int, count: int) -> Iterator[tuple[int, int]]:
+    """Rows before `first` as many a step as fit, the others as many as may have logits."""
+    rows, logit_rows = engine.plan.max_rows, min(engine.plan.max_rows, engine.plan.max_logit_rows)
+    yield from ((at, min(at + rows, first)) for at in range(0, first, rows))
+    yield from ((at, min(at + logit_rows, count)) for at in range(first, count, logit_rows))
+
+
+def _log_softmax_at(rows: np.ndarray, tokens: Sequence[int]) -> np.ndarray:
+    """log softmax(rows[i])[tokens[i]]: float32 [n, vocab] -> float64 [n]."""
+    chosen = rows[np.arange(len(rows)), tokens[: len(rows)]].astype(np.float64)
+    peaks = rows.max(axis=1)
+    return chosen - peaks - np.log(np.exp(rows - peaks[:, None]).sum(axis=1, dtype=np.float64))
