@@ -483,8 +483,8 @@ OPS: tuple[Op, ...] = (
        _experts, _experts_cost,
        "down_e . glu(gate_e . x, up_e . x) for every assignment, in assignment order; x times the assignment's scale, "
        "where there are scales; without a gate down_e . act(up_e . x)."),
-    Op("combine", ("out",), ("e", "weights"), (), (), _combine, _elementwise(2.0),
-       "Sum over j of weights[row, j] x e[row x top_k + j], in the row's own route order."),
+    Op("combine", ("out",), ("e", "weights"), (), (Field("plain", default=0),), _combine, _elementwise(2.0),
+       "Sum over j of weights[row, j] x e[row x top_k + j], in the row's own route order; plain: of e alone."),
     Op("conv", ("out",), ("x",), ("kernel", "bias?"),
        (Field("state"), Field("index"), Field("act", choices=Activation, default=Activation.IDENTITY)),
        _conv, _conv_cost,

@@ -327,6 +327,7 @@ _LACKING: Mapping[str, tuple[str, ...]] = {
     "glu": ("limit", "shift"),
     "add": ("scale",),
     "route": ("bias?", "correction?", "gain?", "floor", "groups", "top_groups", "group_score"),
+    "combine": ("plain",),
     "experts": ("scales?", "gate_bias?", "up_bias?", "down_bias?", "limit", "shift"),
 }
 _REQUIRED: Mapping[str, tuple[str, ...]] = {"rms_norm": ("gain?",), "append": ("v?",), "experts": ("gate?",)}
