@@ -108,4 +108,4 @@ def test_ids_of_another_router_are_refused() -> None:
 
 
 def test_instruction_knows_its_spec() -> None:
-    assert Instruction("add", ("%2",), ("%0", "%1")).spec.doc == "a + b."
+    assert Instruction("add", ("%2",), ("%0", "%1")).spec.doc == "a + scale x b."

@@ -95,7 +95,7 @@ def open_model(path: str | os.PathLike[str], options: Options = Options()) -> Op
     file = open_gguf(path)
     try:
         spec = read_spec(file)
-        programs = compile_model(spec, file.tensors)
+        programs = compile_model(spec, file.tensors, served_context(spec, options))
         probe = look(backend)
         plan = make_plan(spec, programs, file, options, probe)
         return Opened(Path(path), file, spec, programs, plan, backend, options.run_steps, not probe.memory_bytes)
@@ -104,18 +104,23 @@ def open_model(path: str | os.PathLike[str], options: Options = Options()) -> Op
         raise
 
 
+def served_context(spec: ModelSpec, options: Options) -> int:
+    """Positions of one sequence: what was asked for, or what the model was trained for within the default."""
+    return min(spec.context, DEFAULT_CONTEXT) if options.context is None else options.context
+
+
 def make_plan(spec: ModelSpec, programs: Programs, file: GGUFFile, options: Options, probe: Probe) -> Plan:
     """Resolves the options. KV: every sequence slot at full context, within a share of the memory, but always one
     whole sequence. The memory is the machine's, or a device's own, which holds the weights too; a device may also
     limit what one layer takes. Raises PlanError for threads or a context that cannot be."""
     if not 0 <= options.threads <= MAX_THREADS:
         raise PlanError(f"{options.threads} threads: expected 1 to {MAX_THREADS}, or 0 for one per core")
-    context = min(spec.context, DEFAULT_CONTEXT) if options.context is None else options.context
+    context = served_context(spec, options)
     kv_type = options.kv_type or _kv_type(file)
-    per_block = sum(g.block_bytes(options.block_size, kv_type.nbytes) for g in programs.caches)
+    per_block = max(1, sum(g.block_bytes(options.block_size, kv_type.nbytes) for g in programs.caches))
     per_sequence = -(-context // options.block_size)
     memory, share = _memory(file, probe.memory_bytes)
-    per_layer = max(g.block_bytes(options.block_size, kv_type.nbytes) // g.layers for g in programs.caches)
+    per_layer = max((g.block_bytes(options.block_size, kv_type.nbytes) // g.layers for g in programs.caches), default=1)
     possible = probe.layer_bytes // per_layer if probe.layer_bytes else memory // per_block
     _check_context(context, memory, possible * options.block_size, per_block // options.block_size)
     affordable = min(memory // share // per_block, possible)

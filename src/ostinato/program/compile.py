@@ -6,92 +6,112 @@ Nothing here knows an architecture by name, a quantisation type, a device or a d
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
 
-from ostinato.model.spec import Attention, Dense, Experts, Layer, ModelSpec, Projection, Rope
+from ostinato.model.kinds_table import EmbedBy
+from ostinato.model.spec import (
+    Attention,
+    Block,
+    Body,
+    DeltaNet,
+    Dense,
+    Experts,
+    LatentAttention,
+    Layer,
+    Mamba,
+    ModelSpec,
+    Part,
+    PerLayerEmbedding,
+    PerLayerInput,
+    ShortConv,
+)
 from ostinato.model.weights import StoredTensor
+from ostinato.program.attention import attention, latent_attention
 from ostinato.program.builder import Builder
-from ostinato.program.ir import CacheGroup, Programs
+from ostinato.program.feedforward import dense, experts, per_layer_input
+from ostinato.program.ir import Programs
+from ostinato.program.mixers import delta_net, mamba, short_conv
+from ostinato.program.scope import Scope
 from ostinato.program.verify import verify
 
 
-def compile_model(spec: ModelSpec, tensors: Mapping[str, StoredTensor]) -> Programs:
-    """The programs of a model, verified against the file's tensors. Raises VerifyError or WeightError."""
+def compile_model(spec: ModelSpec, tensors: Mapping[str, StoredTensor], context: int | None = None) -> Programs:
+    """The programs of a model, verified against the file's tensors. `context`: positions that will be served (what
+    the model was trained for, if None). Raises VerifyError, ShapeError or WeightError."""
     builder = Builder(tensors)
-    _caches(builder, spec)
-    angles = _angles(builder, spec)
-    x = builder.add("embed", weights=(spec.embedding,))
+    scope = Scope(builder, tensors, spec.context if context is None else context)
+    x = _embedded(scope, spec)
     for index, layer in enumerate(spec.layers):
         builder.layer = index
-        x = _layer(builder, layer, x, spec.norm_eps, angles)
+        x = _layer(scope, layer, x)
     builder.layer = -1
-    x = builder.add("select", x)
-    x = builder.add("rms_norm", x, weights=(spec.output_norm,), eps=spec.norm_eps)
-    logits = builder.add("linear", x, weights=(spec.output, None))
-    builder.add("sample", logits)
-    program = builder.program("step", {"logits": logits}, spec.vocab_size)
+    program = builder.program("step", _output(scope, spec, x), spec.vocab_size)
     verify(program, tensors)
     return Programs(prefill=program, decode=program)
 
 
-def _caches(builder: Builder, spec: ModelSpec) -> None:
-    """One cache group per name; its layers share a block table and must agree in shape."""
-    by_name: dict[str, list[Attention]] = {}
-    for layer in spec.layers:
-        by_name.setdefault(layer.attention.cache, []).append(layer.attention)
-    for name, members in by_name.items():
-        first = members[0]
-        builder.caches.append(CacheGroup(name, len(members), first.kv_heads, first.key_dim, first.value_dim))
+def _embedded(s: Scope, spec: ModelSpec) -> str:
+    b = s.builder
+    x = b.add("embed", weights=(spec.embedding,), scale=spec.embedding_scale)
+    if spec.position_embedding is not None:
+        x = b.add("add", x, b.add("embed", weights=(spec.position_embedding,), by=EmbedBy.POSITION))
+    if spec.type_embedding is not None:
+        x = b.add("add", x, b.add("embed", weights=(spec.type_embedding,), by=EmbedBy.FIRST))
+    x = s.norm(spec.embedding_norm, x)
+    if spec.per_layer is not None:
+        s.per_layer = _per_layer(s, spec.per_layer, x)
+    return x
 
 
-def _angles(b: Builder, spec: ModelSpec) -> dict[Rope, str]:
-    """The rotations of each row, computed once and shared by all layers that turn alike."""
-    ropes = dict.fromkeys(layer.attention.rope for layer in spec.layers if layer.attention.rope is not None)
-    return {
-        rope: b.add("angles", weights=(rope.factors,), dims=rope.dims, base=rope.base, scale=rope.scale)
-        for rope in ropes
-    }
+def _per_layer(s: Scope, p: PerLayerEmbedding, x: str) -> str:
+    table = s.builder.add("embed", weights=(p.table,), scale=p.scale * 0.5**0.5)
+    projected = s.norm(p.norm, s.scaled(s.linear(p.projection, x), p.projection_scale))
+    return s.builder.add("add", table, projected, scale=0.5**0.5)
 
 
-def _layer(b: Builder, layer: Layer, x: str, eps: float, angles: Mapping[Rope, str]) -> str:
-    h = b.add("rms_norm", x, weights=(layer.attention_norm,), eps=eps)
-    x = b.add("add", x, _attention(b, layer.attention, h, eps, angles))
-    h = b.add("rms_norm", x, weights=(layer.ffn_norm,), eps=eps)
-    ffn = _experts(b, layer.ffn, h) if isinstance(layer.ffn, Experts) else _dense(b, layer.ffn, h)
-    return b.add("add", x, ffn)
+def _output(s: Scope, spec: ModelSpec, x: str) -> dict[str, str]:
+    """Logits and the token drawn from them; of an encoder, embeddings."""
+    b = s.builder
+    if spec.pooling is not None:
+        return {"embedding": b.add("pool", s.norm(spec.output_norm, x), pooling=spec.pooling)}
+    assert spec.output is not None, "a decoder has an output"
+    logits = s.linear(spec.output, s.norm(spec.output_norm, b.add("select", x)))
+    logits = s.scaled(logits, spec.logit_scale, spec.logit_cap)
+    b.add("sample", logits)
+    return {"logits": logits}
 
 
-def _attention(b: Builder, a: Attention, h: str, eps: float, angles: Mapping[Rope, str]) -> str:
-    q, k, v = (_linear(b, p, h) for p in (a.query, a.key, a.value))
-    if a.query_norm is not None:
-        q = b.add("rms_norm", q, weights=(a.query_norm,), eps=eps, groups=a.heads)
-    if a.key_norm is not None:
-        k = b.add("rms_norm", k, weights=(a.key_norm,), eps=eps, groups=a.kv_heads)
-    if a.rope is not None:
-        q = b.add("rope", q, angles[a.rope], heads=a.heads, style=a.rope.style)
-        k = b.add("rope", k, angles[a.rope], heads=a.kv_heads, style=a.rope.style)
-    cache, index = b.next_layer_of(a.cache)
-    b.add("append", k, v, cache=cache, index=index)
-    out = b.add(
-        "attend", q, cache=cache, index=index, heads=a.heads, kv_heads=a.kv_heads, key_dim=a.key_dim,
-        value_dim=a.value_dim, scale=a.scale,
-    )  # fmt: skip
-    return _linear(b, a.output, out)
+def _layer(s: Scope, layer: Layer, x: str) -> str:
+    for block in layer.blocks:
+        x = _block(s, block, x)
+    return s.scaled(x, layer.scale)
 
 
-def _dense(b: Builder, ffn: Dense, h: str) -> str:
-    gate, up = _linear(b, ffn.gate, h), _linear(b, ffn.up, h)
-    return _linear(b, ffn.down, b.add("glu", gate, up, act=ffn.act))
+def _block(s: Scope, block: Block, x: str) -> str:
+    made = [_part(s, part, x) for part in block.parts]
+    total = s.norm(block.out_norm, reduce(lambda a, b: s.builder.add("add", a, b), made))
+    return s.norm(block.closing_norm, s.builder.add("add", x, total, scale=block.scale))
 
 
-def _experts(b: Builder, ffn: Experts, h: str) -> str:
-    ids, weights = b.add_many(
-        "route", h, weights=(ffn.router,), top_k=ffn.used, scoring=ffn.scoring, normalise=int(ffn.normalise),
-        scale=ffn.scale,
-    )  # fmt: skip
-    order, offsets = b.add_many("group", ids, experts=ffn.count)
-    out = b.add("experts", h, order, offsets, weights=(ffn.gate, ffn.up, ffn.down), act=ffn.act)
-    return b.add("combine", out, weights)
+def _part(s: Scope, part: Part, x: str) -> str:
+    return s.norm(part.out_norm, _body(s, part.body, s.norm(part.norm, x), x))
 
 
-def _linear(b: Builder, p: Projection, x: str) -> str:
-    return b.add("linear", x, weights=(p.weight, p.bias))
+def _body(s: Scope, body: Body, h: str, x: str) -> str:
+    match body:
+        case Attention():
+            return attention(s, body, h)
+        case LatentAttention():
+            return latent_attention(s, body, h)
+        case DeltaNet():
+            return delta_net(s, body, h)
+        case Mamba():
+            return mamba(s, body, h)
+        case ShortConv():
+            return short_conv(s, body, h)
+        case Dense():
+            return dense(s, body, h)
+        case Experts():
+            return experts(s, body, h, x)
+        case PerLayerInput():
+            return per_layer_input(s, body, h)

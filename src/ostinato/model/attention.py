@@ -1,0 +1,169 @@
+"""Attention of a layer: grouped-query with what a file or an architecture adds to it, and latent attention."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from math import log
+
+from ostinato.model.kinds_table import AttentionMask, RopeStyle
+from ostinato.model.reader import ModelError, Reader
+from ostinato.model.rope import read_rope
+from ostinato.model.spec import Attention, LatentAttention, Norm, Projection, Rope, Temperature
+from ostinato.model.traits import Traits
+from ostinato.model.weights import Shaped
+
+
+def read_attention(file: Reader, layer: int, width: int, traits: Traits) -> Attention | LatentAttention:
+    stem = f"blk.{layer}"
+    if file.has(f"{stem}.attn_kv_a_mqa.weight"):
+        return _latent(file, stem, traits)
+    heads = file.per_layer("attention.head_count", layer, low=1, high=65536)
+    kv_heads = file.per_layer("attention.head_count_kv", layer, heads, low=1, high=heads)
+    windowed = is_windowed(file, layer, traits)
+    swa = "_swa" if windowed and file.get("attention.key_length_swa") is not None else ""
+    key_dim = file.integer(f"attention.key_length{swa}", max(width // heads, 1), high=65536)
+    value_dim = file.integer(f"attention.value_length{swa}", key_dim, high=65536)
+    if heads % kv_heads:
+        raise ModelError(f"{heads} heads cannot share {kv_heads} KV heads evenly")
+    query, key, value = _queries_keys_values(file, stem, heads * key_dim, kv_heads * key_dim, kv_heads * value_dim)
+    scale = key_dim**-0.5 if traits.attention_scale is None else traits.attention_scale(file, key_dim)
+    rope = _rope(file, layer, key_dim, traits, windowed)
+    return Attention(
+        heads=heads,
+        kv_heads=kv_heads,
+        key_dim=key_dim,
+        value_dim=value_dim,
+        scale=file.number("attention.scale", 0.0, low=0, high=1e3) or scale,
+        query=query,
+        key=key,
+        value=value,
+        output=file.projection(f"{stem}.attn_output"),
+        rope=rope,
+        query_norm=_head_norm(file, f"{stem}.attn_q_norm", heads, key_dim),
+        key_norm=_head_norm(file, f"{stem}.attn_k_norm", kv_heads, key_dim),
+        rope_first=traits.rope_first,
+        mask=_mask(traits, windowed),
+        window=window(file, traits) if windowed else 0,
+        softcap=file.number("attn_logit_softcapping", 0.0, low=0, high=1e6),
+        sinks=file.optional(f"{stem}.attn_sinks.weight"),
+        temperature=_temperature(file, rope),
+    )
+
+
+def window(file: Reader, traits: Traits) -> int:
+    """Positions that layers with a window see; 0: no layer has one."""
+    return file.integer("attention.sliding_window", traits.windows.default, low=0)
+
+
+def is_windowed(file: Reader, layer: int, traits: Traits) -> bool:
+    """Whether a layer sees a window only: `sliding_window_pattern` as a list or a period, else the architecture's."""
+    if not window(file, traits):
+        return False
+    pattern = file.get("attention.sliding_window_pattern")
+    if pattern is not None and not isinstance(pattern, int):
+        if layer >= len(pattern):
+            raise ModelError(f"metadata '{file.architecture}.attention.sliding_window_pattern' has no element {layer}")
+        return bool(pattern[layer])
+    period = traits.windows.period if pattern is None else int(pattern)
+    if period <= 1:
+        return period == 1
+    return layer % period != 0 if traits.windows.whole_first else layer % period < period - 1
+
+
+def _mask(traits: Traits, windowed: bool) -> AttentionMask:
+    if not traits.causal:
+        return AttentionMask.BAND if windowed else AttentionMask.ALL
+    return traits.windows.mask if windowed else AttentionMask.CAUSAL
+
+
+def _queries_keys_values(
+    file: Reader, stem: str, queries: int, keys: int, values: int
+) -> tuple[Projection, Projection, Projection]:
+    """Three projections, or rows of one."""
+    if file.has(f"{stem}.attn_qkv.weight"):
+        ends = (0, queries, queries + keys, queries + keys + values)
+        q, k, v = (file.rows(f"{stem}.attn_qkv", a, b) for a, b in pairwise(ends))
+        return q, k, v
+    return file.projection(f"{stem}.attn_q"), file.projection(f"{stem}.attn_k"), file.projection(f"{stem}.attn_v")
+
+
+def _head_norm(file: Reader, stem: str, heads: int, head_dim: int) -> Norm | None:
+    """Norm of queries or keys: of each head (one gain for all heads, or each its own), or of the whole row."""
+    name = f"{stem}.weight"
+    if not file.has(name):
+        return None
+    shape = file.shape(name)
+    if shape == (head_dim,):
+        return file.norm(stem, groups=heads)
+    if shape == (heads, head_dim):
+        return replace(file.norm(stem, groups=heads), weight=Shaped(file.tensor(name), (heads * head_dim,)))
+    return file.norm(stem)
+
+
+def _rope(file: Reader, layer: int, head_dim: int, traits: Traits, windowed: bool) -> Rope | None:
+    if traits.rope is None or (traits.rope_in_windows_only and not windowed and window(file, traits)):
+        return None
+    period = file.integer("no_rope_layer_step", traits.unrotated_period, low=0)
+    if period and (layer + 1) % period == 0:
+        return None
+    base = None
+    if windowed and (traits.windows.base is not None or file.get("rope.freq_base_swa") is not None):
+        base = file.number("rope.freq_base_swa", traits.windows.base, low=1e-6, high=1e12)
+    plain = windowed and traits.windows.plain
+    return read_rope(file, head_dim, traits.rope, base=base, plain=plain, stem=f"blk.{layer}")
+
+
+def _temperature(file: Reader, rope: Rope | None) -> Temperature | None:
+    """Queries that grow with their position (`attention.temperature_scale`: Mistral's, in every layer)."""
+    beta = file.number("attention.temperature_scale", 0.0, low=0, high=1e3)
+    if not beta or rope is None:
+        return None
+    period = file.integer("attention.temperature_length", file.integer("rope.scaling.original_context_length", 8192))
+    return Temperature(float(period), beta)
+
+
+def _latent(file: Reader, stem: str, traits: Traits) -> LatentAttention:
+    """Multi-head latent attention; files hold `attn_kv_b` whole, or split and turned for the absorbed form."""
+    heads = file.integer("attention.head_count", high=65536)
+    rank = file.integer("attention.kv_lora_rank", high=65536)
+    key = "attention.key_length_mla" if file.get("attention.key_length_mla") is not None else "attention.key_length"
+    rope_dim = file.integer("rope.dimension_count", 64, low=2, high=65536)
+    key_dim = file.integer(key, low=rope_dim + 1, high=65536)
+    value_dim = file.integer(key.replace("key", "value"), high=65536)
+    split = file.has(f"{stem}.attn_k_b.weight")
+    direct = file.has(f"{stem}.attn_q.weight")
+    rope, scale = _latent_rope(file, rope_dim, key_dim, traits.rope)
+    return LatentAttention(
+        heads=heads,
+        rank=rank,
+        nope_dim=key_dim - rope_dim,
+        rope_dim=rope_dim,
+        value_dim=value_dim,
+        scale=scale,
+        query=file.projection(f"{stem}.attn_q" if direct else f"{stem}.attn_q_b"),
+        query_down=None if direct else file.projection(f"{stem}.attn_q_a"),
+        query_norm=None if direct else file.norm(f"{stem}.attn_q_a_norm"),
+        down=file.projection(f"{stem}.attn_kv_a_mqa"),
+        norm=file.norm(f"{stem}.attn_kv_a_norm"),
+        output=file.projection(f"{stem}.attn_output"),
+        rope=rope,
+        key_up=file.tensor(f"{stem}.attn_k_b.weight") if split else None,
+        value_up=file.tensor(f"{stem}.attn_v_b.weight") if split else None,
+        key_value_up=None if split else file.tensor(f"{stem}.attn_kv_b.weight"),
+        temperature=_temperature(file, rope),
+    )
+
+
+def _latent_rope(file: Reader, rope_dim: int, key_dim: int, style: RopeStyle | None) -> tuple[Rope | None, float]:
+    """The rotation, and the scale of the scores. DeepSeek's YaRN puts its gain into the scale: the file's
+    `yarn_log_multiplier` is 0.1 x mscale_all_dim, and the gain of cos and sin is 1 then."""
+    scale = key_dim**-0.5
+    if style is None:
+        return None, scale
+    rope = read_rope(file, rope_dim, style)
+    multiplier = file.number("rope.scaling.yarn_log_multiplier", 0.0, low=-1e3, high=1e3)
+    if not multiplier:
+        return rope, scale
+    factor = file.number("rope.scaling.factor", 1.0, low=1e-6)
+    return replace(rope, gain=1.0), scale * (multiplier * log(factor) + 1.0) ** 2

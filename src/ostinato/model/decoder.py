@@ -1,0 +1,69 @@
+"""Decoders: from metadata, tensors and an architecture's traits to ModelSpec. One mapping for all of them."""
+
+from __future__ import annotations
+
+from ostinato.model.attention import read_attention
+from ostinato.model.feedforward import read_dense, read_experts
+from ostinato.model.reader import Reader
+from ostinato.model.spec import Block, Body, Layer, ModelSpec, Norm, Part, Projection
+from ostinato.model.traits import Traits
+
+
+def read_decoder(file: Reader, name: str, traits: Traits) -> ModelSpec:
+    """A decoder-only language model."""
+    vocab, width = file.matrix("token_embd.weight")
+    embedding = file.tensor("token_embd.weight")
+    if file.integer("nextn_predict_layers", 0, low=0):
+        for layer in range(file.layers, file.integer("block_count")):
+            file.ignore(f"blk.{layer}.")
+    scale = 1.0 if traits.embedding_scale is None else traits.embedding_scale(file)
+    return ModelSpec(
+        architecture=file.architecture,
+        name=name,
+        vocab_size=vocab,
+        width=width,
+        context=file.integer("context_length"),
+        embedding=embedding,
+        layers=tuple(_layer(file, i, width, traits) for i in range(file.layers)),
+        output_norm=file.norm("output_norm"),
+        output=file.projection("output") if file.has("output.weight") else Projection(embedding),
+        embedding_scale=file.number("embedding_scale", scale, low=1e-9, high=1e9),
+        embedding_norm=file.optional_norm("token_embd_norm"),
+        position_embedding=file.optional("position_embd.weight"),
+        logit_scale=_logit_scale(file, traits),
+        logit_cap=file.number("final_logit_softcapping", 0.0, low=0, high=1e9),
+    )
+
+
+def _logit_scale(file: Reader, traits: Traits) -> float:
+    scale = file.number("logit_scale", 1.0, low=1e-9, high=1e9)
+    return 1.0 / scale if traits.logit_scale_divides else scale
+
+
+def _layer(file: Reader, index: int, width: int, traits: Traits) -> Layer:
+    stem = f"blk.{index}"
+    mixer = read_attention(file, index, width, traits)
+    ffn = (
+        read_experts(file, stem, traits) if file.has(f"{stem}.ffn_gate_inp.weight") else read_dense(file, stem, traits)
+    )
+    return Layer(arrange(file, stem, mixer, ffn, traits))
+
+
+def arrange(file: Reader, stem: str, mixer: Body, ffn: Body, traits: Traits) -> tuple[Block, ...]:
+    """The norms round mixer and feed-forward network, as the tensors tell: before, after, or both."""
+    before = file.optional_norm(f"{stem}.attn_norm")
+    between = file.optional_norm(f"{stem}.ffn_norm")
+    after = file.optional_norm(f"{stem}.post_attention_norm")
+    if between is None and before is not None and not traits.parallel:
+        between, after = after, None  # files of some architectures call the second norm by this name
+    scale = file.number("residual_scale", 1.0, low=-1e6, high=1e6)
+    attention = Part(mixer, before, after)
+    network = Part(ffn, between, file.optional_norm(f"{stem}.post_ffw_norm"))
+    if traits.parallel:
+        network = network if between is not None else Part(ffn, _second(file, stem) or before)
+        return (Block((attention, network), scale=scale),)
+    return Block((attention,), scale=scale), Block((network,), scale=scale)
+
+
+def _second(file: Reader, stem: str) -> Norm | None:
+    return file.optional_norm(f"{stem}.attn_norm_2")
