@@ -28,6 +28,13 @@ class MappedFile:
             raise GGUFError(self.path, None, "file", "is closed; read tensors before closing it")
         return self._memory
 
+    def release(self, start: int, stop: int) -> None:
+        """Give the pages that begin in `start .. stop` back to the system; they are read again when needed."""
+        mapping, page = self.memory.obj, mmap.PAGESIZE
+        start, stop = start // page * page, stop // page * page
+        if start < stop and isinstance(mapping, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            mapping.madvise(mmap.MADV_DONTNEED, start, stop - start)
+
     def close(self) -> None:
         self._memory = None
 

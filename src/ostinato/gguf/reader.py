@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from ostinato.gguf.errors import GGUFError
 from ostinato.gguf.header import Header, TensorInfo, parse
 from ostinato.gguf.mapping import MappedFile
-from ostinato.gguf.types_table import TensorType
-from ostinato.gguf.values import ArrayView, MetadataValue
+from ostinato.gguf.types_table import TensorType, ValueType
+from ostinato.gguf.values import LENGTH, ArrayView, MetadataValue
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,6 +92,12 @@ class GGUFFile:
     def get(self, key: str, default: T) -> T:
         """The value of `key`, of the type of `default`; `default` where the key is absent. Raises GGUFError."""
         return self._checked(key, type(default)) if key in self.metadata else default
+
+    def value_type(self, key: str) -> ValueType:
+        """The type with which the value of `key` is stored (KeyError if there is no such key)."""
+        first = self.parts[0]
+        at = first.header.key_offsets[key] + LENGTH.size + len(key.encode())
+        return ValueType(int.from_bytes(first.file.memory[at : at + 4], "little"))
 
     def close(self) -> None:
         """Let go of the files."""
