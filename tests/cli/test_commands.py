@@ -1,63 +1,17 @@
-"""`show`, `tokenize`, `bench` and `doctor` on real files."""
+"""`tokenize`, `detokenize`, `perplexity`, `bench` and `doctor` on real files."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from ostinato.cli.output import one_line, printable, size
-from tests.cli.support import call
+from tests.cli.support import call, ostinato
 from tests.support import BUILTIN
-
-
-def test_show() -> None:
-    done = call("show", str(BUILTIN))
-    assert done.stdout.startswith("Ostinato tiny\n")
-    for words in ("architecture", "llama", "tokenizer.ggml.tokens", "1536 x string"):
-        assert words in done.stdout
-
-
-def test_show_json() -> None:
-    found = json.loads(call("show", str(BUILTIN), "--json", "--tensors", "--program").stdout)
-    assert found["metadata"]["general.architecture"] == "llama"
-    assert found["metadata"]["tokenizer.ggml.tokens"] == {"array_of": "string", "length": 1536}
-    assert {"name", "type", "shape", "bytes"} == set(found["tensors"][0])
-    assert any("attend" in line for line in found["program"])
-
-
-def test_show_program_has_costs() -> None:
-    lines = call("show", str(BUILTIN), "--program", "--rows", "4").stdout.splitlines()
-    assert lines[0].startswith("program")
-    linear = next(line for line in lines if " linear " in line)
-    assert linear.rstrip().endswith("B")
-    assert "op" in linear
-
-
-def test_show_tensors() -> None:
-    lines = call("show", str(BUILTIN), "--tensors").stdout.splitlines()
-    assert lines[0].split() == ["TENSOR", "TYPE", "SHAPE", "SIZE"]
-    assert lines[1].startswith("token_embd.weight")
-
-
-def test_show_of_a_vocabulary_says_why_it_does_not_run(data_dir: Path) -> None:
-    path = str(data_dir / "vocab" / "ggml-vocab-gpt-2.gguf")
-    assert "runs     no: " in call("show", path).stdout
-    done = call("show", path, "--program")
-    assert done.returncode == 1
-    assert "gpt2" in done.stderr
-
-
-def test_show_of_hostile_files_is_one_line(data_dir: Path) -> None:
-    rejected = sorted((data_dir / "hostile-gguf").glob("*.reject.gguf"))[:4]
-    assert rejected
-    for path in rejected:
-        done = call("show", str(path))
-        assert done.returncode == 1
-        assert len(done.stderr.splitlines()) == 1
-        assert str(path) in done.stderr
 
 
 @pytest.mark.parametrize("name", ["llama-spm", "llama-bpe"])
@@ -76,6 +30,46 @@ def test_tokenize_json_and_special() -> None:
     assert "".join(plain["pieces"]) == "a<|im_end|>"
     assert len(special["ids"]) == 2
     assert len(plain["ids"]) > 2
+
+
+def test_detokenize_gives_the_bytes_back(data_dir: Path) -> None:
+    path = str(data_dir / "vocab" / "ggml-vocab-llama-bpe.gguf")
+    text = "Grüße, 東京! \x7f 🚀\n\n  end"
+    ids = call("tokenize", path, text).stdout
+    assert ostinato("detokenize", path, *ids.split()).stdout == text
+    assert ostinato("detokenize", path, "-", stdin=f"[{', '.join(ids.split())}]".encode()).stdout == text
+    assert json.loads(call("detokenize", path, "--json", "-", stdin=ids.encode()).stdout)["text"] == text
+
+
+def test_detokenize_special_and_nonsense() -> None:
+    ids = call("tokenize", str(BUILTIN), "a<|im_end|>", "--parse-special").stdout.split()
+    assert call("detokenize", str(BUILTIN), *ids).stdout == "a<|im_end|>"
+    assert call("detokenize", str(BUILTIN), "--skip-special", *ids).stdout == "a"
+    for words, status in ((["12x"], 2), (["999999999"], 1), (["1" * 30], 2)):
+        done = call("detokenize", str(BUILTIN), *words)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (status, "", 1)
+
+
+def test_perplexity(tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("What is the capital of France? The capital of France is Paris.\n" * 30)
+    words = ("perplexity", str(BUILTIN), str(text), "--context", "64")
+    done = call(*words)
+    assert re.fullmatch(r"Final estimate: PPL = [\d.]+ \+/- [\d.]+", done.stdout.splitlines()[0])
+    found = json.loads(call(*words, "--json", "--chunks", "2").stdout)
+    assert (found["windows"], found["scored_tokens"]) == (2, 2 * 31)
+    assert (
+        call("perplexity", str(BUILTIN), "-", "--context", "64", stdin=text.read_bytes()).stdout[:30]
+        == done.stdout[:30]
+    )
+
+
+def test_perplexity_of_too_little_text(tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("short")
+    assert "at least one window of 512" in call("perplexity", str(BUILTIN), str(text)).stderr
+    assert call("perplexity", str(BUILTIN), str(text), "--context", "4").returncode == 2
+    assert "missing.txt" in call("perplexity", str(BUILTIN), "missing.txt").stderr
 
 
 def test_bench_json() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -21,10 +23,27 @@ def test_help_names_every_command() -> None:
         assert text in done.stdout
 
 
-def test_no_command_shows_the_help() -> None:
+def test_no_command_shows_an_overview() -> None:
     done = call()
     assert done.returncode == 0
-    assert done.stdout.startswith("usage: ostinato")
+    assert done.stdout.startswith(f"Ostinato {__version__}")
+    assert "ostinato run model.gguf" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) < 90
+
+
+def test_every_command_has_its_module() -> None:
+    """Every command has a module with the two functions that `main` calls."""
+    for command in COMMANDS:
+        module = importlib.import_module(f"ostinato.cli.{command}")
+        assert callable(module.add_arguments)
+        assert callable(module.run)
+
+
+@pytest.mark.parametrize(("word", "meant"), [("rum", "run"), ("tokenise", "tokenize"), ("sevre", "serve")])
+def test_a_mistyped_command_is_guessed(word: str, meant: str) -> None:
+    done = call(word, "--json")
+    assert done.returncode == 2
+    assert done.stderr == f"ostinato: there is no command {word!r}; did you mean `ostinato {meant}`?\n"
 
 
 def test_version() -> None:
@@ -55,8 +74,8 @@ def test_nothing_heavy_is_imported_at_start(words: list[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["frobnicate"], "invalid choice: 'frobnicate'"),
-        (["show"], "MODEL"),
+        (["frobnicate"], "there is no command 'frobnicate'"),
+        (["tokenize"], "MODEL"),
         (["serve", "--port", "x"], "--port: 'x'"),
         (["serve", "--port", "70000"], "from 0 to 65535"),
         (["run", "hello", "--context", "2000000000"], "from 1 to 16777216"),
@@ -66,6 +85,10 @@ def test_nothing_heavy_is_imported_at_start(words: list[str]) -> None:
         (["run", "model.gguf", "a", "b"], "put it in quotes"),
         (["run"], "no prompt"),
         (["run", "--top-k", "many"], "--top-k"),
+        (["run", "hello", "--temperature", "-1"], "temperature is -1.0; expected 0.0 to 100.0"),
+        (["run", "hello", "--seed", "1.5"], "expected a whole number"),
+        (["run", "hello", "--max-tokens", "0"], "expected a whole number from 1"),
+        (["completion", "tcsh"], "invalid choice"),
     ],
 )
 def test_wrong_usage_is_one_line_and_status_2(words: list[str], message: str) -> None:
@@ -84,7 +107,6 @@ def test_wrong_usage_is_one_line_and_status_2(words: list[str], message: str) ->
         (["show", __file__], "this is not a GGUF file"),
         (["run", "missing.gguf", "hello"], "missing.gguf"),
         (["run", "hello", "--backend", "abacus"], "there is no backend 'abacus'"),
-        (["run", "hello", "--backend", "null", "--temperature", "-1"], "temperature is -1.0"),
         (["run", "word " * 2000, "--backend", "null"], "the prompt has"),
         (["tokenize", __file__, "a"], "not a GGUF file"),
         (["bench", "--backend", "null", "--context", "10"], "--context 641"),
@@ -102,8 +124,23 @@ def test_errors_are_one_line_and_status_1(words: list[str], message: str) -> Non
 
 
 def test_debug_shows_the_traceback() -> None:
-    done = ostinato("show", "missing.gguf", env={"OSTINATO_DEBUG": "1"})
-    assert "Traceback" in done.stderr
+    assert "Traceback" in ostinato("show", "missing.gguf", env={"OSTINATO_DEBUG": "1"}).stderr
+    assert "Traceback" in ostinato("show", "missing.gguf", "--debug").stderr
+    assert "Traceback" in ostinato("--debug", "show", "missing.gguf").stderr
+
+
+def test_a_file_with_nearly_that_name_is_named(tmp_path: Path) -> None:
+    (tmp_path / "tiny-model.gguf").write_bytes(b"")
+    done = call("show", str(tmp_path / "tiny-modle.gguf"))
+    assert done.stderr.splitlines()[1] == f"(did you mean {tmp_path / 'tiny-model.gguf'}?)"
+
+
+def test_what_nobody_foresaw_is_called_an_internal_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ostinato.cli.ps.run", lambda options: 1 // 0)
+    done = call("ps")
+    assert done.returncode == 1
+    assert done.stderr.startswith("ostinato: internal error: ZeroDivisionError")
+    assert "Traceback" not in done.stderr
 
 
 def shell(line: str) -> subprocess.CompletedProcess[str]:

@@ -98,7 +98,7 @@ class Session:
         executable = opened.compile()
         caches = opened.programs.caches
         port = LocalPort(opened.plan, len(caches), batch)
-        engine = Engine(executable, opened.plan, caches, port.table, port, opened.run_steps)
+        engine = Engine(executable, opened.plan, caches, port.table, port, opened.run_steps, opened.programs.recurrent)
         return cls(opened, executable, port, engine)
 
     def submit(self, request: Request) -> Stream:

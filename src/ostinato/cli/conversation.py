@@ -1,72 +1,65 @@
-"""Chat on a terminal: lines in, answers out. Ctrl-C stops an answer, Ctrl-D leaves."""
+"""Chat on a terminal: texts in, answers out. Ctrl-C stops an answer, Ctrl-D leaves."""
 
 from __future__ import annotations
 
-import readline  # noqa: F401 (importing it gives input() editing and history)
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import TYPE_CHECKING
 
-from ostinato.chat import ChatError
-from ostinato.cli.interrupt import Interruptible
-from ostinato.cli.output import bold, dim, one_line
-from ostinato.cli.run import show
+from ostinato.cli.lines import Lines, plain
+from ostinato.cli.output import bold, dim, one_line, printable
+from ostinato.cli.session import Session
+from ostinato.cli.slash import candidates, obey
+from ostinato.cli.speaker import report
 
 if TYPE_CHECKING:
-    from ostinato.api import Model
-    from ostinato.chat import ChatEncoder
+    from ostinato.cli.settings import Values
+    from ostinato.cli.speaker import Speaker
 
-HINT = "Ctrl-C stops an answer, Ctrl-D leaves, /clear starts afresh."
-PROMPT = ">>> "
+HINT = "/help lists what can be said; Ctrl-C stops an answer, Ctrl-D leaves."
 
 
-def converse(title: str, model: Model, template: ChatEncoder | None, settings: dict[str, Any]) -> int:
-    """Until Ctrl-D. A model without a template continues each line by itself."""
-    print(f"{bold(one_line(title))}  {dim(HINT)}")
-    messages: list[dict[str, str]] = []
-    while (line := _ask()) is not None:
-        if line == "/clear":
-            messages.clear()
-        elif line:
-            _turn(model, template, settings, messages, line)
+def converse(speaker: Speaker, values: Values) -> int:
+    """Until Ctrl-D or /bye. A model without a template continues each text by itself."""
+    session = Session(speaker.name, values)
+    lines = Lines(candidates)
+    print(f"{bold(one_line(speaker.name))}  {dim(HINT)}")
+    if speaker.template is None:
+        print(dim("no chat template: each text is continued as it is"))
+    while session.open and (text := lines.read()) is not None:
+        if text.startswith("/"):
+            _obey(session, text)
+        elif text:
+            _turn(speaker, session, plain(text))
     return 0
 
 
-def _ask() -> str | None:
-    """The next line; "" for one that Ctrl-C gave up, None at the end."""
+def _obey(session: Session, line: str) -> None:
+    """A command; what is wrong with it is said, and the chat goes on."""
     try:
-        return input(PROMPT).strip()
-    except KeyboardInterrupt:
-        print()
-        return ""
-    except EOFError:
-        print()
-        return None
+        answer = obey(session, line)
+    except (ValueError, OSError) as error:
+        answer = str(error)
+    if answer:
+        print(dim(printable(answer)))
 
 
-def _turn(
-    model: Model,
-    template: ChatEncoder | None,
-    settings: dict[str, Any],
-    messages: list[dict[str, str]],
-    line: str,
-) -> None:
+def _turn(speaker: Speaker, session: Session, text: str) -> None:
     """One question and its answer; a question that cannot be asked is taken back."""
-    messages.append({"role": "user", "content": line})
+    session.messages.append({"role": "user", "content": text})
     try:
-        ids = model.tokenize(line) if template is None else template.encode(messages)
-        answer = _answer(model, ids, settings)
-    except (ChatError, ValueError) as error:
-        messages.pop()
-        print(dim(f"{error}; /clear starts afresh"))
+        spoken = speaker.say(speaker.encode(session.prompt()), session.values)
+    except (ValueError, RuntimeError) as error:
+        session.messages.pop()
+        print(dim(f"{printable(str(error))}; /clear starts afresh"))
         return
-    messages.append({"role": "assistant", "content": answer})
-
-
-def _answer(model: Model, ids: list[int], settings: dict[str, Any]) -> str:
-    """What was shown, also of an answer that was stopped: the conversation goes on from there."""
-    pieces = []
-    with Interruptible() as interrupt:
-        for piece in interrupt.until(model.stream(ids, **settings)):
-            show(piece)
-            pieces.append(piece)
-    print(dim(" (stopped)") if interrupt.came else "", end="\n\n")
-    return "".join(pieces)
+    except KeyboardInterrupt:
+        session.messages.pop()
+        print(dim(" (given up)"), end="\n\n")
+        return
+    session.messages.append({"role": "assistant", "content": spoken.text})
+    end = "(stopped)" if spoken.stopped else ""
+    if spoken.cut:
+        end = f"(the context of {speaker.model.context} tokens is full; /clear starts afresh)"
+    print(dim(f" {end}" if end else ""), end="\n\n", flush=True)
+    if session.values["verbose"]:
+        print(report(speaker.load_seconds, spoken), end="\n\n", file=sys.stderr)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Generator, Iterator
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 
 class Interruptible:
-    """While it is entered, the first Ctrl-C sets `came`; a second one raises KeyboardInterrupt as usual."""
+    """While it is entered, Ctrl-C calls `stop` and sets `came`; a third one raises KeyboardInterrupt as usual."""
 
-    def __init__(self) -> None:
-        self.came = False
+    def __init__(self, stop: Callable[[], None]) -> None:
+        self._stop = stop
+        self._count = 0
+
+    @property
+    def came(self) -> bool:
+        return self._count > 0
 
     def __enter__(self) -> Interruptible:
         self._before = signal.signal(signal.SIGINT, self._on_signal)
@@ -21,16 +26,8 @@ class Interruptible:
     def __exit__(self, *_: object) -> None:
         signal.signal(signal.SIGINT, self._before)
 
-    def until(self, pieces: Iterator[str]) -> Generator[str]:
-        """The pieces up to the first Ctrl-C; then `pieces` is closed."""
-        for piece in pieces:
-            yield piece
-            if self.came:
-                break
-        if isinstance(pieces, Generator):
-            pieces.close()
-
     def _on_signal(self, number: int, frame: FrameType | None) -> Any:
-        if self.came:
+        self._count += 1
+        if self._count > 2:
             raise KeyboardInterrupt
-        self.came = True
+        self._stop()

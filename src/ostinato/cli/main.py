@@ -1,6 +1,6 @@
 """`ostinato`: which command was called, and what an error looks like.
 
-    0 done    1 an error, on one line    2 wrong usage    130 stopped by Ctrl-C
+    0 done    1 an error, on a line or two    2 wrong usage    130 stopped by Ctrl-C
 
 Only the standard library is imported before a command runs: `--help` and `ps` answer in a blink.
 """
@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import NoReturn
 
 from ostinato import __version__
-from ostinato.cli.errors import USAGE, CliError
+from ostinato.cli.errors import USAGE, CliError, near_file
 from ostinato.cli.output import one_line
 
 # Command -> what it does. Its module, of the same name, has add_arguments(parser) and run(arguments) -> exit status.
@@ -25,13 +25,29 @@ COMMANDS = {
     "run": "answer a prompt, or chat",
     "serve": "serve a model over HTTP (OpenAI's API)",
     "ps": "list the models being served",
-    "show": "what a model file is: metadata, tensors, program",
+    "show": "what a model file is: an overview, metadata, tensors, program",
     "tokenize": "text to token ids",
+    "detokenize": "token ids to text",
+    "convert": "a Hugging Face checkpoint to a GGUF file",
+    "quantize": "a smaller file of a model, as llama-quantize makes it",
     "perplexity": "how surprised a model is by a text, as llama-perplexity counts",
     "bench": "how fast a model runs here",
     "doctor": "what this machine can do, and what would be chosen",
+    "completion": "a script that completes commands and options in a shell",
 }
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
+
+OVERVIEW = f"""\
+Ostinato {__version__} answers with GGUF language models, for one person or for many at once.
+
+  ostinato run                               chat with the built-in model
+  ostinato run model.gguf "Why is it blue?"  one answer
+  ostinato serve model.gguf                  OpenAI's API, at http://127.0.0.1:8080/v1
+  ostinato show model.gguf                   what a model is, and the memory it needs
+  ostinato doctor                            what this machine can do
+
+`ostinato --help` lists all commands, `ostinato COMMAND --help` tells more about each.
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,46 +56,67 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     name = next((word for word in given if not word.startswith("-")), None)
     if name not in COMMANDS:
-        _parser().parse_args(given)
-        _parser().print_help()
-        return 0
+        return _no_command(given, name)
     place = given.index(name)
-    _parser().parse_args([*given[:place], name])
+    early = _parser().parse_args(given[:place])
     module = importlib.import_module(f"ostinato.cli.{name}")
-    return _guarded(module, _command_parser(name, module).parse_intermixed_args(given[place + 1 :]))
+    options = command_parser(name, module).parse_intermixed_args(given[place + 1 :])
+    return _guarded(module, options, early.debug or options.debug or os.environ.get("OSTINATO_DEBUG") == "1")
 
 
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong on one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(USAGE, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(USAGE, f"{self.prog}: {one_line(message)} (see {self.prog} --help)\n")
+
+
+def _no_command(given: Sequence[str], name: str | None) -> int:
+    """An option that needs none, nothing at all, or a word that is no command."""
+    if name is not None and not {"-h", "--help", "--version"} & set(given):
+        import difflib
+
+        near = difflib.get_close_matches(name, COMMANDS, 1)
+        hint = f"did you mean `ostinato {near[0]}`?" if near else "`ostinato --help` lists them"
+        print(f"ostinato: there is no command {one_line(name)[:60]!r}; {hint}", file=sys.stderr)
+        return USAGE
+    _parser().parse_args([word for word in given if word != name])
+    sys.stdout.write(OVERVIEW)
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    """All commands by name."""
+    """What may stand before a command; its help lists the commands."""
+    width = max(map(len, COMMANDS))
     parser = _Parser(
         prog="ostinato",
+        usage="ostinato COMMAND ...",
         description="An inference engine for GGUF language models.",
-        epilog="`ostinato COMMAND --help` tells more about each.",
+        epilog="commands:\n"
+        + "\n".join(f"  {name:{width}}  {text}" for name, text in COMMANDS.items())
+        + "\n\n`ostinato COMMAND --help` tells more about each.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"ostinato {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", title="commands")
-    for command, text in COMMANDS.items():
-        commands.add_parser(command, help=text)
+    _add_debug(parser)
     return parser
 
 
-def _command_parser(name: str, module: ModuleType) -> argparse.ArgumentParser:
+def command_parser(name: str, module: ModuleType) -> argparse.ArgumentParser:
     """One command's arguments. Parsed intermixed: `run MODEL --raw PROMPT` means what it says."""
     text = COMMANDS[name]
     parser = _Parser(prog=f"ostinato {name}", description=text[0].upper() + text[1:] + ".")
     module.add_arguments(parser)
+    _add_debug(parser)
     return parser
 
 
-def _guarded(module: ModuleType, options: argparse.Namespace) -> int:
-    """Runs the command. Whatever goes wrong is one line on standard error; OSTINATO_DEBUG=1 shows the traceback."""
+def _add_debug(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def _guarded(module: ModuleType, options: argparse.Namespace, debug: bool) -> int:
+    """Runs the command. Whatever goes wrong is a line or two on standard error, or a traceback with `debug`."""
     try:
         status: int = module.run(options)
         sys.stdout.flush()
@@ -89,9 +126,9 @@ def _guarded(module: ModuleType, options: argparse.Namespace) -> int:
         _forget_stdout()
         return 1
     except Exception as error:
-        if os.environ.get("OSTINATO_DEBUG") == "1":
+        if debug:
             raise
-        print(f"ostinato: {_one_line(error)}", file=sys.stderr)
+        print(f"ostinato: {_plainly(error)}", file=sys.stderr)
         _flush_or_forget()
         return error.status if isinstance(error, CliError) else 1
     return status
@@ -115,14 +152,16 @@ def _flush_or_forget() -> None:
         _forget_stdout()
 
 
-def _one_line(error: Exception) -> str:
+def _plainly(error: Exception) -> str:
     """The text of an error that was foreseen; the kind as well, of one that was not."""
     text = one_line(" ".join(str(error).split()))
+    if isinstance(error, MemoryError):
+        return "there is not enough memory; a smaller --context needs less"
     if isinstance(error, OSError) and error.filename is not None:
-        text = f"{error.filename}: {error.strerror}"
+        text = f"{one_line(os.fsdecode(error.filename))}: {error.strerror}"
     if isinstance(error, (CliError, OSError, ValueError, RuntimeError)) and text:
-        return text
-    return f"internal error: {type(error).__name__}: {text} (OSTINATO_DEBUG=1 shows where)"
+        return text + near_file(error)
+    return f"internal error: {type(error).__name__}: {text}\n(--debug shows where; please report it)"
 
 
 def _forget_stdout() -> None:

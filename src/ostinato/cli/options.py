@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from ostinato.cli.settings import SETTINGS, Kind, Setting, Values
 
 if TYPE_CHECKING:
     from ostinato.engine.loading import Options
@@ -35,25 +38,40 @@ def machine(options: argparse.Namespace) -> Options:
     )
 
 
-def add_sampling(parser: argparse.ArgumentParser) -> None:
-    """How an answer is made."""
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """How an answer is made: an option for every line of the table."""
     group = parser.add_argument_group("answer")
-    group.add_argument("--temperature", type=float, default=0.7, metavar="X", help="0 is greedy (default: 0.7)")
-    group.add_argument("--top-k", type=int, default=0, metavar="K", help="keep the K most probable tokens")
-    group.add_argument("--top-p", type=float, default=1.0, metavar="P", help="keep the best that sum up to P")
-    group.add_argument("--min-p", type=float, default=0.0, metavar="P", help="keep those of P x the best one's")
-    group.add_argument("--seed", type=int, metavar="N", help="makes an answer repeatable (default: random)")
-    group.add_argument("--max-tokens", type=positive, metavar="N", help="at most so long (default: to the end)")
-    group.add_argument("--stop", action="append", default=[], metavar="TEXT", help="end before TEXT; repeatable")
+    for name, setting in SETTINGS.items():
+        option = f"--{name.replace('_', '-')}"
+        if setting.kind is Kind.SWITCH:
+            group.add_argument(option, action="store_true", help=setting.text)
+        elif setting.kind is Kind.TEXTS:
+            group.add_argument(
+                option, action="append", default=[], metavar=setting.metavar, help=f"{setting.text}; repeatable"
+            )
+        else:
+            default = f" (default: {setting.show(setting.default)})" if setting.default != "" else ""
+            group.add_argument(
+                option, type=_typed(setting), default=setting.default, metavar=setting.metavar,
+                help=setting.text + default,
+            )  # fmt: skip
 
 
-def sampling(options: argparse.Namespace) -> dict[str, Any]:
-    """What `add_sampling` took, as ostinato.api.Settings; a seed is drawn where none was given."""
-    import secrets
+def settings(options: argparse.Namespace) -> Values:
+    """What `add_settings` took."""
+    return {name: getattr(options, name) for name in SETTINGS}
 
-    seed = secrets.randbits(32) if options.seed is None else options.seed
-    names = ("temperature", "top_k", "top_p", "min_p", "stop")
-    return {"seed": seed, **{name: getattr(options, name) for name in names}}
+
+def _typed(setting: Setting) -> Callable[[str], Any]:
+    """A setting's parser, with argparse's own error."""
+
+    def parse(text: str) -> Any:
+        try:
+            return setting.parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return parse
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

@@ -56,11 +56,12 @@ def one_line(text: str) -> str:
 def print_table(rows: Sequence[Sequence[str]], header: Sequence[str] = (), right: Sequence[int] = ()) -> None:
     """Columns as wide as they must be; those in `right` are aligned to the right, lines are cut at the
     terminal's width."""
-    for line in _lines(rows, header, right):
+    for line in table_lines(rows, header, right):
         print(line)
 
 
-def _lines(rows: Sequence[Sequence[str]], header: Sequence[str], right: Sequence[int]) -> Iterator[str]:
+def table_lines(rows: Sequence[Sequence[str]], header: Sequence[str] = (), right: Sequence[int] = ()) -> Iterator[str]:
+    """The lines of such a table."""
     cells = [[one_line(cell) for cell in row] for row in ([header] if header else []) + list(rows)]
     widths = [max(map(cells_of, column)) for column in zip(*cells, strict=True)]
     limit = shutil.get_terminal_size().columns if is_terminal() else sys.maxsize

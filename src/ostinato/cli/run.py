@@ -5,18 +5,17 @@ from __future__ import annotations
 import argparse
 import select
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ostinato.cli.errors import USAGE, CliError
-from ostinato.cli.options import BUILTIN, add_json, add_machine, add_sampling, machine, sampling
-from ostinato.cli.output import is_terminal, print_json, printable
+from ostinato.cli.options import BUILTIN, add_json, add_machine, add_settings, machine, settings
+from ostinato.cli.output import print_json
 
 if TYPE_CHECKING:
-    from ostinato.api import Model
-    from ostinato.chat import ChatEncoder
+    from ostinato.cli.settings import Values
+    from ostinato.cli.speaker import Speaker, Spoken
 
 STOPPED = 130  # the exit status of an answer that Ctrl-C ended
 PATIENCE = 2.0  # seconds
@@ -27,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "words", metavar="[MODEL] [PROMPT]", nargs="*", help="a GGUF file (default: the built-in model), a prompt"
     )
     parser.add_argument("--raw", action="store_true", help="continue the prompt as it is, without chat template")
-    add_sampling(parser)
+    add_settings(parser)
     add_machine(parser)
     add_json(parser)
 
@@ -41,25 +40,14 @@ def run(options: argparse.Namespace) -> int:
     elif prompt is None and options.json:
         raise CliError("--json needs a prompt", USAGE)
 
-    from ostinato.api import Model
-    from ostinato.chat import ChatEncoder
-    from ostinato.engine.loading import open_model
+    from ostinato.cli.speaker import Speaker
 
-    opened = open_model(path, machine(options))
-    with Model(opened) as model:
-        template = None if options.raw else ChatEncoder.of(model.tokenizer)
-        settings = {**sampling(options), "max_tokens": options.max_tokens or model.context}
-        try:
-            if prompt is None:
-                from ostinato.cli.conversation import converse
+    with Speaker(path, machine(options), options.raw) as speaker:
+        if prompt is None:
+            from ostinato.cli.conversation import converse
 
-                return converse(opened.spec.name or path.stem, model, template, settings)
-            if options.json:
-                return _print_json(path, opened.backend.name, model, template, prompt, settings)
-            return _print_answer(model, encode_prompt(model, template, prompt), settings)
-        finally:
-            if template is not None:
-                template.close()
+            return converse(speaker, settings(options))
+        return _answer(speaker, path, prompt, settings(options), options.json)
 
 
 def split_words(words: Sequence[str]) -> tuple[Path, str | None]:
@@ -91,39 +79,26 @@ def _read_stdin() -> str:
     return sys.stdin.buffer.read().decode(errors="replace")
 
 
-def encode_prompt(model: Model, template: ChatEncoder | None, prompt: str) -> list[int]:
-    """A question to a model that chats; text to continue, for one that does not."""
-    if template is None:
-        return model.tokenize(prompt)
-    return template.encode([{"role": "user", "content": prompt}])
+def _answer(speaker: Speaker, path: Path, prompt: str, values: Values, as_json: bool) -> int:
+    """One answer, as it comes; or whole, as JSON."""
+    from ostinato.cli.session import Session
+    from ostinato.cli.speaker import rates, report
+
+    session = Session(speaker.name, values, [{"role": "user", "content": prompt}])
+    spoken = speaker.say(speaker.encode(session.prompt()), values, quiet=as_json)
+    if as_json:
+        print_json(_json(speaker, path, spoken, rates(speaker.load_seconds, spoken)))
+    else:
+        print(flush=True)
+    if spoken.cut:
+        print(f"ostinato: the answer is cut: the context of {speaker.model.context} tokens is full", file=sys.stderr)
+    if values["verbose"]:
+        print(f"\n{report(speaker.load_seconds, spoken)}", file=sys.stderr)
+    return STOPPED if spoken.stopped else 0
 
 
-def _print_answer(model: Model, ids: Sequence[int], settings: dict[str, Any]) -> int:
-    from ostinato.cli.interrupt import Interruptible
-
-    with Interruptible() as interrupt:
-        for piece in interrupt.until(model.stream(ids, **settings)):
-            show(piece)
-    print(flush=True)
-    return STOPPED if interrupt.came else 0
-
-
-def show(piece: str) -> None:
-    """As it comes; on a terminal, without control characters."""
-    sys.stdout.write(printable(piece) if is_terminal() else piece)
-    sys.stdout.flush()
-
-
-def _print_json(
-    path: Path, backend: str, model: Model, template: ChatEncoder | None, prompt: str, settings: dict[str, Any]
-) -> int:
-    ids = encode_prompt(model, template, prompt)
-    started = time.perf_counter()
-    text = model.generate(ids, **settings)
-    seconds = time.perf_counter() - started
-    answer = {
-        "model": str(path), "backend": backend, "text": text, "seed": settings["seed"], "prompt_tokens": len(ids),
-        "completion_tokens": model.counters["generated_tokens"], "seconds": seconds,
+def _json(speaker: Speaker, path: Path, spoken: Spoken, figures: dict[str, float]) -> dict[str, object]:
+    return {
+        "model": str(path), "backend": speaker.backend, "text": spoken.text, "finish": spoken.reason,
+        "seed": spoken.seed, **figures, "seconds": spoken.figures.seconds,
     }  # fmt: skip
-    print_json(answer)
-    return 0

@@ -1,108 +1,131 @@
-"""`ostinato show MODEL`: what a model file is. Metadata and a summary; tensors and the program on request."""
+"""`ostinato show MODEL`: what a model file is. An overview, or the parts of it that are asked for."""
 
 from __future__ import annotations
 
 import argparse
-from collections import Counter
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ostinato.cli.options import add_json, positive
-from ostinato.cli.output import bold, print_json, print_table, printable, size
+from ostinato.cli.errors import CliError
+from ostinato.cli.options import BUILTIN, add_json, positive
+from ostinato.cli.output import bold, dim, print_json, print_table, printable, size, table_lines
 
 if TYPE_CHECKING:
+    from ostinato.cli.overview import Meaning
     from ostinato.gguf.reader import GGUFFile
-    from ostinato.gguf.values import ArrayView
-    from ostinato.model.spec import ModelSpec
 
 LONG_TEXT = 120  # characters of a metadata value that are shown
 SHORT_ARRAY = 8  # elements
+SECTIONS = {
+    "metadata": "its keys and values",
+    "tensors": "names, types, shapes and sizes",
+    "spec": "what the engine takes it for",
+    "template": "how its chats are written, in Jinja",
+    "program": "what it computes, with the cost of each step",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="a GGUF file")
-    parser.add_argument("--tensors", action="store_true", help="list the tensors")
-    parser.add_argument("--program", action="store_true", help="print what it computes, with the cost of each step")
-    parser.add_argument("--rows", type=positive, default=1, metavar="T", help="rows of the step that costs are for")
-    parser.add_argument("--context", type=positive, metavar="N", help="positions each row attends to (default: all)")
+    parser.add_argument("model", metavar="MODEL", nargs="?", default=BUILTIN, help="a GGUF file (default: built in)")
+    sections = parser.add_argument_group("instead of the overview")
+    for name, text in SECTIONS.items():
+        sections.add_argument(f"--{name}", action="store_true", help=text)
+    cost = parser.add_argument_group("costs of --program")
+    cost.add_argument("--rows", type=positive, default=1, metavar="T", help="rows of the step (default: 1)")
+    cost.add_argument("--context", type=positive, metavar="N", help="positions each row attends to (default: all)")
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:
+    from ostinato.cli.overview import Meaning
     from ostinato.gguf.reader import open_gguf
-    from ostinato.model.architectures import read_spec
 
     with open_gguf(options.model) as file:
-        try:
-            spec, reason = read_spec(file), ""
-        except ValueError as error:
-            spec, reason = None, str(error)
-        if options.program and spec is None:
-            raise ValueError(reason)
+        meaning = Meaning.of(file)
+        wanted = [name for name in SECTIONS if getattr(options, name)]
         if options.json:
-            print_json(_as_json(file, spec, reason, options))
-        else:
-            _print(file, spec, reason, options)
+            print_json(_as_json(file, meaning, wanted, options))
+            return 0
+        if not wanted:
+            _print_overview(file, meaning)
+        for index, name in enumerate(wanted):
+            if len(wanted) > 1:
+                print(("\n" if index else "") + bold(name))
+            for line in _section(name, file, meaning, options):
+                print(line)
     return 0
 
 
-def _print(file: GGUFFile, spec: ModelSpec | None, reason: str, options: argparse.Namespace) -> None:
-    if options.program and spec is not None:
-        print(_program(file, spec, options))
-        return
-    if options.tensors:
-        rows = [(t.name, t.type.name, _shape(t.shape), size(t.nbytes)) for t in file.tensors.values()]
-        print_table(rows, ("TENSOR", "TYPE", "SHAPE", "SIZE"), right=(3,))
-        return
-    print(bold(printable(spec.name if spec is not None and spec.name else file.path.name)))
-    print_table([*_summary(file, spec, reason).items()])
-    print()
-    print_table([(key, _value(value)) for key, value in file.metadata.items()], ("METADATA", "VALUE"))
+def _print_overview(file: GGUFFile, meaning: Meaning) -> None:
+    from ostinato.cli.overview import facts, lines, title
+
+    print(bold(printable(title(file))))
+    print_table([(f"  {name}", text) for name, text in lines(facts(file, meaning))])
+    print(dim("\nmore: " + " ".join(f"--{name}" for name in SECTIONS)))
 
 
-def _summary(file: GGUFFile, spec: ModelSpec | None, reason: str) -> dict[str, str]:
-    tensors = file.tensors.values()
-    types = Counter(tensor.type.name for tensor in tensors)
-    facts = {
-        "format": f"GGUF v{file.version}, {len(file.parts)} file{'s' if len(file.parts) > 1 else ''}",
-        "tensors": f"{len(tensors)}, {size(sum(tensor.nbytes for tensor in tensors))}",
-        "types": ", ".join(f"{count} {name}" for name, count in types.most_common()) or "none",
-    }
-    if spec is None:
-        return {**facts, "runs": f"no: {reason}"}
-    weights = sum(_count(tensor.shape) for tensor in tensors)
-    return {
-        **facts,
-        "weights": f"{weights / 1e6:,.1f} million",
-        "architecture": f"{spec.architecture}, {len(spec.layers)} layers, width {spec.width}",
-        "vocabulary": str(spec.vocab_size),
-        "context": f"{spec.context} positions",
-    }
+def _section(name: str, file: GGUFFile, meaning: Meaning, options: argparse.Namespace) -> Iterator[str]:
+    """Its lines. Raises CliError or ValueError where the file has none."""
+    match name:
+        case "metadata":
+            yield from table_lines([(key, _value(value)) for key, value in file.metadata.items()], ("KEY", "VALUE"))
+        case "tensors":
+            rows = [(t.name, t.type.name, _shape(t.shape), size(t.nbytes)) for t in file.tensors.values()]
+            yield from table_lines(rows, ("TENSOR", "TYPE", "SHAPE", "SIZE"), right=(3,))
+        case "spec":
+            yield from map(printable, _spec(meaning))
+        case "template":
+            yield printable(_template(file))
+        case _:
+            yield printable(_program(file, meaning, options))
 
 
-def _program(file: GGUFFile, spec: ModelSpec, options: argparse.Namespace) -> str:
+def _spec(meaning: Meaning) -> Iterator[str]:
+    from ostinato.cli.spec_text import spec_lines
+
+    if meaning.spec is None:
+        raise ValueError(meaning.reason)
+    return spec_lines(meaning.spec)
+
+
+def _template(file: GGUFFile) -> str:
+    template = file.metadata.get("tokenizer.chat_template")
+    if not isinstance(template, str):
+        raise CliError("the file has no chat template")
+    return template
+
+
+def _program(file: GGUFFile, meaning: Meaning, options: argparse.Namespace) -> str:
     """The listing of every program, with operations and bytes of each instruction."""
-    from ostinato.program.compile import compile_model
     from ostinato.program.ops_table import Load
     from ostinato.program.printer import format_program
 
-    load = Load(rows=options.rows, logit_rows=1, context=options.context or spec.context)
-    programs = compile_model(spec, file.tensors)
-    return printable("\n\n".join(format_program(program, file.tensors, load) for program in programs))
+    if meaning.spec is None or meaning.programs is None:
+        raise ValueError(meaning.reason)
+    load = Load(rows=options.rows, logit_rows=1, context=options.context or meaning.spec.context)
+    return "\n\n".join(format_program(program, file.tensors, load) for program in meaning.programs)
 
 
-def _as_json(file: GGUFFile, spec: ModelSpec | None, reason: str, options: argparse.Namespace) -> dict[str, Any]:
+def _as_json(file: GGUFFile, meaning: Meaning, wanted: list[str], options: argparse.Namespace) -> dict[str, Any]:
+    """The overview and the metadata always, the rest where it is asked for."""
+    from ostinato.cli.overview import facts, title
+
     found: dict[str, Any] = {
         "path": str(file.path),
-        "summary": _summary(file, spec, reason),
+        "name": title(file),
+        "overview": facts(file, meaning),
         "metadata": {key: _json_value(value) for key, value in file.metadata.items()},
     }
-    if options.tensors:
-        found["tensors"] = [
-            {"name": t.name, "type": t.type.name, "shape": list(t.shape), "bytes": t.nbytes}
-            for t in file.tensors.values()
-        ]
-    if options.program and spec is not None:
-        found["program"] = _program(file, spec, options).split("\n")
+    for name in wanted:
+        if name == "tensors":
+            found[name] = [
+                {"name": t.name, "type": t.type.name, "shape": list(t.shape), "bytes": t.nbytes}
+                for t in file.tensors.values()
+            ]
+        elif name == "template":
+            found[name] = _template(file)
+        elif name != "metadata":
+            found[name] = "\n".join(_section(name, file, meaning, options)).split("\n")
     return found
 
 
@@ -116,7 +139,7 @@ def _value(value: Any) -> str:
     return text if len(text) <= LONG_TEXT else f"{text[:LONG_TEXT]}… ({len(text)} characters)"
 
 
-def _array(value: ArrayView) -> str:
+def _array(value: Any) -> str:
     if len(value) <= SHORT_ARRAY:
         return "[" + ", ".join(_value(element) for element in value) + "]"
     return f"{len(value)} x {value.type.name.lower()}"
@@ -135,10 +158,3 @@ def _json_value(value: Any) -> Any:
 
 def _shape(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
-
-
-def _count(shape: tuple[int, ...]) -> int:
-    total = 1
-    for length in shape:
-        total *= length
-    return total

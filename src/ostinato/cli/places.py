@@ -1,0 +1,61 @@
+"""Where what people keep lies: the XDG base directories (specifications.freedesktop.org/basedir-spec)."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from pathlib import Path
+
+SAVED = ".json"
+NAME = re.compile(r"\w[\w .+-]{0,99}")  # no separators, no leading dot, nothing that drives a terminal
+
+
+def history_file() -> Path:
+    """What was typed into chats."""
+    return _base("XDG_STATE_HOME", ".local/state") / "history"
+
+
+def sessions_folder() -> Path:
+    """Saved conversations."""
+    return _base("XDG_DATA_HOME", ".local/share") / "sessions"
+
+
+def session_file(name: str) -> Path:
+    """Of a plain name, in its folder; or the path itself, if it has a "/" and ends in .json. ValueError otherwise."""
+    if "/" in name or os.sep in name:
+        if not name.endswith(SAVED) or not name.isprintable():
+            raise ValueError(f"{name!r} is a path that does not end in {SAVED}")
+        return Path(name).expanduser()
+    stem = name.removesuffix(SAVED)
+    if not NAME.fullmatch(stem):
+        raise ValueError(f"{name!r} is no name: letters, digits, spaces and . + - _, or a path ending in {SAVED}")
+    return sessions_folder() / (stem + SAVED)
+
+
+def saved_names() -> list[str]:
+    """Names of the conversations in the folder."""
+    try:
+        return sorted(path.stem for path in sessions_folder().iterdir() if path.suffix == SAVED)
+    except OSError:
+        return []
+
+
+def write_private(path: Path, text: str) -> None:
+    """The whole file or nothing, for its owner's eyes. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:50]}.")  # mode 0600
+    try:
+        with open(handle, "w", encoding="utf-8", errors="surrogatepass") as file:
+            file.write(text)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _base(variable: str, default: str) -> Path:
+    """Relative paths in these variables are to be ignored, says the specification."""
+    given = os.environ.get(variable, "")
+    base = Path(given) if os.path.isabs(given) else Path.home() / default
+    return base / "ostinato"

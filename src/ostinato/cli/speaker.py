@@ -1,0 +1,136 @@
+"""A loaded model that answers: messages to ids, the answer as it comes, and what it took."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ostinato.cli.interrupt import Interruptible
+from ostinato.cli.output import is_terminal, printable
+from ostinato.cli.settings import for_model
+from ostinato.cli.spinner import Spinner
+
+if TYPE_CHECKING:
+    from ostinato.api import Figures, Model
+    from ostinato.chat import ChatEncoder
+    from ostinato.engine.loading import Options
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """An answer, whole or stopped. `cached`: tokens of the prompt that were known from before."""
+
+    text: str
+    figures: Figures
+    cached: int
+    seed: int
+    stopped: bool  # by Ctrl-C
+    cut: bool  # by the length of the context
+
+    @property
+    def reason(self) -> str:
+        """Why it ended."""
+        if self.stopped:
+            return "interrupted"
+        return "length" if self.figures.finish.name == "LENGTH" else "stop"
+
+
+class Speaker:
+    """The model, and the template that its chats are written in; without one, texts are continued as they are."""
+
+    def __init__(self, path: Path, options: Options, raw: bool) -> None:
+        from ostinato.api import Model
+        from ostinato.chat import ChatEncoder
+        from ostinato.engine.loading import open_model
+
+        started = time.perf_counter()
+        with Spinner(f"loading {path.name}"):
+            opened = open_model(path, options)
+            self.model: Model = Model(opened)
+            self.template: ChatEncoder | None = None if raw else ChatEncoder.of(self.model.tokenizer)
+        self.load_seconds = time.perf_counter() - started
+        self.spec, self.backend = opened.spec, opened.backend.name
+        self.name = opened.spec.name or path.stem
+
+    def __enter__(self) -> Speaker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.template is not None:
+            self.template.close()
+        self.model.close()
+
+    def encode(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
+        """Ids of a prompt. Raises ChatError, ValueError."""
+        if self.template is not None:
+            return self.template.encode(messages)
+        if messages[0]["role"] == "system":
+            raise ValueError("there is no chat template, so there can be no system message")
+        return self.model.tokenize(messages[-1]["content"])
+
+    def say(self, ids: Sequence[int], values: Mapping[str, Any], quiet: bool = False) -> Spoken:
+        """Answers, on standard output as it comes (unless `quiet`); Ctrl-C ends the answer. Raises ValueError."""
+        settings = for_model(values, self.model.context)
+        hits = self.model.counters["prefix_hits"]
+        answer = self.model.stream(ids, **settings)
+        pieces: list[str] = []
+        with Interruptible(answer.stop) as interrupt, Spinner() as spinner:
+            for piece in answer:
+                spinner.stop()
+                pieces.append(piece)
+                if not quiet:
+                    show(piece)
+        figures = answer.figures
+        cut = figures.finish.name == "LENGTH" and figures.tokens < settings["max_tokens"] - (
+            values["max_tokens"] is None
+        )
+        cached = self.model.counters["prefix_hits"] - hits
+        return Spoken("".join(pieces), figures, cached, settings["seed"], interrupt.came, cut)
+
+
+def show(piece: str) -> None:
+    """As it comes; on a terminal, without control characters."""
+    sys.stdout.write(printable(piece) if is_terminal() else piece)
+    sys.stdout.flush()
+
+
+def rates(load_seconds: float, spoken: Spoken) -> dict[str, float]:
+    """What an answer took. The prompt ends with the first token; what was cached was not computed."""
+    figures = spoken.figures
+    generating = figures.seconds - figures.first_seconds
+    computed = figures.prompt_tokens - spoken.cached
+    return {
+        "load_seconds": load_seconds,
+        "prompt_tokens": figures.prompt_tokens,
+        "cached_tokens": spoken.cached,
+        "prompt_seconds": figures.first_seconds,
+        "prompt_tokens_per_second": computed / figures.first_seconds if figures.first_seconds else 0.0,
+        "completion_tokens": figures.tokens,
+        "completion_seconds": generating,
+        "completion_tokens_per_second": (figures.tokens - 1) / generating if generating else 0.0,
+    }
+
+
+def report(load_seconds: float, spoken: Spoken) -> str:
+    """The same for people, as Ollama prints it."""
+    found = rates(load_seconds, spoken)
+    known = f" ({spoken.cached} of them known from before)" if spoken.cached else ""
+    rows = {
+        "total duration": _duration(load_seconds + spoken.figures.seconds),
+        "load duration": _duration(load_seconds),
+        "prompt eval count": f"{found['prompt_tokens']} token(s){known}",
+        "prompt eval duration": _duration(found["prompt_seconds"]),
+        "prompt eval rate": f"{found['prompt_tokens_per_second']:.2f} tokens/s",
+        "eval count": f"{found['completion_tokens']} token(s)",
+        "eval duration": _duration(found["completion_seconds"]),
+        "eval rate": f"{found['completion_tokens_per_second']:.2f} tokens/s",
+    }
+    return "\n".join(f"{name + ':':22}{value}" for name, value in rows.items())
+
+
+def _duration(seconds: float) -> str:
+    return f"{1e3 * seconds:.2f} ms" if seconds < 1 else f"{seconds:.3f} s"
