@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from ostinato.backends.sampling import Sampling
 from ostinato.engine.engine import Engine
-from ostinato.engine.evaluate import logits, logprobs
+from ostinato.engine.evaluate import embedding, logits, logprobs
 from ostinato.engine.loading import Opened, Options, open_model
 from ostinato.engine.local import LocalPort, Stream
 from ostinato.engine.records_table import NOT_FINITE, FinishReason
@@ -85,7 +85,10 @@ class Model:
         self._executable = opened.compile()
         caches = opened.programs.caches
         self._port = LocalPort(opened.plan, len(caches), CAPACITY)
-        self._engine = Engine(self._executable, opened.plan, caches, self._port.table, self._port, opened.run_steps)
+        self._engine = Engine(
+            self._executable, opened.plan, caches, self._port.table, self._port, opened.run_steps,
+            opened.programs.recurrent,
+        )  # fmt: skip
         self._lock = threading.Lock()
         self._closed = False
 
@@ -116,6 +119,16 @@ class Model:
         with self._lock:
             self._check_open()
             return logits(self._engine, list(ids))
+
+    def embed(self, text: Prompt) -> np.ndarray:
+        """Float32 [width]: the embedding of a text (or of ids) by an encoder, as the file pools it, not normalised.
+        ValueError for a model that is none, or a text that does not fit."""
+        if not self._opened.programs.embeds:
+            raise ValueError("this model generates text; embeddings come from an encoder")
+        ids = self.tokenize(text) if isinstance(text, str) else list(text)
+        with self._lock:
+            self._check_open()
+            return embedding(self._engine, ids)
 
     def logprobs(self, ids: Sequence[int], first: int = 0) -> np.ndarray:
         """Float64 [len(ids) - 1 - first]: element i is log p(ids[first + i + 1] | all before it). No logits are kept,

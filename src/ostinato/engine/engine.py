@@ -60,6 +60,7 @@ class Engine:
     """Serves the sequences of `table` with `executable`, which was compiled for `plan`.
 
     `run_steps`: steps of a run; 1: single steps only; 0: as many as the pace of the steps allows (engine/pace.py).
+    `recurrent`: sequences have state besides keys and values; who has lost it is computed again from its first token.
     """
 
     def __init__(
@@ -70,11 +71,13 @@ class Engine:
         table: SequenceTable,
         port: Port,
         run_steps: int = 0,
+        recurrent: bool = False,
     ) -> None:
         self.executable, self.plan, self._table, self._port = executable, plan, table, port
-        self.paging = Paging(plan.blocks, plan.block_size, len(caches))
+        self.paging = Paging(plan.blocks, plan.block_size, len(caches), recurrent)
         self.scheduler = Scheduler(plan, self.paging, table)
         self.capacity = min(plan.context, plan.blocks * plan.block_size)  # positions of one sequence
+        self._keeps_state = executable.keeps_state and not recurrent
         self._sequences: dict[int, Active] = {}  # by record
         self._flights: deque[Flight] = deque()
         self._pace = Pace(executable.max_steps, run_steps)
@@ -101,7 +104,7 @@ class Engine:
         ended its steps). Blocks, reference counts and prefix names follow from the records; where keys and values
         died with that engine, its sequences wait to be computed again."""
         for record in self._table.live():
-            if not self.executable.keeps_state:
+            if not self._keeps_state:
                 nothing = (0,) * self._table.caches
                 self._table.commit(record, replace(self._table.committed(record), computed=0, blocks=nothing))
             self._accept(record)

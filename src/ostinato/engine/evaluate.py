@@ -1,4 +1,4 @@
-"""Logits of every position of a text, and log-probabilities of its tokens, computed between the engine's steps."""
+"""Logits and log-probabilities of a text's tokens, and embeddings, computed between the engine's steps."""
 
 from __future__ import annotations
 
@@ -26,6 +26,13 @@ def logprobs(engine: Engine, tokens: Sequence[int], first: int = 0) -> np.ndarra
     return np.concatenate(parts)
 
 
+def embedding(engine: Engine, tokens: Sequence[int]) -> np.ndarray:
+    """Float32 [width] of a text that an encoder reads in one step. Raises what `logit_rows` raises."""
+    rows = [rows.copy() for _, rows in _rows(engine, tokens, [(0, len(tokens), 1)], "embedding")]
+    made: np.ndarray = rows[0][0]
+    return made
+
+
 def logit_rows(engine: Engine, tokens: Sequence[int], first: int = 0) -> Iterator[tuple[int, np.ndarray]]:
     """(position, float32 [n, vocab]) of every position from `first` on, n at a time; good until the next is asked for.
     All rows are prompt rows.
@@ -33,29 +40,36 @@ def logit_rows(engine: Engine, tokens: Sequence[int], first: int = 0) -> Iterato
     Finishes the steps in flight first; running sequences may lose their KV and compute it again. Raises
     ValueError for no tokens or more than fit, BatchError for a token outside the vocabulary.
     """
+    if tokens and not 0 <= first < len(tokens):
+        raise ValueError(f"the first position is {first}; expected 0 to {len(tokens) - 1}")
+    yield from _rows(engine, tokens, list(_spans(engine, first, len(tokens))), "logits")
+
+
+def _rows(
+    engine: Engine, tokens: Sequence[int], spans: Sequence[tuple[int, int, int]], output: str
+) -> Iterator[tuple[int, np.ndarray]]:
+    """(position, rows of the output) of every span (start, end, rows that are wanted) that wants some."""
     if not 1 <= len(tokens) <= engine.capacity:
         raise ValueError(f"{len(tokens)} tokens; expected 1 to {engine.capacity} (the context)")
-    if not 0 <= first < len(tokens):
-        raise ValueError(f"the first position is {first}; expected 0 to {len(tokens) - 1}")
     engine.drain()
     with engine.scheduler.lend(engine.paging.blocks_for(len(tokens))) as (slot, blocks):
         enters = [Enter(slot, len(tokens), Sampling(temperature=0))]
         tables = [TableEdit(cache, slot, 0, held) for cache, held in enumerate(blocks)]
-        for start, end in _spans(engine, first, len(tokens)):
-            part, wanted = tokens[start:end], end > first
-            span = Span(slot, Kind.PROMPT, start, part, logit_rows=len(part) if wanted else 0)
-            engine.executable.submit(Batch([span], enters, tables, want_logits=wanted))
+        for start, end, wanted in spans:
+            span = Span(slot, Kind.PROMPT, start, tokens[start:end], logit_rows=wanted)
+            engine.executable.submit(Batch([span], enters, tables, want_logits=wanted > 0))
             outputs = engine.executable.collect().outputs
             if wanted:
-                yield start, outputs["logits"]
+                yield start, outputs[output]
             enters, tables = [], []
 
 
-def _spans(engine: Engine, first: int, count: int) -> Iterator[tuple[int, int]]:
+def _spans(engine: Engine, first: int, count: int) -> Iterator[tuple[int, int, int]]:
     """Rows before `first` as many a step as fit, the others as many as may have logits."""
     rows, logit_rows = engine.plan.max_rows, min(engine.plan.max_rows, engine.plan.max_logit_rows)
-    yield from ((at, min(at + rows, first)) for at in range(0, first, rows))
-    yield from ((at, min(at + logit_rows, count)) for at in range(first, count, logit_rows))
+    yield from ((at, min(at + rows, first), 0) for at in range(0, first, rows))
+    ends = ((at, min(at + logit_rows, count)) for at in range(first, count, logit_rows))
+    yield from ((start, end, end - start) for start, end in ends)
 
 
 def _log_softmax_at(rows: np.ndarray, tokens: Sequence[int]) -> np.ndarray:

@@ -126,7 +126,7 @@ def make_plan(spec: ModelSpec, programs: Programs, file: GGUFFile, options: Opti
     affordable = min(memory // share // per_block, possible)
     blocks = options.blocks or max(per_sequence, min(affordable, per_sequence * options.max_sequences))
     return Plan(
-        max_rows=options.max_rows,
+        max_rows=context if programs.embeds else options.max_rows,
         max_logit_rows=max(options.max_logit_rows, options.max_sequences),
         max_sequences=options.max_sequences,
         context=context,

@@ -12,10 +12,12 @@ from ostinato.engine.prefix import PrefixNames
 
 
 class Paging:
-    """The pools of all cache groups. A sequence holds equally many blocks of each."""
+    """The pools of all cache groups. A sequence holds equally many blocks of each. Prefixes are not shared where
+    keys and values are not all that a sequence's past has left (`recurrent`)."""
 
-    def __init__(self, blocks: int, block_size: int, caches: int) -> None:
+    def __init__(self, blocks: int, block_size: int, caches: int, recurrent: bool = False) -> None:
         self.block_size = block_size
+        self._shares = not recurrent
         self.pools = [BlockPool(blocks) for _ in range(caches)]
         self._prefix = PrefixNames(block_size)
         self._submitted = self._collected = 0
@@ -80,7 +82,7 @@ class Paging:
     def remember(self, sequence: Active) -> None:
         """Names its full blocks of known tokens whose rows are computed or submitted."""
         full = min(sequence.scheduled, sequence.length) // self.block_size
-        if full > sequence.remembered:
+        if self._shares and full > sequence.remembered:
             self._name(sequence, full)
             for pool, blocks in zip(self.pools, sequence.blocks, strict=True):
                 for index in range(sequence.remembered, full):

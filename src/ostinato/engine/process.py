@@ -110,7 +110,9 @@ def build_model(path: str, options: str, expected: str, shared: Shared, port: Ri
     caches = opened.programs.caches
     shared.check(Sizes.of(opened.plan, caches, shared.sizes.capacity, opened.hosted))
     memory = {group.name: shared.kv(index) for index, group in enumerate(caches)} if opened.hosted else None
-    return Engine(opened.compile(memory), opened.plan, caches, shared.table, port, opened.run_steps)
+    return Engine(
+        opened.compile(memory), opened.plan, caches, shared.table, port, opened.run_steps, opened.programs.recurrent
+    )
 
 
 def encode_options(options: Options) -> str:

@@ -92,6 +92,16 @@ class Programs:
         return self.prefill.states
 
     @property
+    def recurrent(self) -> bool:
+        """Whether sequences have state that cannot be rolled back, shared or taken over."""
+        return bool(self.states)
+
+    @property
+    def embeds(self) -> bool:
+        """Whether this is an encoder: whole texts in one step, embeddings instead of logits, nothing to generate."""
+        return "embedding" in self.prefill.outputs
+
+    @property
     def vocab_size(self) -> int:
         return self.prefill.vocab_size
 
