@@ -10,7 +10,7 @@ import pytest
 from tests.support import ROOT
 
 PACKAGE = ROOT / "src" / "ostinato"
-LAYERS = ("gguf", "quantize", "model", "program", "passes", "backends", "engine", "server", "cli")
+LAYERS = ("gguf", "quantize", "model", "convert", "program", "passes", "backends", "engine", "server", "cli")
 SHARED = {"text", "marks", "chat", "chat_worker", "api", "perplexity"}  # modules beside the folders, over the engine
 BELOW_THE_API = LAYERS[: LAYERS.index("server")]
 

@@ -1,0 +1,115 @@
+"""convert: a Hugging Face checkpoint (safetensors, config.json, tokenizer) becomes a GGUF file.
+
+Everything is planned and checked first; then values stream through, a few megabytes at a time, so that memory does
+not grow with the model. The file appears whole, or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+
+from ostinato.convert.config import Config, read_config
+from ostinato.convert.errors import ConvertError
+from ostinato.convert.metadata import model_metadata, stored_types
+from ostinato.convert.plan import Planned, elements, plan_tensors
+from ostinato.convert.recipe import Recipe
+from ostinato.convert.recipes import RECIPES
+from ostinato.convert.safetensors import open_checkpoint
+from ostinato.convert.shared import rope_factors
+from ostinato.convert.tokenizer import tokenizer_metadata
+from ostinato.convert.types import AUTO, TYPES, choose_type, encoded
+from ostinato.gguf.encode import Addable
+from ostinato.gguf.types_table import TensorType, nbytes
+from ostinato.gguf.writer import GGUFWriter
+from ostinato.model.architectures import ARCHITECTURES, ModelError, read_spec
+
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A conversion that is about to happen: all that the file will hold, nothing read yet but headers."""
+
+    architecture: str
+    metadata: Mapping[str, Addable]
+    tensors: tuple[Planned, ...]
+    types: Mapping[str, TensorType]
+    extras: Mapping[str, np.ndarray]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of tensor data."""
+        stored = sum(nbytes(self.types[planned.name], elements(planned)) for planned in self.tensors)
+        return stored + sum(values.nbytes for values in self.extras.values())
+
+
+def plan(folder: str | os.PathLike[str], type: str = AUTO, tokenizer: bool = True, name: str | None = None) -> Plan:
+    """Reads a checkpoint's headers and says what the file will be. `type` is one of TYPES, or "auto": as in the
+    checkpoint; `tokenizer` False leaves the vocabulary out. ConvertError for all that is missing or unknown."""
+    folder = Path(folder)
+    if type != AUTO and type not in TYPES:
+        raise ConvertError(f"type {type!r:.40} is not known; known: {AUTO}, {', '.join(TYPES)}")
+    if not folder.is_dir():
+        raise ConvertError(f"{folder}: not a folder; expected a checkpoint with config.json and safetensors")
+    recipe, config = _recipe(folder)
+    tensors = tuple(plan_tensors(recipe, config, open_checkpoint(folder)))
+    types = {planned.name: choose_type(planned, TYPES.get(type)) for planned in tensors}
+    metadata = model_metadata(recipe, config, name or folder.resolve().name, stored_types(types))
+    extras = {**rope_factors(config), **recipe.extras(config)}
+    metadata |= tokenizer_metadata(folder, config, recipe) if tokenizer else {"tokenizer.ggml.model": "none"}
+    made = Plan(recipe.architecture, metadata, tensors, types, extras)
+    _check(folder, made)
+    return made
+
+
+def write(made: Plan, path: str | os.PathLike[str], advance: Advance = lambda count: None) -> None:
+    """Writes the file; `advance` is called with bytes as they are done."""
+    with GGUFWriter(path) as writer:
+        for key, value in made.metadata.items():
+            writer.add(key, value)
+        for planned in made.tensors:
+            writer.add_tensor(planned.name, elements(planned), made.types[planned.name])
+        for name, values in made.extras.items():
+            writer.add_tensor(name, values.shape, TensorType.F32)
+        for planned in made.tensors:
+            for part in encoded(planned, made.types[planned.name]):
+                writer.write(planned.name, part.data)
+                advance(part.nbytes)
+        for name, values in made.extras.items():
+            writer.write(name, values.data)
+
+
+def convert(
+    folder: str | os.PathLike[str], path: str | os.PathLike[str], type: str = AUTO, tokenizer: bool = True
+) -> None:
+    """`plan` and `write` in one."""
+    write(plan(folder, type, tokenizer), path)
+
+
+def _recipe(folder: Path) -> tuple[Recipe, Config]:
+    name, config = read_config(folder)
+    if name not in RECIPES:
+        raise ConvertError(
+            f"{folder}: architecture {name!r:.80} is not supported; supported: {', '.join(sorted(RECIPES))}"
+        )
+    recipe = RECIPES[name]
+    return recipe, config.with_defaults(recipe.defaults or {})
+
+
+def _check(folder: Path, made: Plan) -> None:
+    """The file would be a model: nothing is missing, nothing is left over."""
+    tensors = {
+        planned.name: SimpleNamespace(name=planned.name, type=made.types[planned.name], shape=elements(planned))
+        for planned in made.tensors
+    } | {name: SimpleNamespace(name=name, type=TensorType.F32, shape=v.shape) for name, v in made.extras.items()}
+    try:
+        if made.architecture in ARCHITECTURES:
+            read_spec(SimpleNamespace(metadata=made.metadata, tensors=tensors))
+    except ModelError as error:
+        raise ConvertError(f"{folder}: the converted model would not load: {error}") from None

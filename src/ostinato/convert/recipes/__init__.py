@@ -1,0 +1,20 @@
+"""Recipes by the class name in config.json's `architectures`, a file for each family.
+
+To add an architecture: write a Recipe in its family's file (or a new file, listed below). It names the classes and
+the GGUF architecture, and only what differs from shared.py: rules for other tensor names or other element orders,
+keys and facts for other metadata. Then give it a line in tests/architectures/zoo.py, which compares it with
+`transformers`. A tensor that no rule knows is refused, so nothing can be forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ostinato.convert.recipe import Recipe
+from ostinato.convert.recipes import llama
+
+_FAMILIES = (llama,)
+
+RECIPES: Mapping[str, Recipe] = {
+    name: recipe for family in _FAMILIES for recipe in family.RECIPES for name in recipe.classes
+}

@@ -1,0 +1,206 @@
+"""Compares an architecture with `transformers`: a small random model, converted, against the original's logits.
+
+A quantised file is compared with `transformers` on the very values that the file holds: element indices, pushed
+through the conversion in place of the weights, say which element of the checkpoint every element of the file is, so
+that dequantised values can be put back there. What is measured is the engine's arithmetic, not the quantisation.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ostinato.backends.batch import Batch, Enter, Span, TableEdit
+from ostinato.backends.batch_table import Kind
+from ostinato.backends.reference import ReferenceBackend
+from ostinato.backends.sampling import Sampling
+from ostinato.convert import Plan, plan, write
+from ostinato.convert.safetensors import Source
+from ostinato.engine.loading import Opened, Options, open_model
+from ostinato.gguf.reader import open_gguf
+from ostinato.gguf.types_table import TensorType
+from tests.architectures.requantize import dequantized, requantize
+from tests.architectures.zoo import CONTEXT, VOCAB, ZOO, Animal
+from tests.backends.machines import machine
+
+SEED = 20
+WHOLE = CONTEXT  # chunk: the whole prompt at once
+STREAM = 0  # chunk: token by token, as rows that were generated once
+SAFETENSORS = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class Result:
+    """Ours beside theirs: sum of squared differences over sum of squares, the same of the worst row, and the share of
+    rows with the same best token."""
+
+    nmse: float
+    worst: float
+    top1: float
+
+
+def compare(ours: np.ndarray, theirs: np.ndarray) -> Result:
+    """Both float32 [T, vocab]."""
+    squares = ((ours.astype(np.float64) - theirs) ** 2).sum(axis=1)
+    sizes = (theirs.astype(np.float64) ** 2).sum(axis=1)
+    same = ours.argmax(axis=1) == theirs.argmax(axis=1)
+    return Result(float(squares.sum() / sizes.sum()), float((squares / sizes).max()), float(same.mean()))
+
+
+def prompt(length: int) -> list[int]:
+    """The first tokens of one random text."""
+    return np.random.default_rng(SEED).integers(3, VOCAB, length).tolist()
+
+
+class Specimen:
+    """A model of `transformers` beside its checkpoint and the files converted from it."""
+
+    def __init__(self, animal: Animal, folder: Path) -> None:
+        self._folder = folder
+        self._checkpoint = folder / "hf"
+        model = build(animal)
+        model.save_pretrained(self._checkpoint)
+        self._models = {"F32": model}
+        self._files: dict[str, Path] = {}
+        self._theirs: dict[tuple[str, int], np.ndarray] = {}
+
+    def plan(self) -> Plan:
+        return plan(self._checkpoint, "F32", tokenizer=False)
+
+    def file(self, type: str) -> Path:
+        """The GGUF file of this type."""
+        if type not in self._files:
+            path = self._folder / f"{type}.gguf"
+            if type == "F32":
+                write(self.plan(), path)
+            else:
+                requantize(self.file("F32"), path, TensorType[type])
+            self._files[type] = path
+        return self._files[type]
+
+    def theirs(self, type: str, tokens: Sequence[int]) -> np.ndarray:
+        """Float32 [T, vocab] by transformers, computed with the values that the file of this type holds."""
+        import torch
+
+        key = type, len(tokens)
+        if key not in self._theirs:
+            with torch.no_grad():
+                logits = self._model(type)(torch.tensor([list(tokens)]), use_cache=False).logits[0]
+            self._theirs[key] = logits.float().numpy()
+        return self._theirs[key]
+
+    def ours(self, type: str, tokens: Sequence[int], backend: str, chunk: int) -> np.ndarray:
+        """Float32 [T, vocab] by a backend, the prompt fed in chunks."""
+        options = Options(backend="reference", max_sequences=1, max_rows=CONTEXT, max_logit_rows=CONTEXT)
+        opened = open_model(self.file(type), options)
+        try:
+            return run_logits(opened, backend, tokens, chunk)
+        finally:
+            opened.file.close()
+
+    def _model(self, type: str) -> Any:
+        """The model with the values of the file of this type."""
+        if type not in self._models:
+            from safetensors.numpy import save_file
+            from transformers import AutoModelForCausalLM
+
+            folder = self._folder / f"hf-{type}"
+            shutil.copytree(self._checkpoint, folder)
+            save_file(self._put_back(type), folder / SAFETENSORS, metadata={"format": "pt"})
+            loaded: Any = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager", dtype="float32")
+            self._models[type] = loaded.eval()
+        return self._models[type]
+
+    def _put_back(self, type: str) -> dict[str, np.ndarray]:
+        """The checkpoint's tensors, those that the file quantises with its values."""
+        made = self.plan()
+        values: dict[str, np.ndarray] = {}
+        with open_gguf(self.file(type)) as file:
+            for planned in made.tensors:
+                stored = dequantized(file.tensors[planned.name])
+                stored = stored.reshape(len(planned.parts), -1)
+                for index, sources in enumerate(planned.parts):
+                    for source in sources:
+                        values.setdefault(source.name, source.array().astype(np.float32).copy())
+                    if file.tensors[planned.name].type is not TensorType.F32:
+                        where = planned.part(index, _element_indices)
+                        (source,) = sources
+                        values[source.name].reshape(-1)[where.reshape(-1)] = stored[index]
+        return values
+
+
+def _element_indices(source: Source) -> np.ndarray:
+    return np.arange(np.prod(source.shape, dtype=np.int64)).reshape(source.shape)
+
+
+@cache
+def specimen(name: str) -> Specimen:
+    """The model called `name` in the zoo, built once in a process; skips where transformers cannot build it."""
+    pytest.importorskip("torch", reason="torch is not installed")
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    if not hasattr(transformers, ZOO[name].config):
+        pytest.skip(f"transformers {transformers.__version__} has no {ZOO[name].config}")
+    return Specimen(ZOO[name], Path(tempfile.mkdtemp(prefix=f"ostinato-{name}-", dir=_home())))
+
+
+@cache
+def _home() -> str:
+    """A folder that goes away with the process."""
+    folder = tempfile.TemporaryDirectory(prefix="ostinato-zoo-")
+    _kept.append(folder)
+    return folder.name
+
+
+_kept: list[tempfile.TemporaryDirectory[str]] = []
+
+
+def build(animal: Animal) -> Any:
+    """The model, its weights random and far from their initial values, which hide mistakes (gains of 1, biases of
+    0)."""
+    import torch
+    import transformers
+
+    torch.set_num_threads(1)
+    torch.manual_seed(SEED)
+    config = getattr(transformers, animal.config)(**animal.arguments)
+    builder: Any = transformers.AutoModelForCausalLM
+    model = builder.from_config(config, attn_implementation="eager").float().eval()
+    stored = model.state_dict().keys()
+    learned = [item for item in model.named_buffers() if item[0] in stored and item[1].is_floating_point()]
+    with torch.no_grad():
+        for name, values in [*model.named_parameters(), *learned]:
+            noise = torch.randn_like(values)
+            if values.ndim == 1:
+                values.add_(noise * 0.2)
+            else:
+                values.copy_(noise if "embed" in name else noise * 1.5 / values.shape[-1] ** 0.5)
+    return model
+
+
+def run_logits(opened: Opened, backend: str, tokens: Sequence[int], chunk: int) -> np.ndarray:
+    """Float32 [T, vocab] of an opened model on a backend."""
+    made = ReferenceBackend() if backend == "reference" else machine(backend)
+    executable = made.compile(opened.programs, opened.file.tensors, opened.plan)
+    kind, step = (Kind.PROMPT, chunk) if chunk else (Kind.GENERATED, 1)
+    blocks = range(opened.plan.blocks_per_sequence)
+    enters = [Enter(0, len(tokens) if chunk else 0, Sampling(temperature=0))]
+    tables = [TableEdit(cache, 0, 0, blocks) for cache in range(len(opened.programs.caches))]
+    parts = []
+    try:
+        for start in range(0, len(tokens), step):
+            piece = tokens[start : start + step]
+            span = Span(0, kind, start, piece, logit_rows=len(piece))
+            executable.submit(Batch([span], enters, tables, want_logits=True))
+            parts.append(executable.collect().outputs["logits"].copy())
+            enters, tables = [], []
+    finally:
+        executable.close()
+    return np.concatenate(parts)
