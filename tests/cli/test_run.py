@@ -1,21 +1,16 @@
-"""`run`: model and prompt from words, standard input, one answer, chat on a terminal."""
+"""`run`: model and prompt from words, standard input, one answer."""
 
 from __future__ import annotations
 
 import json
-import os
-import pty
-import select
-import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
 from ostinato.cli.options import BUILTIN
 from ostinato.cli.run import join_prompt, split_words
-from tests.cli.support import COMMAND, call, start
+from tests.cli.support import call, ostinato, start
 
 ARGUMENTS = ("--backend", "reference", "--temperature", "0", "--max-tokens", "12")
 
@@ -65,6 +60,39 @@ def test_json_and_seed() -> None:
     assert first["backend"] == "reference"
     assert first["completion_tokens"] == 12
     assert first["prompt_tokens"] > 5
+    assert first["finish"] == "length"
+    assert first["load_seconds"] > 0
+    assert first["completion_tokens_per_second"] == pytest.approx(11 / first["completion_seconds"])
+
+
+def test_verbose_goes_to_standard_error() -> None:
+    done = call("run", "Tell me a story.", *ARGUMENTS, "--verbose")
+    assert done.stdout.count("\n") == 1
+    names = [line.split(":")[0] for line in done.stderr.split("\n") if line]
+    assert names == [
+        "total duration", "load duration", "prompt eval count", "prompt eval duration", "prompt eval rate",
+        "eval count", "eval duration", "eval rate",
+    ]  # fmt: skip
+    assert "eval count:           12 token(s)" in done.stderr
+
+
+def test_a_full_context_is_said() -> None:
+    done = call("run", "--raw", "Once upon a time", "--backend", "null", "--context", "16")
+    assert done.returncode == 0
+    assert done.stderr == "ostinato: the answer is cut: the context of 16 tokens is full\n"
+
+
+def test_system_message() -> None:
+    found = [
+        json.loads(call("run", "hello", "--backend", "null", "--max-tokens", "1", "--json", *words).stdout)
+        for words in ((), ("--system", "You are a small model."))
+    ]
+    assert found[1]["prompt_tokens"] > found[0]["prompt_tokens"] + 5
+
+
+def test_piped_answers_have_no_escapes() -> None:
+    done = ostinato("run", "Hi", "--backend", "null", "--max-tokens", "40", env={"TERM": "xterm-256color"})
+    assert "\x1b" not in done.stdout + done.stderr
 
 
 def test_a_pipe_that_nobody_fills_is_said() -> None:
@@ -78,79 +106,3 @@ def test_stop() -> None:
     whole = call("run", "--raw", "Once upon a time", *ARGUMENTS).stdout
     assert call("run", "--raw", "Once upon a time", *ARGUMENTS, "--stop", " was").stdout == ", there\n"
     assert " was" in whole
-
-
-class Terminal:
-    """A chat on a pseudo-terminal."""
-
-    def __init__(self, *words: str) -> None:
-        self._master, slave = pty.openpty()
-        self._child = subprocess.Popen(
-            [*COMMAND, "run", *words], stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
-            env={**os.environ, "TERM": "dumb", "INPUTRC": "/dev/null"}, preexec_fn=_own_terminal,
-        )  # fmt: skip
-        os.close(slave)
-        self.seen = ""
-
-    def expect(self, text: str, seconds: float = 30.0) -> str:
-        """Reads until `text` comes; returns what came before it, and takes both out of `seen`."""
-        deadline = time.monotonic() + seconds
-        while text not in self.seen:
-            assert time.monotonic() < deadline, f"{text!r} did not come: {self.seen!r}"
-            if select.select([self._master], [], [], 0.1)[0]:
-                self.seen += os.read(self._master, 4096).decode(errors="replace")
-        before, _, self.seen = self.seen.partition(text)
-        return before
-
-    def type(self, text: str) -> None:
-        os.write(self._master, text.encode())
-
-    def end(self) -> int:
-        try:
-            return self._child.wait(timeout=20)
-        finally:
-            self._child.kill()
-            os.close(self._master)
-
-
-def _own_terminal() -> None:
-    """Makes the terminal the child's own, so that Ctrl-C typed there reaches it."""
-    import fcntl
-    import termios
-
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-@pytest.fixture
-def chat() -> Terminal:
-    terminal = Terminal("--backend", "reference", "--temperature", "0")
-    terminal.expect("Ctrl-D leaves")
-    terminal.expect(">>> ")
-    return terminal
-
-
-def test_chat_keeps_the_conversation(chat: Terminal) -> None:
-    chat.type("Hi\n")
-    chat.expect("Hi\r\n")
-    assert len(chat.expect("\r\n>>> ").strip()) > 3
-    chat.type("/clear\n")
-    chat.expect(">>> ")
-    chat.type("\x04")
-    assert chat.end() == 0
-
-
-def test_control_c_stops_the_answer_not_the_chat(chat: Terminal) -> None:
-    chat.type("Tell me a story.\n")
-    chat.expect("Tell me a story.\r\n")
-    chat.expect(" ")  # the answer has begun
-    chat.type("\x03")
-    chat.expect("(stopped)")
-    chat.expect(">>> ")
-    chat.type("half a line")
-    chat.expect("half a line")
-    time.sleep(0.3)  # CPython's readline misses a signal that falls between its echo and its wait for input
-    chat.type("\x03")
-    chat.expect(">>> ")
-    chat.type("\x04")
-    assert chat.end() == 0

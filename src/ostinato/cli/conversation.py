@@ -10,6 +10,7 @@ from ostinato.cli.output import bold, dim, one_line, printable
 from ostinato.cli.session import Session
 from ostinato.cli.slash import candidates, obey
 from ostinato.cli.speaker import report
+from ostinato.cli.typeahead import unechoed
 
 if TYPE_CHECKING:
     from ostinato.cli.settings import Values
@@ -47,10 +48,11 @@ def _turn(speaker: Speaker, session: Session, text: str) -> None:
     """One question and its answer; a question that cannot be asked is taken back."""
     session.messages.append({"role": "user", "content": text})
     try:
-        spoken = speaker.say(speaker.encode(session.prompt()), session.values)
+        with unechoed():
+            spoken = speaker.say(speaker.encode(session.prompt()), session.values)
     except (ValueError, RuntimeError) as error:
         session.messages.pop()
-        print(dim(f"{printable(str(error))}; /clear starts afresh"))
+        print(dim(printable(str(error)) + ("; /clear starts afresh" if session.messages else "")))
         return
     except KeyboardInterrupt:
         session.messages.pop()
@@ -62,4 +64,5 @@ def _turn(speaker: Speaker, session: Session, text: str) -> None:
         end = f"(the context of {speaker.model.context} tokens is full; /clear starts afresh)"
     print(dim(f" {end}" if end else ""), end="\n\n", flush=True)
     if session.values["verbose"]:
-        print(report(speaker.load_seconds, spoken), end="\n\n", file=sys.stderr)
+        first = len(session.messages) == 2
+        print(report(speaker.load_seconds if first else 0.0, spoken), end="\n\n", file=sys.stderr)

@@ -56,8 +56,12 @@ class Lines:
             readline.add_history(text)
         readline.set_completer_delims(" ")
         readline.set_completer(self._complete)
-        libedit = "libedit" in (readline.__doc__ or "")
-        readline.parse_and_bind("bind ^I rl_complete" if libedit else "tab: complete")
+        if "libedit" in (readline.__doc__ or ""):
+            readline.parse_and_bind("bind ^I rl_complete")
+            return
+        readline.parse_and_bind("tab: complete")
+        if os.environ.get("TERM", "dumb") != "dumb":
+            readline.parse_and_bind("set enable-bracketed-paste on")  # lines pasted together stay together
 
     def _complete(self, text: str, state: int) -> str | None:
         assert self._readline is not None

@@ -6,6 +6,7 @@ import argparse
 import select
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,8 +42,11 @@ def run(options: argparse.Namespace) -> int:
         raise CliError("--json needs a prompt", USAGE)
 
     from ostinato.cli.speaker import Speaker
+    from ostinato.cli.typeahead import unechoed
 
-    with Speaker(path, machine(options), options.raw) as speaker:
+    with unechoed() if prompt is None else nullcontext():
+        speaker = Speaker(path, machine(options), options.raw)
+    with speaker:
         if prompt is None:
             from ostinato.cli.conversation import converse
 

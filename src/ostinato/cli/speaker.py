@@ -116,12 +116,12 @@ def rates(load_seconds: float, spoken: Spoken) -> dict[str, float]:
 
 
 def report(load_seconds: float, spoken: Spoken) -> str:
-    """The same for people, as Ollama prints it."""
+    """The same for people, as Ollama prints it; `load_seconds` 0: it was loaded for an answer before."""
     found = rates(load_seconds, spoken)
     known = f" ({spoken.cached} of them known from before)" if spoken.cached else ""
     rows = {
         "total duration": _duration(load_seconds + spoken.figures.seconds),
-        "load duration": _duration(load_seconds),
+        **({"load duration": _duration(load_seconds)} if load_seconds else {}),
         "prompt eval count": f"{found['prompt_tokens']} token(s){known}",
         "prompt eval duration": _duration(found["prompt_seconds"]),
         "prompt eval rate": f"{found['prompt_tokens_per_second']:.2f} tokens/s",
