@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 from ostinato.cli.options import BUILTIN, add_json, add_machine, machine, positive
 from ostinato.cli.output import print_json, print_table, size
+from ostinato.cli.progress import Progress, progress
+from ostinato.cli.spinner import Spinner
 
 if TYPE_CHECKING:
     from ostinato.backends.contract import Executable
@@ -46,10 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     started = time.perf_counter()
-    session = Session.open(options)
+    with Spinner(f"loading {options.model.name}"):
+        session = Session.open(options)
     load_seconds = time.perf_counter() - started
     try:
-        batches = [_measure(session, options, batch) for batch in options.batch]
+        with progress("measuring", len(options.batch) * (options.rounds + 1), "rounds") as bar:
+            batches = [_measure(session, options, batch, bar) for batch in options.batch]
     finally:
         session.executable.close()
     report = {
@@ -108,9 +112,13 @@ class Session:
         return stream
 
 
-def _measure(session: Session, options: argparse.Namespace, batch: int) -> Figures:
-    """Medians; a round before the first warms up and is not counted."""
-    rounds = [_round(session, options, batch, seed) for seed in range(options.rounds + 1)][1:]
+def _measure(session: Session, options: argparse.Namespace, batch: int, bar: Progress) -> Figures:
+    """Medians; a round before the first warms up and is not counted. The bar is drawn between rounds."""
+    rounds = []
+    for seed in range(options.rounds + 1):
+        rounds.append(_round(session, options, batch, seed))
+        bar.advance()
+    del rounds[0]
     return {"batch": batch, **{key: statistics.median(r[key] for r in rounds) for key in rounds[0]}}
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ostinato import __version__
 from ostinato.cli.options import BUILTIN, add_json
 from ostinato.cli.output import bold, print_json, print_table, size
+from ostinato.cli.spinner import Spinner
 
 if TYPE_CHECKING:
     from ostinato.backends.choose import Found
@@ -27,7 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Exit status 1 when no backend would be chosen."""
-    found = examine()
+    with Spinner("looking for devices"):
+        found = examine()
     if options.json:
         print_json(found)
     else:

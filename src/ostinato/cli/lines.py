@@ -129,11 +129,12 @@ def plain(text: str) -> str:
 
 
 def _entry(line: bytes) -> str:
+    """The text of a line; "" for one that is damaged."""
     try:
-        text = json.loads(line)
+        text = str(json.loads(line)) if line.startswith(b'"') else ""
     except ValueError:
         return ""
-    return text if isinstance(text, str) and "\0" not in text else ""
+    return "" if "\0" in text else text
 
 
 def _readline() -> ModuleType | None:
