@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import secrets
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -96,7 +96,7 @@ def defaults() -> Values:
 def for_model(values: Mapping[str, Any], context: int) -> Values:
     """As ostinato.api.Settings; a seed is drawn where none was given."""
     settings = {name: values[name] for name, setting in SETTINGS.items() if setting.sampling}
-    seed = secrets.randbits(32) if values["seed"] is None else values["seed"]
+    seed = int.from_bytes(os.urandom(4), "big") if values["seed"] is None else values["seed"]
     return {**settings, "seed": seed, "stop": values["stop"], "max_tokens": values["max_tokens"] or context}
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ostinato.cli.interrupt import Interruptible
 from ostinato.cli.output import is_terminal, printable
+from ostinato.cli.progress import draws
 from ostinato.cli.settings import for_model
 from ostinato.cli.spinner import Spinner
+from ostinato.cli.wrap import Wrapper
 
 if TYPE_CHECKING:
     from ostinato.api import Figures, Model
@@ -78,12 +81,13 @@ class Speaker:
         hits = self.model.counters["prefix_hits"]
         answer = self.model.stream(ids, **settings)
         pieces: list[str] = []
+        write = _writer()
         with Interruptible(answer.stop) as interrupt, Spinner() as spinner:
             for piece in answer:
                 spinner.stop()
                 pieces.append(piece)
                 if not quiet:
-                    show(piece)
+                    write(piece)
         figures = answer.figures
         cut = figures.finish.name == "LENGTH" and figures.tokens < settings["max_tokens"] - (
             values["max_tokens"] is None
@@ -92,10 +96,16 @@ class Speaker:
         return Spoken("".join(pieces), figures, cached, settings["seed"], interrupt.came, cut)
 
 
-def show(piece: str) -> None:
-    """As it comes; on a terminal, without control characters."""
-    sys.stdout.write(printable(piece) if is_terminal() else piece)
-    sys.stdout.flush()
+def _writer() -> Callable[[str], None]:
+    """Writes pieces as they come; on a terminal words stay whole, and control characters are shown, not obeyed."""
+    wrapper = Wrapper(lambda: shutil.get_terminal_size().columns) if draws(is_terminal()) else None
+
+    def write(piece: str) -> None:
+        shown = printable(piece) if is_terminal() else piece
+        sys.stdout.write(wrapper.push(shown) if wrapper is not None else shown)
+        sys.stdout.flush()
+
+    return write
 
 
 def rates(load_seconds: float, spoken: Spoken) -> dict[str, float]:
