@@ -40,6 +40,9 @@ _UNNORMALISED = Traits(routing=Routing(normalise=False))
 _GEMMA = Traits(act=Activation.GELU, embedding_scale=_root_of_width)
 
 ARCHITECTURES: Mapping[str, tuple[Traits, Mapped]] = {
+    "cohere2": (
+        Traits(rope=RopeStyle.NORM, parallel=True, rope_in_windows_only=True, windows=Windows(period=4)), read_decoder),
+    "command-r": (Traits(rope=RopeStyle.NORM, parallel=True), read_decoder),
     "gemma": (_GEMMA, read_decoder),
     "gemma2": (
         Traits(act=Activation.GELU, embedding_scale=_root_of_width, attention_scale=_gemma_scale(46),
@@ -47,6 +50,9 @@ ARCHITECTURES: Mapping[str, tuple[Traits, Mapped]] = {
     "gemma3": (
         Traits(act=Activation.GELU, embedding_scale=_root_of_width, attention_scale=_gemma_scale(62),
                windows=Windows(period=6, base=10000.0, plain=True)), read_decoder),
+    "glm4": (_NORM, read_decoder),
+    "granite": (Traits(rope=RopeStyle.NORM, logit_scale_divides=True), read_decoder),
+    "granitemoe": (Traits(rope=RopeStyle.NORM, logit_scale_divides=True), read_decoder),
     "llama": (_NORM, read_decoder),
     "olmoe": (_UNNORMALISED, read_decoder),
     "phi3": (_NEOX, read_decoder),
