@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Generates what other languages need from the Python tables: a C++ header, or JSON.
+"""Generates what other languages need from the Python tables: C++ headers, or JSON.
 
-    python tools/emit.py --cpp tables.h
+    python tools/emit.py --cpp tables.h --grids grids.h
     python tools/emit.py --json tables.json
 
 Run by CMake at build time, before any dependency exists: the tables (`*_table.py`) use the standard library only.
@@ -25,10 +25,12 @@ TABLES = emit.BACKENDS + emit.Tables(records_table.CONSTANTS, records_table.ENUM
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--cpp", type=Path, help="write the C++ header here")
+    parser.add_argument("--grids", type=Path, help="write the C++ header of block formats' grids here")
     parser.add_argument("--json", type=Path, help="write the JSON here")
     options = parser.parse_args()
     for path, text in (
         (options.cpp, "\n".join(emit.cpp(TABLES)) + "\n"),
+        (options.grids, "\n".join(emit.cpp_grids()) + "\n"),
         (options.json, json.dumps(emit.as_json(TABLES), indent=1) + "\n"),
     ):
         if path:

@@ -21,10 +21,12 @@ FLOATS = (TensorType.F32, TensorType.F16, TensorType.BF16)
 
 @dataclass(frozen=True)
 class Scales:
-    """Where a format keeps its scales, `dtype` each at the byte offsets `at`; bit patterns of ordinary and odd ones."""
+    """Where a format keeps its scales, `dtype` each at the byte offsets `at`; bit patterns of 1, of ordinary and odd
+    ones."""
 
     at: tuple[int, ...]
     dtype: str
+    one: int
     sane: tuple[int, int]  # patterns of positive scales that grow with them: a range
     odd: tuple[int, ...]
 
@@ -36,24 +38,23 @@ _HALF_SANE = (0x1000, 0x1800)  # 2^-11 to 2^-9
 
 
 def _halves(*at: int) -> Scales:
-    return Scales(at, "<u2", _HALF_SANE, _HALF_ODD)
+    return Scales(at, "<u2", 0x3C00, _HALF_SANE, _HALF_ODD)
 
 
 _SCALES = {
     TensorType.Q4_1: _halves(0, 2),
     TensorType.Q5_1: _halves(0, 2),
-    TensorType.Q8_1: _halves(0, 2),
     TensorType.Q2_K: _halves(80, 82),
     TensorType.Q3_K: _halves(108),
     TensorType.Q4_K: _halves(0, 2),
     TensorType.Q5_K: _halves(0, 2),
     TensorType.Q6_K: _halves(208),
-    TensorType.Q8_K: Scales((0,), "<u4", (0x3A000000, 0x3B000000), _FLOAT_ODD),
+    TensorType.Q8_K: Scales((0,), "<u4", 0x3F800000, (0x3A000000, 0x3B000000), _FLOAT_ODD),
     TensorType.IQ1_M: _halves(),
     TensorType.TQ1_0: _halves(52),
     TensorType.TQ2_0: _halves(64),
-    TensorType.MXFP4: Scales((0,), "u1", (116, 121), (0, 1, 2, 3, 127, 253, 254, 255)),
-    TensorType.NVFP4: Scales((0, 1, 2, 3), "u1", (8, 32), (0, 1, 7, 8, 0x7E, 0x7F, 0x80, 0x87, 0xFE, 0xFF)),
+    TensorType.MXFP4: Scales((0,), "u1", 128, (116, 121), (0, 1, 2, 3, 127, 253, 254, 255)),
+    TensorType.NVFP4: Scales((0, 1, 2, 3), "u1", 0x40, (8, 32), (0, 1, 7, 8, 0x7E, 0x7F, 0x80, 0x87, 0xFE, 0xFF)),
 }
 
 
@@ -72,6 +73,21 @@ def put_scales(blocks: Bytes, type: TensorType, patterns: NDArray[np.int64]) -> 
     for column, at in enumerate(where.at):
         raw = np.ascontiguousarray(patterns[:, column]).astype(where.dtype)
         blocks[:, at : at + raw.itemsize] = raw[:, None].view(np.uint8)
+
+
+def get_scales(blocks: Bytes, type: TensorType) -> NDArray[np.float32]:
+    """The scales of blocks [n, block bytes], [n, scales of a block]."""
+    if type is TensorType.IQ1_M:
+        nibbles = blocks[:, 49::2].astype(np.uint16) >> 4 << np.arange(0, 16, 4, dtype=np.uint16)
+        return np.bitwise_or.reduce(nibbles, axis=1)[:, None].view("<f2").astype(np.float32)
+    where = scales(type)
+    size = np.dtype(where.dtype).itemsize
+    raw = np.stack([np.ascontiguousarray(blocks[:, at : at + size]) for at in where.at], axis=1)
+    if type is TensorType.MXFP4:
+        return np.ldexp(np.float32(1), raw[..., 0].astype(np.int32) - 128)
+    if type is TensorType.NVFP4:
+        return np.asarray(gguf.quants.NVFP4.ue4m3_to_fp32(raw[..., 0]), np.float32)
+    return raw.view(where.dtype.replace("u", "f"))[..., 0].astype(np.float32)
 
 
 def random_blocks(type: TensorType, count: int, rng: np.random.Generator) -> Bytes:

@@ -1,6 +1,6 @@
 """The packed linear kernels: every level against sums.md done in NumPy, each other, and plain dot products.
 
-native/cpu/sums.md fixes every sum bit for bit; `emulate` below is written from that text alone.
+native/cpu/sums.md fixes every sum bit for bit; `emulate` (sums.py) is written from that text alone.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ from collections.abc import Iterator
 from functools import lru_cache
 from operator import attrgetter
 
-import gguf
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from ostinato.gguf.blocks import FORMATS
 from ostinato.gguf.types_table import TensorType
-from tests.support import fma, same_bits
+from tests.gguf.blocks import oracle, put_scales, random_blocks, scales
+from tests.native.sums import emulate
+from tests.support import same_bits
 
 native = pytest.importorskip(
     "ostinato._kernels_test", reason="ostinato._kernels_test is part of development installations only"
@@ -25,7 +27,8 @@ native = pytest.importorskip(
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 
-TYPES = [TensorType.F32, TensorType.F16, TensorType.Q8_0, TensorType.Q4_0, TensorType.Q4_K, TensorType.Q6_K]
+TYPES = sorted(FORMATS)
+QUANTISED = [type for type in TYPES if type.block_elements > 1]
 NAMES = ("portable", "avx2", "avx512")
 NAME = attrgetter("name")
 POISON = np.float32(-12345.5)
@@ -59,19 +62,7 @@ def widths(type: TensorType) -> list[int]:
 
 def weights(type: TensorType, n: int, k: int, rng: np.random.Generator) -> Bytes:
     """Every byte pattern there is, but scales (or floats) of ordinary size: [n, bytes per row]."""
-    if type is TensorType.F32:
-        return rng.standard_normal((n, k), np.float32).view(np.uint8)
-    if type is TensorType.F16:
-        return rng.standard_normal((n, k)).astype("<f2").view(np.uint8)
-    blocks = rng.integers(0, 256, (n, k // type.block_elements, type.block_bytes), np.uint8)
-    for offset in scale_offsets(type):
-        scale = (rng.uniform(0.5, 2, blocks.shape[:2]) * 1e-3).astype("<f2")
-        blocks[..., offset : offset + 2] = scale[..., None].view(np.uint8)
-    return blocks.reshape(n, -1)
-
-
-def scale_offsets(type: TensorType) -> list[int]:
-    return {TensorType.Q4_K: [0, 2], TensorType.Q6_K: [208]}.get(type, [0])
+    return random_blocks(type, n * k // type.block_elements, rng).reshape(n, -1)
 
 
 def aligned(size: int) -> Bytes:
@@ -103,87 +94,6 @@ def matmul(kernels: native.Level, type: TensorType, w: Bytes, x: Floats, *, shif
     assert np.all(out[end:] == POISON)
     assert np.all(table[:, n:] == POISON)
     return table[:, :n].copy()
-
-
-# ---- sums.md in NumPy
-
-
-def quantize(x: Floats, size: int) -> tuple[NDArray[np.int64], Floats]:
-    """Rows [rows, k] -> quants [rows, k / size, size] and scales [rows, k / size]."""
-    blocks = x.reshape(len(x), -1, size)
-    largest = np.abs(blocks).max(axis=2)
-    inverse = np.where(largest < np.float32(2.0**-120), np.float32(0), np.float32(127) / largest)
-    scale = np.where(inverse == 0, np.float32(0), largest / np.float32(127))
-    return np.rint(blocks * inverse[..., None]).astype(np.int64), scale.astype(np.float32)
-
-
-def halves(blocks: Bytes, offset: int) -> Floats:
-    return np.ascontiguousarray(blocks[..., offset : offset + 2]).view("<f2")[..., 0].astype(np.float32)
-
-
-def emulate(type: TensorType, w: Bytes, x: Floats) -> Floats:
-    if type.block_elements == 1:
-        return emulate_floats(w.view(np.float32 if type is TensorType.F32 else np.float16).astype(np.float32), x)
-    blocks = w.reshape(len(w), -1, type.block_bytes)
-    q, scale = quantize(x, type.block_elements)
-    acc = np.zeros((len(x), len(w)), np.float32)
-    for b in range(blocks.shape[1]):
-        acc = TERMS[type](blocks[:, b], q[:, b], scale[:, b, None], acc)
-    return acc
-
-
-def emulate_floats(w: Floats, x: Floats) -> Floats:
-    tail = -w.shape[1] % 64
-    w, x = np.pad(w, ((0, 0), (0, tail))), np.pad(x, ((0, 0), (0, tail)))
-    lanes = np.zeros((len(x), len(w), 64), np.float32)
-    for at in range(0, w.shape[1], 64):
-        a, b = np.broadcast_arrays(w[None, :, at : at + 64], x[:, None, at : at + 64])
-        lanes = fma(a, b, lanes)
-    while lanes.shape[2] > 1:
-        half = lanes.shape[2] // 2
-        lanes = lanes[..., :half] + lanes[..., half:]
-    return lanes[..., 0]
-
-
-def q8_0_term(block: Bytes, q: NDArray[np.int64], scale: Floats, acc: Floats) -> Floats:
-    exact = q @ block[:, 2:].view(np.int8).astype(np.int64).T
-    return fma(halves(block, 0) * scale, exact.astype(np.float32), acc)
-
-
-def q4_0_term(block: Bytes, q: NDArray[np.int64], scale: Floats, acc: Floats) -> Floats:
-    w = np.hstack((block[:, 2:] & 15, block[:, 2:] >> 4)).astype(np.int64) - 8
-    return fma(halves(block, 0) * scale, (q @ w.T).astype(np.float32), acc)
-
-
-def q4_k_term(block: Bytes, q: NDArray[np.int64], scale: Floats, acc: Floats) -> Floats:
-    sc, least = gguf.quants.Q4_K.get_scale_min(block[:, 4:16])
-    quants = block[:, 16:].reshape(-1, 4, 1, 32) >> np.array([0, 4], np.uint8)[:, None] & 15
-    scaled = quants.reshape(-1, 8, 32).astype(np.int64) * sc.astype(np.int64)[..., None]
-    first = q @ scaled.reshape(-1, 256).T
-    second = q.reshape(-1, 8, 32).sum(axis=2) @ least.astype(np.int64).T
-    assert np.abs(first).max() < 2**25
-    assert np.abs(second).max() < 2**24
-    d, dmin = halves(block, 0), halves(block, 2)
-    inner = fma(*np.broadcast_arrays(d, first.astype(np.float32)), -(dmin * second.astype(np.float32)))
-    return fma(np.broadcast_to(scale, inner.shape), inner, acc)
-
-
-def q6_k_term(block: Bytes, q: NDArray[np.int64], scale: Floats, acc: Floats) -> Floats:
-    low = block[:, :128].reshape(-1, 2, 1, 64) >> np.array([0, 4], np.uint8)[:, None] & 15
-    high = block[:, 128:192].reshape(-1, 2, 1, 32) >> np.array([0, 2, 4, 6], np.uint8)[:, None] & 3
-    quants = low.reshape(-1, 256).astype(np.int64) + 16 * high.reshape(-1, 256) - 32
-    scaled = quants * np.repeat(block[:, 192:208].view(np.int8).astype(np.int64), 16, axis=1)
-    exact = q @ scaled.T
-    assert np.abs(exact).max() < 2**27
-    return fma(np.broadcast_to(scale, exact.shape), halves(block, 208) * exact.astype(np.float32), acc)
-
-
-TERMS = {
-    TensorType.Q8_0: q8_0_term,
-    TensorType.Q4_0: q4_0_term,
-    TensorType.Q4_K: q4_k_term,
-    TensorType.Q6_K: q6_k_term,
-}
 
 
 # ---- the sums
@@ -228,27 +138,26 @@ def test_near_the_dot_product(any_level: native.Level, type: TensorType) -> None
     rng = np.random.default_rng(4)
     k = 2048
     w, x = weights(type, 64, k, rng), rng.standard_normal((16, k), np.float32)
-    exact = x.astype(np.float64) @ gguf.quants.dequantize(w, gguf_type(type)).reshape(64, k).astype(np.float64).T
+    exact = x.astype(np.float64) @ dequantized(type, w).astype(np.float64).T
     error = np.sum((matmul(any_level, type, w, x) - exact) ** 2) / np.sum(exact**2)
     assert error < (1e-12 if type.block_elements == 1 else 1e-4 if type.block_elements == 256 else 5e-5)
 
 
-def gguf_type(type: TensorType) -> gguf.GGMLQuantizationType:
-    return gguf.GGMLQuantizationType(int(type))
+def dequantized(type: TensorType, w: Bytes) -> Floats:
+    return oracle(w.reshape(-1, type.block_bytes), type).reshape(len(w), -1)
 
 
 # ---- extremes
 
 
-@pytest.mark.parametrize("type", TYPES[2:], ids=NAME)
+@pytest.mark.parametrize("type", QUANTISED, ids=NAME)
 @pytest.mark.parametrize("byte", [0x00, 0x7F, 0x80, 0xFF])
 def test_extreme_quants_are_exact(any_level: native.Level, type: TensorType, byte: int) -> None:
     """All quants and sub-scales at their bounds (-128 too), all activations at +-127: nothing saturates."""
     k = 512
-    w = np.full((3, k // type.block_elements, type.block_bytes), byte, np.uint8)
-    for offset in scale_offsets(type):
-        w[..., offset : offset + 2] = np.frombuffer(np.float16(0.5).tobytes(), np.uint8)
-    w = w.reshape(3, -1)
+    blocks = np.full((3 * k // type.block_elements, type.block_bytes), byte, np.uint8)
+    put_scales(blocks, type, np.full((len(blocks), 1), scales(type).one))
+    w = blocks.reshape(3, -1)
     for x in (np.ones((5, k), np.float32), -np.ones((5, k), np.float32)):
         assert same_bits(matmul(any_level, type, w, x), emulate(type, w, x))
 
@@ -259,13 +168,15 @@ def test_hostile_scales(vector_level: native.Level, type: TensorType) -> None:
     rng = np.random.default_rng(5)
     k = 512
     w = rng.integers(0, 256, (40, k // type.block_elements * type.block_bytes), np.uint8)
-    if type.block_elements > 1:
-        w.reshape(40, -1, type.block_bytes)[:3, 0, scale_offsets(type)[0] :][:, :2] = [[0, 0x7C], [1, 0x7E], [1, 0]]
+    if type in QUANTISED:
+        for row in w[:30]:
+            blocks = row.reshape(-1, type.block_bytes)
+            put_scales(blocks, type, rng.choice(scales(type).odd, (len(blocks), max(len(scales(type).at), 1))))
     x = rng.standard_normal((9, k), np.float32)
     expected = matmul(level("portable"), type, w, x)
     assert same_bits(matmul(vector_level, type, w, x), expected)
     assert same_bits(matmul(vector_level, type, w, x[:1]), expected[:1])
-    assert not np.all(np.isfinite(expected))
+    assert type is TensorType.NVFP4 or not np.all(np.isfinite(expected))  # whose scales are all finite
 
 
 @pytest.mark.parametrize("type", TYPES, ids=NAME)
@@ -308,11 +219,13 @@ def test_dequantize_as_gguf_does(any_level: native.Level, type: TensorType) -> N
     rng = np.random.default_rng(8)
     k = 512
     w = weights(type, 50, k, rng)
-    expected = gguf.quants.dequantize(w, gguf_type(type)).reshape(50, k)
-    for row, values in zip(w, expected, strict=True):
+    if type in QUANTISED:
+        blocks = w[:25].reshape(-1, type.block_bytes)
+        put_scales(blocks, type, rng.choice(scales(type).odd, (len(blocks), max(len(scales(type).at), 1))))
+    for row, values in zip(w, dequantized(type, w), strict=True):
         out = np.full(k, POISON)
         any_level.dequantize(type, row, out)
-        assert same_bits(out, values.astype(np.float32))
+        assert same_bits(out, values)
 
 
 def test_every_half() -> None:

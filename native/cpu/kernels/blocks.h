@@ -90,6 +90,11 @@ static inline float from_half(uint16_t half) {
   return std::bit_cast<float>((magnitude + rebias) | sign);
 }
 
+// The bfloat16 at `bytes` -> float32, exactly.
+static inline float from_bfloat(const uint8_t* bytes) {
+  return std::bit_cast<float>(uint32_t{read<uint16_t>(bytes)} << 16);
+}
+
 static inline float from_half(const uint8_t* bytes) { return from_half(read<uint16_t>(bytes)); }
 
 // The sub-scales and minima of a Q4_K block, four bytes to a word: sc 0-3, sc 4-7, m 0-3, m 4-7.
@@ -106,32 +111,6 @@ static inline ScalesQ4_K decode_scales(const uint8_t* bytes) {
       ((c >> 4) & 0x0f0f0f0f) | ((b >> 2) & 0x30303030),
   };
   return std::bit_cast<ScalesQ4_K>(words);
-}
-
-// The quants of a block in order, as unsigned numbers.
-static inline void unpack_quants(const BlockQ4_0& block, uint8_t q[32]) {
-  for (int i = 0; i < 16; ++i) {
-    q[i] = block.q[i] & 15;
-    q[i + 16] = block.q[i] >> 4;
-  }
-}
-
-static inline void unpack_quants(const BlockQ4_K& block, uint8_t q[256]) {
-  for (int c = 0; c < 4; ++c)
-    for (int i = 0; i < 32; ++i) {
-      q[64 * c + i] = block.q[32 * c + i] & 15;
-      q[64 * c + 32 + i] = block.q[32 * c + i] >> 4;
-    }
-}
-
-static inline void unpack_quants(const BlockQ6_K& block, uint8_t q[256]) {
-  for (int half = 0; half < 2; ++half)
-    for (int part = 0; part < 4; ++part)
-      for (int l = 0; l < 32; ++l) {
-        const int low = block.ql[64 * half + 32 * (part % 2) + l] >> (4 * (part / 2)) & 15;
-        q[128 * half + 32 * part + l] =
-            static_cast<uint8_t>(low | (block.qh[32 * half + l] >> (2 * part) & 3) << 4);
-      }
 }
 
 }  // namespace ostinato::cpu

@@ -15,7 +15,7 @@ struct Level {
   Isa isa;
   const char* name;
   Pack *pack_super, *pack_blocks;
-  Matmul *f32, *f16, *q8_0, *q4_0, *q4_k, *q6_k;
+  Matmul* (*matmul)(TensorType type);  // nullptr where the type is not supported
 };
 
 namespace portable {

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "cpu/kernels/blocks.h"
+#include "cpu/kernels/formats.h"
 #include "cpu/kernels/level.h"
 
 namespace ostinato::cpu::portable {
@@ -56,7 +56,7 @@ void pack_blocks(const float* x, int64_t k, void* out) {
   }
 }
 
-// ---- products: `unpack` a step of a weight row once, `add` its float term for every activation row
+// ---- products: a block unpacked once, its float terms added for every activation row
 
 int32_t dot(const uint8_t* w, const int8_t* a, int n) {
   int32_t total = 0;
@@ -64,82 +64,67 @@ int32_t dot(const uint8_t* w, const int8_t* a, int n) {
   return total;
 }
 
-struct Q4_K {
-  using Block = BlockQ4_K;
+template <class F>
+struct Super {
+  using Block = typename F::Block;
   using Row = SuperRow;
-  static constexpr int kElements = 256;
-  uint8_t q[256];
-  ScalesQ4_K scales;
-  float d, dmin;
+  static constexpr int kElements = kSuper, kSubs = kSuper / F::kSub;
+  uint8_t codes[kSuper];
+  Subs subs;
+  float d, dmin = 0;
 
-  explicit Q4_K(const Block& block) {
-    unpack_quants(block, q);
-    scales = decode_scales(block.scales);
-    d = from_half(block.d);
-    dmin = from_half(block.dmin);
+  explicit Super(const Block& block) : subs(F::subs(block)), d(F::d(block)) {
+    for (int c = 0; c < 8; ++c) store32(codes + 32 * c, F::codes(block, c));
+    if constexpr (F::kMins) dmin = F::dmin(block);
   }
-  float add(const Row* rows, int64_t block, float acc) const {
-    const Row& a = rows[block];
+
+  float add(const Row* rows, int64_t index, float acc) const {
+    const Row& a = rows[index];
+    const int16_t* sums = F::kSub == 16 ? a.sums16 : a.sums32;
     int32_t scaled = 0, least = 0;
-    for (int j = 0; j < 8; ++j) {
-      scaled += scales.sc[j] * dot(q + 32 * j, a.q + 32 * j, 32);
-      least += scales.m[j] * a.sums32[j];
+    for (int j = 0; j < kSubs; ++j) {
+      const int at = F::kSub * j;
+      scaled += subs.sc[j] * (dot(codes + at, a.q + at, F::kSub) - F::kZero * sums[j]);
+      least += subs.m[j] * sums[j];
     }
-    const float term = std::fma(d, static_cast<float>(scaled), -(dmin * static_cast<float>(least)));
-    return std::fma(a.d, term, acc);
+    const auto s = static_cast<float>(scaled), m = static_cast<float>(least);
+    return std::fma(a.d, F::kMins ? std::fma(d, s, -(dmin * m)) : d * s, acc);
   }
 };
 
-struct Q6_K {
-  using Block = BlockQ6_K;
-  using Row = SuperRow;
-  static constexpr int kElements = 256;
-  uint8_t q[256];
-  int8_t sc[16];
-  float d;
-
-  explicit Q6_K(const Block& block) {
-    unpack_quants(block, q);
-    std::memcpy(sc, block.sc, sizeof sc);
-    d = from_half(block.d);
-  }
-  float add(const Row* rows, int64_t block, float acc) const {
-    const Row& a = rows[block];
-    int32_t scaled = 0;
-    for (int j = 0; j < 16; ++j) scaled += sc[j] * (dot(q + 16 * j, a.q + 16 * j, 16) - 32 * a.sums16[j]);
-    return std::fma(a.d, d * static_cast<float>(scaled), acc);
-  }
-};
-
-// Blocks of 32 whose quants are bytes with an offset.
-template <int kOffset>
-struct Block32 {
+template <class F>
+struct Small {
+  using Block = typename F::Block;
   using Row = BlockRow;
-  static constexpr int kElements = 32;
-  uint8_t q[32];
-  float d;
+  static constexpr int kElements = F::kElements, kChunks = kElements / 32;
+  uint8_t codes[kElements];
+  float d[kElements / F::kWidth], m = 0;
 
-  float add(const Row* rows, int64_t block, float acc) const {
-    const Row& a = rows[block / 8];
-    const int64_t j = block % 8;
-    const int32_t exact = dot(q, a.q + 32 * j, 32) + kOffset * a.minus_sums[j];
-    return std::fma(d * a.d[j], static_cast<float>(exact), acc);
+  explicit Small(const Block& block) {
+    for (int c = 0; c < kChunks; ++c) store32(codes + 32 * c, F::codes(block, c));
+    for (int j = 0; j < kElements / F::kWidth; ++j) d[j] = F::d(block, j);
+    if constexpr (F::kMins) m = F::m(block);
   }
-};
 
-struct Q8_0 : Block32<128> {
-  using Block = BlockQ8_0;
-  explicit Q8_0(const Block& block) {
-    for (int i = 0; i < 32; ++i) q[i] = static_cast<uint8_t>(block.q[i] + 128);
-    d = from_half(block.d);
+  float add(const Row* rows, int64_t index, float acc) const {
+    for (int c = 0; c < kChunks; ++c) {
+      const int64_t chunk = kChunks * index + c;
+      acc = add_chunk(rows[chunk / 8], static_cast<int>(chunk % 8), c, acc);
+    }
+    return acc;
   }
-};
 
-struct Q4_0 : Block32<8> {
-  using Block = BlockQ4_0;
-  explicit Q4_0(const Block& block) {
-    unpack_quants(block, q);
-    d = from_half(block.d);
+ private:
+  // Columns 32 j .. 32 j + 31 of a, which are chunk c of the block.
+  float add_chunk(const Row& a, int j, int c, float acc) const {
+    for (int at = 0; at < 32; at += F::kWidth) {
+      const int8_t* q = a.q + 32 * j + at;
+      const int32_t exact = dot(codes + 32 * c + at, q, F::kWidth) - F::kZero * sum(q, F::kWidth);
+      const auto i = static_cast<float>(exact), scale = d[(32 * c + at) / F::kWidth];
+      acc = F::kMins ? std::fma(a.d[j], std::fma(scale, i, m * static_cast<float>(-a.minus_sums[j])), acc)
+                     : std::fma(scale * a.d[j], i, acc);
+    }
+    return acc;
   }
 };
 
@@ -164,14 +149,20 @@ void matmul(WeightRows w, int64_t k, const void* packed, int64_t rows, float* ou
 
 // ---- float weights
 
-float weight(const uint8_t* row, int64_t i, float) { return read<float>(row + 4 * i); }
-float weight(const uint8_t* row, int64_t i, uint16_t) { return from_half(row + 2 * i); }
+struct F32 {
+  static float at(const uint8_t* row, int64_t i) { return read<float>(row + 4 * i); }
+};
+struct F16 {
+  static float at(const uint8_t* row, int64_t i) { return from_half(row + 2 * i); }
+};
+struct BF16 {
+  static float at(const uint8_t* row, int64_t i) { return from_bfloat(row + 2 * i); }
+};
 
 template <class Element>
 float float_dot(const uint8_t* row, const float* x, int64_t k) {
   float lanes[kLanes] = {};
-  for (int64_t i = 0; i < k; ++i)
-    lanes[i % kLanes] = std::fma(weight(row, i, Element{}), x[i], lanes[i % kLanes]);
+  for (int64_t i = 0; i < k; ++i) lanes[i % kLanes] = std::fma(Element::at(row, i), x[i], lanes[i % kLanes]);
   for (int64_t i = k; i % kLanes; ++i) lanes[i % kLanes] += 0.0f;  // the zero padding, which turns -0 into +0
   for (int half = kLanes / 2; half; half /= 2)
     for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
@@ -187,11 +178,19 @@ void float_matmul(WeightRows w, int64_t k, const void* packed, int64_t rows, flo
       out[r * out_stride + i] = float_dot<Element>(w.data + i * w.stride, x + r * stride, k);
 }
 
+Matmul* kernel(TensorType type) {
+  Matmul* found = nullptr;
+  const auto super = [&]<class F>() { found = &matmul<Super<F>>; };
+  const auto small = [&]<class F>() { found = &matmul<Small<F>>; };
+  if (type == TensorType::kF32) return &float_matmul<F32>;
+  if (type == TensorType::kF16) return &float_matmul<F16>;
+  if (type == TensorType::kBF16) return &float_matmul<BF16>;
+  if (!with_format(type, SuperFormats{}, super)) with_format(type, SmallFormats{}, small);
+  return found;
+}
+
 }  // namespace
 
-const Level level = {
-    Isa::kPortable,         "portable",   pack_super,   pack_blocks,  float_matmul<float>,
-    float_matmul<uint16_t>, matmul<Q8_0>, matmul<Q4_0>, matmul<Q4_K>, matmul<Q6_K>,
-};
+const Level level = {Isa::kPortable, "portable", pack_super, pack_blocks, kernel};
 
 }  // namespace ostinato::cpu::portable

@@ -7,27 +7,19 @@
 #include <cstring>
 #include <string_view>
 
-#include "cpu/kernels/blocks.h"
 #include "cpu/kernels/dequantize.h"
+#include "cpu/kernels/formats.h"
 #include "cpu/kernels/level.h"
 
 namespace ostinato::cpu {
 namespace {
 
 Packing packing(TensorType type) {
-  switch (type) {
-    case TensorType::kF32:
-    case TensorType::kF16:
-      return Packing::kFloats;
-    case TensorType::kQ8_0:
-    case TensorType::kQ4_0:
-      return Packing::kBlocks;
-    case TensorType::kQ4_K:
-    case TensorType::kQ6_K:
-      return Packing::kSuper;
-    default:
-      return Packing::kNone;
-  }
+  const auto found = []<class F>() {};
+  if (type == TensorType::kF32 || type == TensorType::kF16 || type == TensorType::kBF16)
+    return Packing::kFloats;
+  if (with_format(type, SmallFormats{}, found)) return Packing::kBlocks;
+  return with_format(type, SuperFormats{}, found) ? Packing::kSuper : Packing::kNone;
 }
 
 size_t packed_bytes(TensorType type, int64_t k) {
@@ -65,22 +57,7 @@ void pack(TensorType type, const float* x, int64_t k, void* out) {
 template <const Level& kLevel>
 void matmul(TensorType type, WeightRows w, int64_t k, const void* packed, int64_t rows, float* out,
             int64_t out_stride) {
-  switch (type) {
-    case TensorType::kF32:
-      return kLevel.f32(w, k, packed, rows, out, out_stride);
-    case TensorType::kF16:
-      return kLevel.f16(w, k, packed, rows, out, out_stride);
-    case TensorType::kQ8_0:
-      return kLevel.q8_0(w, k, packed, rows, out, out_stride);
-    case TensorType::kQ4_0:
-      return kLevel.q4_0(w, k, packed, rows, out, out_stride);
-    case TensorType::kQ4_K:
-      return kLevel.q4_k(w, k, packed, rows, out, out_stride);
-    case TensorType::kQ6_K:
-      return kLevel.q6_k(w, k, packed, rows, out, out_stride);
-    default:
-      return;  // packed_bytes() has said that the type is not supported
-  }
+  kLevel.matmul(type)(w, k, packed, rows, out, out_stride);
 }
 
 template <const Level& kLevel>

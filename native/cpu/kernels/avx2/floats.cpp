@@ -1,4 +1,4 @@
-// F32 and F16 weights on AVX2.
+// F32, F16 and BF16 weights on AVX2.
 #include "cpu/kernels/floats.h"
 
 #include "cpu/kernels/avx2/lanes.h"
@@ -45,6 +45,18 @@ struct F16 {
   }
 };
 
+struct BF16 {
+  static constexpr int kBytes = 2;
+  static __m256 load(const uint8_t* p) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load128(p)), 16));
+  }
+  static __m256 load(const uint8_t* p, int count) {
+    alignas(16) uint8_t padded[16] = {};
+    std::memcpy(padded, p, count * kBytes);
+    return load(padded);
+  }
+};
+
 }  // namespace
 
 void matmul_f32(WeightRows w, int64_t k, const void* packed, int64_t rows, float* out, int64_t out_stride) {
@@ -53,6 +65,10 @@ void matmul_f32(WeightRows w, int64_t k, const void* packed, int64_t rows, float
 
 void matmul_f16(WeightRows w, int64_t k, const void* packed, int64_t rows, float* out, int64_t out_stride) {
   float_matmul<Vector, F16>(w, k, packed, rows, out, out_stride);
+}
+
+void matmul_bf16(WeightRows w, int64_t k, const void* packed, int64_t rows, float* out, int64_t out_stride) {
+  float_matmul<Vector, BF16>(w, k, packed, rows, out, out_stride);
 }
 
 }  // namespace ostinato::cpu::avx2

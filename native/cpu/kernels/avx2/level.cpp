@@ -5,7 +5,8 @@
 
 namespace ostinato::cpu::avx2 {
 
-Matmul matmul_f32, matmul_f16, matmul_q8_0, matmul_q4_0, matmul_q4_k, matmul_q6_k;
+Matmul matmul_f32, matmul_f16, matmul_bf16, matmul_q8_0, matmul_q4_0, matmul_q4_k, matmul_q6_k;
+Matmul *find_super(TensorType type), *find_grids(TensorType type), *find_small(TensorType type);
 
 namespace {
 
@@ -69,11 +70,32 @@ void pack_blocks(const float* x, int64_t k, void* out) {
   }
 }
 
+Matmul* kernel(TensorType type) {
+  switch (type) {
+    case TensorType::kF32:
+      return matmul_f32;
+    case TensorType::kF16:
+      return matmul_f16;
+    case TensorType::kBF16:
+      return matmul_bf16;
+    case TensorType::kQ8_0:
+      return matmul_q8_0;
+    case TensorType::kQ4_0:
+      return matmul_q4_0;
+    case TensorType::kQ4_K:
+      return matmul_q4_k;
+    case TensorType::kQ6_K:
+      return matmul_q6_k;
+    default:
+      break;
+  }
+  if (Matmul* found = find_super(type)) return found;
+  if (Matmul* found = find_grids(type)) return found;
+  return find_small(type);
+}
+
 }  // namespace
 
-const Level level = {
-    Isa::kAvx2, "avx2",      pack_super,  pack_blocks, matmul_f32,
-    matmul_f16, matmul_q8_0, matmul_q4_0, matmul_q4_k, matmul_q6_k,
-};
+const Level level = {Isa::kAvx2, "avx2", pack_super, pack_blocks, kernel};
 
 }  // namespace ostinato::cpu::avx2

@@ -1,4 +1,4 @@
-// F32 and F16 weights on AVX-512.
+// F32, F16 and BF16 weights on AVX-512.
 #include "cpu/kernels/floats.h"
 
 #include "cpu/kernels/avx512/lanes.h"
@@ -40,6 +40,19 @@ struct F16 {
   }
 };
 
+struct BF16 {
+  static constexpr int kBytes = 2;
+  static __m512 load(const uint8_t* p) { return widen(load256(p)); }
+  static __m512 load(const uint8_t* p, int count) {
+    return widen(_mm256_maskz_loadu_epi16(first_lanes(count), p));
+  }
+
+ private:
+  static __m512 widen(__m256i upper) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(upper), 16));
+  }
+};
+
 }  // namespace
 
 void matmul_f32(WeightRows w, int64_t k, const void* packed, int64_t rows, float* out, int64_t out_stride) {
@@ -48,6 +61,10 @@ void matmul_f32(WeightRows w, int64_t k, const void* packed, int64_t rows, float
 
 void matmul_f16(WeightRows w, int64_t k, const void* packed, int64_t rows, float* out, int64_t out_stride) {
   float_matmul<Vector, F16>(w, k, packed, rows, out, out_stride);
+}
+
+void matmul_bf16(WeightRows w, int64_t k, const void* packed, int64_t rows, float* out, int64_t out_stride) {
+  float_matmul<Vector, BF16>(w, k, packed, rows, out, out_stride);
 }
 
 }  // namespace ostinato::cpu::avx512

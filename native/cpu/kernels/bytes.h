@@ -1,0 +1,89 @@
+// Vectors of 32 bytes, whatever the machine's are: what block formats unpack their codes with.
+//
+// Every level compiles this with its own flags. So these helpers, as all of formats/, are local to the source
+// that includes them: the linker may not take one level's code for another's.
+#pragma once
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
+
+#include <cstdint>
+
+#include "cpu/kernels/blocks.h"
+
+namespace ostinato::cpu {
+
+typedef uint8_t Bytes __attribute__((vector_size(32), may_alias));
+typedef uint16_t Words __attribute__((vector_size(32), may_alias));
+typedef uint32_t Longs __attribute__((vector_size(32), may_alias));
+typedef uint64_t Quads __attribute__((vector_size(32), may_alias));
+typedef uint16_t WideWords __attribute__((vector_size(64), may_alias));
+typedef uint8_t EightBytes __attribute__((vector_size(8), may_alias));
+
+#define BYTES_INLINE [[gnu::always_inline]] static inline
+
+BYTES_INLINE Bytes splat(int byte) { return Bytes{} + static_cast<uint8_t>(byte); }
+
+BYTES_INLINE Bytes load32(const void* p) { return read<Bytes>(p); }
+
+BYTES_INLINE void store32(void* p, Bytes v) { std::memcpy(p, &v, sizeof v); }
+
+// 16 bytes, twice.
+BYTES_INLINE Bytes load16_twice(const void* p) {
+  const auto low = read<uint64_t>(p), high = read<uint64_t>(static_cast<const uint8_t*>(p) + 8);
+  return reinterpret_cast<Bytes>(Quads{low, high, low, high});
+}
+
+// Bits shift .. of every byte that `mask` keeps.
+BYTES_INLINE Bytes bits(Bytes v, int shift, int mask) {
+  return reinterpret_cast<Bytes>(reinterpret_cast<Words>(v) >> static_cast<uint16_t>(shift)) & splat(mask);
+}
+
+// The low nibbles of 16 bytes, then the high ones.
+BYTES_INLINE Bytes nibbles(const uint8_t* p) {
+  const auto both = reinterpret_cast<Quads>(load16_twice(p));
+  return reinterpret_cast<Bytes>(both >> Quads{0, 0, 4, 4}) & splat(15);
+}
+
+// Two bits for each of 32 elements, four to a byte, lowest first.
+BYTES_INLINE Bytes pairs_of_bits(const uint8_t* p) {
+  const Longs x = __builtin_convertvector(read<EightBytes>(p), Longs);
+  return reinterpret_cast<Bytes>(x | x << 6 | x << 12 | x << 18) & splat(3);
+}
+
+// 0xff in byte i where bit i is set, 0 elsewhere.
+BYTES_INLINE Bytes spread_bits(uint32_t bits) {
+  const auto v = reinterpret_cast<Bytes>(Longs{} + bits);
+  const Bytes source = __builtin_shufflevector(v, v, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 18, 18,
+                                               18, 18, 18, 18, 18, 18, 19, 19, 19, 19, 19, 19, 19, 19);
+  const auto bit = reinterpret_cast<Bytes>(Quads{} + 0x8040201008040201u);
+  return reinterpret_cast<Bytes>((source & bit) == bit);
+}
+
+BYTES_INLINE Bytes spread_bits(const uint8_t* p) { return spread_bits(read<uint32_t>(p)); }
+
+// v, negated where `minus` is 0xff.
+BYTES_INLINE Bytes with_signs(Bytes v, Bytes minus) { return (v ^ minus) - minus; }
+
+// table[i] for the 16 values of each byte.
+BYTES_INLINE Bytes look_up(const int8_t table[16], Bytes indices) {
+#ifdef __AVX2__
+  return reinterpret_cast<Bytes>(_mm256_shuffle_epi8(reinterpret_cast<__m256i>(load16_twice(table)),
+                                                     reinterpret_cast<__m256i>(indices)));
+#else
+  Bytes found;
+  for (int i = 0; i < 32; ++i) found[i] = static_cast<uint8_t>(table[indices[i]]);
+  return found;
+#endif
+}
+
+// float16 -> float32, exactly.
+BYTES_INLINE float half_at(const uint8_t* p) {
+#ifdef __F16C__
+  return _cvtsh_ss(read<uint16_t>(p));
+#else
+  return from_half(p);
+#endif
+}
+
+}  // namespace ostinato::cpu
