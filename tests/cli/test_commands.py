@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ostinato.cli.output import one_line, printable, size
+from ostinato.cli.output import one_line, printable, size, table_lines, unfolded
 from tests.cli.support import call, ostinato
 from tests.support import BUILTIN
 
@@ -104,3 +104,14 @@ def test_nothing_drives_the_terminal() -> None:
 
 def test_size() -> None:
     assert [size(n) for n in (0, 999, 1000, 3_816_288, 10**13)] == ["0 B", "999 B", "1.0 kB", "3.8 MB", "10.0 TB"]
+
+
+def test_long_texts_go_on_below_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [("runs", "no: " + "a long reason " * 6), ("x", "")]
+    assert unfolded(rows) == rows
+    monkeypatch.setattr("ostinato.cli.output.is_terminal", lambda: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    lines = list(table_lines(unfolded(rows)))
+    assert len(lines) == 4
+    assert all(len(line) <= 40 and "…" not in line for line in lines)
+    assert " ".join(" ".join(lines).split()) == f"runs {' '.join(rows[0][1].split())} x"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ostinato import __version__
 from ostinato.cli.options import BUILTIN, add_json
-from ostinato.cli.output import bold, print_json, print_table, size
+from ostinato.cli.output import bold, print_json, print_table, size, unfolded
 from ostinato.cli.spinner import Spinner
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def _print(found: dict[str, Any]) -> None:
         lines += [f"not chosen: {backend['not_chosen']}"] if backend["not_chosen"] else []
         first, *others = [line for line in lines if line]
         rows += [("  " + backend["name"], standing, first), *(("", "", line) for line in others)]
-    print_table(rows)
+    print_table(unfolded(rows))
     if found["chosen"] is None:
         print("  no backend is available here")
     _section("native modules", found["native"])
@@ -111,4 +111,4 @@ def _print(found: dict[str, Any]) -> None:
 
 def _section(title: str, rows: dict[str, str]) -> None:
     print(bold(title))
-    print_table([(f"  {key}", value) for key, value in rows.items()])
+    print_table(unfolded([(f"  {key}", value) for key, value in rows.items()]))

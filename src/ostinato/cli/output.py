@@ -7,9 +7,12 @@ import json
 import os
 import shutil
 import sys
+import textwrap
 import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import Any
+
+NARROWEST = 20  # cells of a text that goes over several lines
 
 
 def print_json(value: Any) -> None:
@@ -72,6 +75,19 @@ def table_lines(rows: Sequence[Sequence[str]], header: Sequence[str] = (), right
         ]
         line = fit("  ".join(padded).rstrip(), limit)
         yield bold(line) if header and index == 0 else line
+
+
+def unfolded(rows: Sequence[Sequence[str]]) -> list[Sequence[str]]:
+    """Rows for a table whose last column is read, not skimmed: on a terminal it goes on over several lines."""
+    if not is_terminal():
+        return list(rows)
+    lead = sum(max(map(cells_of, column)) + 2 for column in list(zip(*rows, strict=True))[:-1])
+    width = max(shutil.get_terminal_size().columns - lead, NARROWEST)
+    folded: list[Sequence[str]] = []
+    for *before, last in rows:
+        first, *others = textwrap.wrap(one_line(last), width) or [""]
+        folded += [(*before, first), *((*[""] * len(before), line) for line in others)]
+    return folded
 
 
 def cells_of(text: str) -> int:
