@@ -24,9 +24,10 @@ from ostinato.backends.reference import ReferenceBackend
 from ostinato.backends.sampling import Sampling
 from ostinato.convert import Plan, plan, write
 from ostinato.convert.safetensors import Source
-from ostinato.engine.loading import Opened, Options, open_model
+from ostinato.engine.loading import MIN_CONTEXT, Opened, Options, open_model
 from ostinato.gguf.reader import open_gguf
 from ostinato.gguf.types_table import TensorType
+from ostinato.model.architectures import ARCHITECTURES
 from tests.architectures.requantize import dequantized, requantize
 from tests.architectures.zoo import CONTEXT, VOCAB, ZOO, Animal
 from tests.backends.machines import machine
@@ -98,8 +99,12 @@ class Specimen:
         return self._theirs[key]
 
     def ours(self, type: str, tokens: Sequence[int], backend: str, chunk: int) -> np.ndarray:
-        """Float32 [T, vocab] by a backend, the prompt fed in chunks."""
-        options = Options(backend="reference", max_sequences=1, max_rows=CONTEXT, max_logit_rows=CONTEXT)
+        """Float32 [T, vocab] by a backend, the prompt fed in chunks. No more positions are served than needed: more
+        would choose the other factors of long-rope."""
+        context = max(len(tokens), MIN_CONTEXT)
+        options = Options(
+            backend="reference", context=context, max_sequences=1, max_rows=CONTEXT, max_logit_rows=CONTEXT
+        )
         opened = open_model(self.file(type), options)
         try:
             return run_logits(opened, backend, tokens, chunk)
@@ -148,7 +153,10 @@ def specimen(name: str) -> Specimen:
     transformers = pytest.importorskip("transformers", reason="transformers is not installed")
     if not hasattr(transformers, ZOO[name].config):
         pytest.skip(f"transformers {transformers.__version__} has no {ZOO[name].config}")
-    return Specimen(ZOO[name], Path(tempfile.mkdtemp(prefix=f"ostinato-{name}-", dir=_home())))
+    made = Specimen(ZOO[name], Path(tempfile.mkdtemp(prefix=f"ostinato-{name}-", dir=_home())))
+    if (architecture := made.plan().architecture) not in ARCHITECTURES:
+        pytest.skip(f"architecture {architecture!r} is not mapped in model/architectures.py")
+    return made
 
 
 @cache

@@ -41,6 +41,30 @@ def _llama3(factor: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _longrope(dims: int) -> dict[str, Any]:
+    return {
+        "rope_type": "longrope", "rope_theta": 10000.0, "original_max_position_embeddings": 256,
+        "short_factor": [1.0 + 0.02 * i for i in range(dims // 2)],
+        "long_factor": [1.0 + 0.25 * i for i in range(dims // 2)],
+    }  # fmt: skip
+
+
+_YARN = {
+    "rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 256,
+    "beta_fast": 24.0, "beta_slow": 2.0,
+}  # fmt: skip
+_MSCALE = {**_YARN, "mscale": 1.0, "mscale_all_dim": 1.0}
+_LATENT = {
+    "q_lora_rank": 96, "kv_lora_rank": 128, "qk_nope_head_dim": 48, "qk_rope_head_dim": 32, "v_head_dim": 40,
+    "moe_intermediate_size": 256, "n_routed_experts": 8, "num_experts_per_tok": 3, "n_shared_experts": 1,
+    "first_k_dense_replace": 1, "routed_scaling_factor": 1.5,
+}  # fmt: skip
+_EXPERTS = {"moe_intermediate_size": 256, "num_experts_per_tok": 2}
+_GEMMA = {"head_dim": 64, "sliding_window": 12, "query_pre_attn_scalar": 40, "tie_word_embeddings": True}
+_GRANITE = {
+    "attention_multiplier": 0.3, "embedding_multiplier": 3.0, "residual_multiplier": 0.4, "logits_scaling": 2.0,
+}  # fmt: skip
+
 ZOO: Mapping[str, Animal] = {
     "llama": Animal("LlamaConfig"),
     "llama-tied-biased": Animal(
@@ -50,6 +74,36 @@ ZOO: Mapping[str, Animal] = {
     "llama-linear": Animal(
         "LlamaConfig", {"rope_parameters": {"rope_type": "linear", "factor": 4.0, "rope_theta": 10000.0}}
     ),
-    "mistral": Animal("MistralConfig", {"sliding_window": None}),
+    "llama-yarn": Animal("LlamaConfig", {"rope_parameters": _YARN}),
+    "mistral": Animal("MistralConfig", {"sliding_window": 12}),
     "mixtral": Animal("MixtralConfig", {"num_local_experts": 6, "num_experts_per_tok": 2, "sliding_window": None}),
+    "qwen2": Animal("Qwen2Config"),
+    "qwen2-window": Animal("Qwen2Config", {"use_sliding_window": True, "sliding_window": 12, "max_window_layers": 1}),
+    "qwen2moe": Animal("Qwen2MoeConfig", {**_EXPERTS, "shared_expert_intermediate_size": 256, "num_experts": 6}),
+    "qwen3": Animal("Qwen3Config", {"head_dim": 64}),
+    "qwen3moe": Animal(
+        "Qwen3MoeConfig", {**_EXPERTS, "num_experts": 6, "head_dim": 64, "norm_topk_prob": True, "mlp_only_layers": [1]}
+    ),
+    "gemma": Animal("GemmaConfig", {"head_dim": 64, "tie_word_embeddings": True}),
+    "gemma2": Animal("Gemma2Config", {**_GEMMA, "attn_logit_softcapping": 5.0, "final_logit_softcapping": 8.0}),
+    "gemma3": Animal("Gemma3TextConfig", {**_GEMMA, "num_hidden_layers": 7}),
+    "phi3": Animal("Phi3Config", {"sliding_window": 12}),
+    "phi3-longrope": Animal("Phi3Config", {"rope_parameters": _longrope(32), "original_max_position_embeddings": 256}),
+    "granite": Animal("GraniteConfig", _GRANITE),
+    "granitemoe": Animal("GraniteMoeConfig", {**_GRANITE, "num_local_experts": 6, "num_experts_per_tok": 2}),
+    "olmoe": Animal("OlmoeConfig", {"num_experts": 6, "num_experts_per_tok": 2, "intermediate_size": 256}),
+    "smollm3": Animal("SmolLM3Config", {"num_hidden_layers": 5}),
+    "starcoder2": Animal("Starcoder2Config", {"sliding_window": 12}),
+    "glm4": Animal("Glm4Config", {"head_dim": 64}),
+    "command-r": Animal("CohereConfig", {"use_qk_norm": True, "tie_word_embeddings": True, "logit_scale": 0.25}),
+    "deepseek-v2": Animal("DeepseekV2Config", {**_LATENT, "q_lora_rank": None, "topk_method": "greedy"}),
+    "deepseek-v2-groups": Animal(
+        "DeepseekV2Config",
+        {**_LATENT, "topk_method": "group_limited_greedy", "n_group": 4, "topk_group": 2, "rope_parameters": _MSCALE},
+    ),
+    "deepseek-v3": Animal("DeepseekV3Config", {**_LATENT, "n_group": 4, "topk_group": 2, "rope_parameters": _MSCALE}),
+    "cohere2": Animal(
+        "Cohere2Config",
+        {"num_hidden_layers": 5, "sliding_window": 12, "tie_word_embeddings": True, "logit_scale": 0.25},
+    ),
 }

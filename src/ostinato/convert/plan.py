@@ -15,7 +15,7 @@ from ostinato.convert.errors import ConvertError
 from ostinato.convert.numbers import BLOCKS, Array
 from ostinato.convert.recipe import Place, Recipe, Rule
 from ostinato.convert.safetensors import Source
-from ostinato.convert.shared import PREFIXES, RULES
+from ostinato.convert.shared import OTHER_MODALITIES, PREFIXES, RULES
 
 _NUMBER = re.compile(r"(?<=\.)\d{1,9}(?=\.|$)")
 _SHOWN = 3  # names that an error lists
@@ -58,7 +58,7 @@ def plan_tensors(recipe: Recipe, config: Config, checkpoint: Mapping[str, Source
                 target = rule.target.format_map(values)
                 gathered = found.setdefault(target, _Gathered(rule, values["i"], {}))
                 gathered.add(target, rule, values["e"], position, source)
-        if not known:
+        if not known and not name.removeprefix("model.").startswith(OTHER_MODALITIES):
             unknown.append(name)
     if unknown:
         listed = ", ".join(f"{name:.100}" for name in unknown[:_SHOWN])

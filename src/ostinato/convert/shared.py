@@ -30,6 +30,7 @@ RULES = (
     Rule(_L + "self_attn.sinks", _B + "attn_sinks.weight"),
     Rule(_L + "post_attention_layernorm.{s}", _B + "ffn_norm.{s}"),
     Rule(_L + "mlp.gate_proj.{s}", _B + "ffn_gate.{s}"),
+    Rule(_L + "mlp.gate_up_proj.{s}", _B + "ffn_up.{s}"),
     Rule(_L + "mlp.up_proj.{s}", _B + "ffn_up.{s}"),
     Rule(_L + "mlp.down_proj.{s}", _B + "ffn_down.{s}"),
     Rule(_L + "mlp.gate.weight", _B + "ffn_gate_inp.weight"),
@@ -52,6 +53,12 @@ RULES = (
 
 PREFIXES = {"model.language_model.": "model.", "language_model.model.": "model.", "language_model.lm_head.": "lm_head."}
 
+# Eyes and ears of a larger model, of which the text model is converted.
+OTHER_MODALITIES = (
+    "vision_tower.", "vision_model.", "visual.", "multi_modal_projector.", "audio_tower.", "embed_vision.",
+    "embed_audio.", "connector.", "mtp.",
+)  # fmt: skip
+
 KEYS = (
     Key("context_length", int, ("max_position_embeddings", "n_positions", "n_ctx")),
     Key("feed_forward_length", int, ("intermediate_size", "n_inner")),
@@ -66,6 +73,10 @@ KEYS = (
     Key("expert_shared_feed_forward_length", int, ("shared_expert_intermediate_size",)),
     Key("expert_group_count", int, ("n_group",)),
     Key("expert_group_used_count", int, ("topk_group",)),
+    Key("expert_shared_count", int, ("n_shared_experts",)),
+    Key("expert_weights_scale", float, ("routed_scaling_factor",)),
+    Key("expert_weights_norm", bool, ("norm_topk_prob",)),
+    Key("leading_dense_block_count", int, ("first_k_dense_replace",)),
 )
 
 _GATING = {"softmax": 1, "sigmoid": 2}  # gguf.ExpertGatingFuncType
@@ -85,7 +96,22 @@ def facts(config: Config) -> Facts:
         if function not in _GATING:
             raise ConvertError(f"scoring function {function!r:.40} is not known; known: {', '.join(_GATING)}")
         found["expert_gating_func"] = _GATING[function]
-    return {**found, **rope_facts(config)}
+    return {**found, **window_facts(config), **rope_facts(config)}
+
+
+def window_facts(config: Config) -> Facts:
+    """The window, and which layers have it: all of them, unless `layer_types` says otherwise."""
+    window = config.integer("sliding_window", default=0)
+    if not window or not config.flag("use_sliding_window", default=True):
+        return {}
+    found: dict[str, Addable] = {"attention.sliding_window": window}
+    if "layer_types" in config:
+        kinds = config.items("layer_types")[: config.layers]
+        found["attention.sliding_window_pattern"] = [kind == "sliding_attention" for kind in kinds]
+    elif "sliding_window_pattern" in config:
+        period = config.integer("sliding_window_pattern")
+        found["attention.sliding_window_pattern"] = [bool((i + 1) % period) for i in range(config.layers)]
+    return found if any(found.get("attention.sliding_window_pattern", [True])) else {}
 
 
 def rope_parameters(config: Config, kind: str = "full_attention") -> Config:
@@ -111,11 +137,11 @@ def rope_facts(config: Config) -> Facts:
     found: dict[str, Addable] = {"rope.dimension_count": rope_dims(config, rope)}
     if "rope_theta" in rope:
         found["rope.freq_base"] = rope.number("rope_theta")
-    local = rope_parameters(config, "sliding_attention")
-    if "rope_local_base_freq" in config:
-        found["rope.freq_base_swa"] = config.number("rope_local_base_freq")
-    elif "full_attention" in config.within("rope_parameters") and "rope_theta" in local:
+    local = config.within("rope_parameters").within("sliding_attention")
+    if "rope_theta" in local:
         found["rope.freq_base_swa"] = local.number("rope_theta")
+    elif "rope_local_base_freq" in config:
+        found["rope.freq_base_swa"] = config.number("rope_local_base_freq")
     if "mrope_section" in rope:
         found["rope.dimension_sections"] = [*rope.items("mrope_section"), 0, 0, 0, 0][:4]
     return {**found, **_scaling(rope, config)}
@@ -135,8 +161,7 @@ def _scaling(rope: Config, config: Config) -> Facts:
         case "yarn":
             return _yarn(rope, config)
         case "longrope":
-            original = rope.integer("original_max_position_embeddings")
-            return {"rope.scaling.type": "longrope", "rope.scaling.original_context_length": original}
+            return _longrope(rope, config)
         case other:
             raise ConvertError(f"rope scaling {other!r:.40} is not known; known: linear, llama3, yarn, longrope")
 
@@ -157,6 +182,18 @@ def _yarn(rope: Config, config: Config) -> Facts:
         if any(name in rope for name in names):
             found[key] = rope.number(*names)
     return found
+
+
+def _longrope(rope: Config, config: Config) -> Facts:
+    """transformers' modeling_rope_utils._compute_longrope_parameters; the factors themselves are tensors."""
+    original = rope.integer("original_max_position_embeddings")
+    stretch = config.integer("max_position_embeddings") / max(original, 1)
+    gain = math.sqrt(1 + math.log(stretch) / math.log(original)) if stretch > 1 and original > 1 else 1.0
+    return {
+        "rope.scaling.type": "longrope",
+        "rope.scaling.original_context_length": original,
+        "rope.scaling.attn_factor": rope.number("attention_factor", default=gain),
+    }
 
 
 def rope_factors(config: Config) -> Extras:

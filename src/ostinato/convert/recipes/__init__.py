@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ostinato.convert.recipe import Recipe
-from ostinato.convert.recipes import llama
+from ostinato.convert.recipes import deepseek, gemma, granite, llama, others, qwen
 
-_FAMILIES = (llama,)
+_FAMILIES = (llama, qwen, gemma, granite, deepseek, others)
 
 RECIPES: Mapping[str, Recipe] = {
     name: recipe for family in _FAMILIES for recipe in family.RECIPES for name in recipe.classes
