@@ -85,9 +85,9 @@ def memory(file: GGUFFile, meaning: Meaning) -> list[dict[str, int]]:
     """Bytes for one sequence at each context that the model can have: weights, keys and values, recurrent state."""
     if meaning.spec is None or meaning.programs is None:
         return []
-    from ostinato.engine.loading import _kv_type
+    from ostinato.engine.loading import kv_type_of
 
-    element = _kv_type(file).nbytes
+    element = kv_type_of(file).nbytes
     weights = sum(tensor.nbytes for tensor in file.tensors.values())
     state = sum(4 * group.layers * group.elements for group in meaning.programs.states)
     contexts = [context for context in CONTEXTS if context <= meaning.spec.context] or [meaning.spec.context]

@@ -116,7 +116,7 @@ def make_plan(spec: ModelSpec, programs: Programs, file: GGUFFile, options: Opti
     if not 0 <= options.threads <= MAX_THREADS:
         raise PlanError(f"{options.threads} threads: expected 1 to {MAX_THREADS}, or 0 for one per core")
     context = served_context(spec, options)
-    kv_type = options.kv_type or _kv_type(file)
+    kv_type = options.kv_type or kv_type_of(file)
     per_block = max(1, sum(g.block_bytes(options.block_size, kv_type.nbytes) for g in programs.caches))
     per_sequence = -(-context // options.block_size)
     memory, share = _memory(file, probe.memory_bytes)
@@ -155,7 +155,7 @@ def _check_context(context: int, memory: int, positions: int, bytes_per_position
         )
 
 
-def _kv_type(file: GGUFFile) -> KVType:
+def kv_type_of(file: GGUFFile) -> KVType:
     """A file of unreduced weights gets unreduced keys and values."""
     matrices = [t for t in file.tensors.values() if len(t.shape) >= 2]
     return KVType.F32 if all(t.type is TensorType.F32 for t in matrices) else KVType.F16
