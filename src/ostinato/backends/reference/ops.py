@@ -53,13 +53,13 @@ def angles(step: Step, factors: Array | None, *, dims: int, base: float, scale: 
 
 
 def rms_norm(_: Step, x: Array, gain: Array | None, *, eps: float, groups: int) -> Array:
-    parts = x.reshape(len(x), groups, -1)
+    parts = x.reshape(len(x), groups, x.shape[1] // groups)
     mean = np.mean(parts * parts, axis=-1, keepdims=True, dtype=np.float32)
     return _affine(parts / np.sqrt(mean + np.float32(eps)), gain, None).reshape(x.shape)
 
 
 def layer_norm(_: Step, x: Array, gain: Array | None, bias: Array | None, *, eps: float, groups: int) -> Array:
-    parts = x.reshape(len(x), groups, -1)
+    parts = x.reshape(len(x), groups, x.shape[1] // groups)
     centred = parts - np.mean(parts, axis=-1, keepdims=True, dtype=np.float32)
     variance = np.mean(centred * centred, axis=-1, keepdims=True, dtype=np.float32)
     return _affine(centred / np.sqrt(variance + np.float32(eps)), gain, bias).reshape(x.shape)
