@@ -39,6 +39,14 @@ def test_log_probabilities_are_those_of_the_logits(model: Model) -> None:
         assert np.allclose(model.logprobs(ids, first), whole[first:], rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+def test_steps_without_logits(backend: str) -> None:
+    """Rows before `first` go through whole steps that end in no row at all."""
+    with ostinato.load(BUILTIN, backend, context=CONTEXT) as model:
+        ids = text_ids(model, 1)[:40]
+        assert np.allclose(model.logprobs(ids, 30), model.logprobs(ids)[30:], rtol=0, atol=1e-4)
+
+
 def test_halves_of_windows_are_scored(model: Model) -> None:
     ids = text_ids(model, 2)
     *_, last = estimates(model, ids, CONTEXT)
