@@ -55,8 +55,8 @@ _YARN = {
 }  # fmt: skip
 _MSCALE = {**_YARN, "mscale": 1.0, "mscale_all_dim": 1.0}
 _LATENT = {
-    "q_lora_rank": 96, "kv_lora_rank": 128, "qk_nope_head_dim": 48, "qk_rope_head_dim": 32, "v_head_dim": 40,
-    "moe_intermediate_size": 256, "n_routed_experts": 8, "num_experts_per_tok": 3, "n_shared_experts": 1,
+    "num_key_value_heads": 8, "q_lora_rank": 96, "kv_lora_rank": 128, "qk_nope_head_dim": 48, "qk_rope_head_dim": 32,
+    "v_head_dim": 40, "moe_intermediate_size": 256, "n_routed_experts": 8, "num_experts_per_tok": 3, "n_shared_experts": 1,
     "first_k_dense_replace": 1, "routed_scaling_factor": 1.5,
 }  # fmt: skip
 _EXPERTS = {"moe_intermediate_size": 256, "num_experts_per_tok": 2}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import ChainMap
 from collections.abc import Mapping
 
 from ostinato.convert.config import Config
@@ -26,7 +25,7 @@ def model_metadata(recipe: Recipe, config: Config, name: str, type: TensorType) 
     }
     own = {key.key for key in recipe.keys}
     copied = _copied((*recipe.keys, *(key for key in KEYS if key.key not in own)), config)
-    merged = ChainMap(dict(recipe.facts(config)), dict(facts(config)), copied)
+    merged: dict[str, Addable | None] = {**copied, **facts(config), **recipe.facts(config)}
     return found | {f"{recipe.architecture}.{key}": value for key, value in merged.items() if value is not None}
 
 

@@ -21,7 +21,7 @@ from ostinato.convert.config import Config
 from ostinato.convert.numbers import Array
 from ostinato.gguf.encode import Addable
 
-Facts = Mapping[str, Addable]  # metadata, keys without the architecture's prefix
+Facts = Mapping[str, Addable | None]  # metadata (None: left out), keys without the architecture's prefix
 Extras = Mapping[str, np.ndarray]  # tensors that config.json describes, float32
 
 

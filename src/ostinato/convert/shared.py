@@ -85,7 +85,7 @@ _GATING_NAMES = ("scoring_func", "score_function", "score_func", "moe_router_act
 
 def facts(config: Config) -> Facts:
     """Sizes, heads, ropes and gating, as most architectures have them."""
-    found: dict[str, Addable] = {
+    found: dict[str, Addable | None] = {
         "block_count": config.layers,
         "embedding_length": config.width,
         "attention.head_count": config.heads,
@@ -104,14 +104,15 @@ def window_facts(config: Config) -> Facts:
     window = config.integer("sliding_window", default=0)
     if not window or not config.flag("use_sliding_window", default=True):
         return {}
-    found: dict[str, Addable] = {"attention.sliding_window": window}
+    found: dict[str, Addable | None] = {"attention.sliding_window": window}
     if "layer_types" in config:
         kinds = config.items("layer_types")[: config.layers]
         found["attention.sliding_window_pattern"] = [kind == "sliding_attention" for kind in kinds]
     elif "sliding_window_pattern" in config:
         period = config.integer("sliding_window_pattern")
         found["attention.sliding_window_pattern"] = [bool((i + 1) % period) for i in range(config.layers)]
-    return found if any(found.get("attention.sliding_window_pattern", [True])) else {}
+    kinds_with = found.get("attention.sliding_window_pattern", [True])
+    return found if isinstance(kinds_with, list) and any(kinds_with) else {}
 
 
 def rope_parameters(config: Config, kind: str = "full_attention") -> Config:
@@ -134,7 +135,7 @@ def rope_kind(rope: Config) -> str:
 def rope_facts(config: Config) -> Facts:
     """Base, dimensions and scaling."""
     rope = rope_parameters(config)
-    found: dict[str, Addable] = {"rope.dimension_count": rope_dims(config, rope)}
+    found: dict[str, Addable | None] = {"rope.dimension_count": rope_dims(config, rope)}
     if "rope_theta" in rope:
         found["rope.freq_base"] = rope.number("rope_theta")
     local = config.within("rope_parameters").within("sliding_attention")
@@ -168,7 +169,7 @@ def _scaling(rope: Config, config: Config) -> Facts:
 
 def _yarn(rope: Config, config: Config) -> Facts:
     original = rope.integer("original_max_position_embeddings", default=config.get("max_position_embeddings"))
-    found: dict[str, Addable] = {
+    found: dict[str, Addable | None] = {
         "rope.scaling.type": "yarn",
         "rope.scaling.factor": rope.number("factor"),
         "rope.scaling.original_context_length": original,

@@ -43,6 +43,7 @@ ARCHITECTURES: Mapping[str, tuple[Traits, Mapped]] = {
     "cohere2": (
         Traits(rope=RopeStyle.NORM, parallel=True, rope_in_windows_only=True, windows=Windows(period=4)), read_decoder),
     "command-r": (Traits(rope=RopeStyle.NORM, parallel=True), read_decoder),
+    "deepseek2": (Traits(rope=RopeStyle.NORM, routing=Routing(normalise=False)), read_decoder),
     "gemma": (_GEMMA, read_decoder),
     "gemma2": (
         Traits(act=Activation.GELU, embedding_scale=_root_of_width, attention_scale=_gemma_scale(46),

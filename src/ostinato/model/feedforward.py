@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ostinato.model.kinds_table import Scoring
+from ostinato.model.kinds_table import GroupScore, Scoring
 from ostinato.model.reader import ModelError, Reader
 from ostinato.model.spec import Dense, Experts, Projection
 from ostinato.model.traits import Traits
@@ -32,6 +32,7 @@ def read_experts(file: Reader, stem: str, traits: Traits) -> Experts:
         raise ModelError(f"tensor '{stem}.ffn_gate_inp.weight' scores {scored} experts; the metadata say {count}")
     gate, up = _gate_and_up(file, stem, count)
     scoring, normalise = _scoring(file, traits)
+    correction = file.optional(f"{stem}.exp_probs_b.bias") or file.optional(f"{stem}.exp_probs_b")
     groups = file.integer("expert_group_count", 1, low=0) or 1
     return Experts(
         count=count,
@@ -43,14 +44,14 @@ def read_experts(file: Reader, stem: str, traits: Traits) -> Experts:
         gate_bias=file.optional(f"{stem}.ffn_gate_exps.bias"),
         up_bias=file.optional(f"{stem}.ffn_up_exps.bias"),
         down_bias=file.optional(f"{stem}.ffn_down_exps.bias"),
-        correction=file.optional(f"{stem}.exp_probs_b.bias") or file.optional(f"{stem}.exp_probs_b"),
+        correction=correction,
         scoring=scoring,
         normalise=normalise,
         floor=traits.routing.floor,
         scale=file.number("expert_weights_scale", 1.0, low=-1e6, high=1e6) or 1.0,
         groups=groups,
         top_groups=file.integer("expert_group_used_count", groups, low=0) or groups,
-        group_score=traits.routing.group_score,
+        group_score=GroupScore.MAX if correction is None else GroupScore.TOP_2,  # DeepSeek V2, and V3
         act=traits.act,
         limit=traits.glu_limit,
         shift=traits.glu_shift,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ostinato.model.kinds_table import Activation, AttentionMask, GroupScore, HeadOrder, RopeStyle, Scoring
+from ostinato.model.kinds_table import Activation, AttentionMask, HeadOrder, RopeStyle, Scoring
 from ostinato.model.reader import Reader
 
 
@@ -33,7 +33,6 @@ class Routing:
     scoring: Scoring = Scoring.SOFTMAX
     normalise: bool = True
     floor: float = 0.0
-    group_score: GroupScore = GroupScore.TOP_2
     weigh_input: bool = False
 
 

@@ -41,7 +41,7 @@ LATENT = (
 def latent_facts(config: Config) -> Facts:
     """Sizes as llama.cpp's converter writes them: one KV head over the latent, and `_mla` for what it stands for."""
     nope, turned, rank = (config.integer(n) for n in ("qk_nope_head_dim", "qk_rope_head_dim", "kv_lora_rank"))
-    found: dict[str, Addable] = {
+    found: dict[str, Addable | None] = {
         "attention.head_count_kv": 1, "attention.kv_lora_rank": rank,
         "attention.key_length": rank + turned, "attention.value_length": rank,
         "attention.key_length_mla": nope + turned, "attention.value_length_mla": config.integer("v_head_dim"),
