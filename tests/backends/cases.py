@@ -16,7 +16,7 @@ from ostinato.backends.batch import Batch, Enter, Span, TableEdit
 from ostinato.backends.batch_table import Kind
 from ostinato.backends.contract import Backend, KVType, Plan
 from ostinato.backends.sampling import Sampling
-from ostinato.gguf.blocks import quantize
+from ostinato.gguf.blocks import FORMATS, WRITABLE, quantize
 from ostinato.gguf.types_table import TensorType
 from ostinato.model.kinds_table import Activation, RopeStyle, Scoring
 from ostinato.model.weights import StoredTensor, Tensor
@@ -24,8 +24,10 @@ from ostinato.program.builder import Builder
 from ostinato.program.ir import CacheGroup, Program, Programs
 from ostinato.program.ops_table import Axis
 from ostinato.program.verify import verify
+from tests.gguf.blocks import random_blocks
 
 TYPES = (TensorType.F32, TensorType.F16, TensorType.Q8_0, TensorType.Q4_K, TensorType.Q6_K)
+MORE_TYPES = tuple(sorted(FORMATS - {*TYPES}))
 EXACT = 1e-11  # float32 against float32, sums in another order
 HALF = 1e-6  # values rounded to float16 on the way
 QUANTISED = 2e-4  # activations quantised to 8 bits: (1 / 127)^2 / 3 at worst, less in practice
@@ -50,7 +52,11 @@ class Weights:
         self._random = np.random.default_rng(seed)
 
     def normal(self, name: str, shape: tuple[int, ...], kind: TensorType, scale: float | None = None) -> Tensor:
-        """Normal values of standard deviation `scale` (default: 1 / sqrt(K))."""
+        """Normal values of standard deviation `scale` (default: 1 / sqrt(K)); random blocks where we only read."""
+        if kind not in WRITABLE:
+            blocks = random_blocks(kind, int(np.prod(shape)) // kind.block_elements, self._random)
+            self.tensors[name] = MemoryTensor(name, kind, shape, blocks.reshape(-1))
+            return Tensor(name)
         deviation = shape[-1] ** -0.5 if scale is None else scale
         return self.put(name, self._random.normal(0, deviation, shape).astype(np.float32), kind)
 
@@ -244,8 +250,15 @@ def _experts(kind: TensorType, count: int, used: int, scoring: Scoring, normalis
 
 
 def _tolerance(kind: TensorType) -> float:
-    return EXACT if kind in (TensorType.F32, TensorType.F16) else QUANTISED
+    return EXACT if kind.block_elements == 1 else QUANTISED
 
+
+# Types that not every backend has: a case each for what reads blocks.
+BLOCK_CASES: tuple[OpCase, ...] = tuple(
+    case
+    for kind in MORE_TYPES
+    for case in (_linear(kind, 33, 512, False), _embed(kind), _experts(kind, 4, 2, Scoring.SOFTMAX, 1))
+)
 
 CASES: tuple[OpCase, ...] = (
     *(
@@ -257,6 +270,7 @@ CASES: tuple[OpCase, ...] = (
     _linear(TensorType.F16, 5, 44, False),
     _linear(TensorType.Q8_0, 12, 96, False),
     *(_embed(kind) for kind in TYPES),
+    *BLOCK_CASES,
     _norm(64, 1),
     _norm(172, 1),
     _norm(256, 8),

@@ -1,4 +1,7 @@
-"""Every op case and every sampling setting at the instruction levels that are not chosen by themselves."""
+"""Every op case and every sampling setting at the instruction levels that are not chosen by themselves.
+
+But for the cases that only bring one more block format: tests/native/test_kernels.py has those at every level.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,16 @@ import pytest
 from ostinato import _cpu
 from ostinato.backends.cpu import CpuBackend
 from ostinato.backends.reference import ReferenceBackend
-from tests.backends.cases import CASES, OpCase, nmse, run_case
+from tests.backends.cases import BLOCK_CASES, CASES, OpCase, nmse, run_case
 from tests.backends.test_cases import wanted
 from tests.backends.test_sample import SETTINGS, run
 
+CHOSEN = [case for case in CASES if case not in BLOCK_CASES]
 OTHERS = _cpu.levels()[:-1]  # least first; the last is the default, which test_cases.py runs
 
 
 @pytest.mark.parametrize("level", OTHERS)
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", CHOSEN, ids=lambda case: case.name)
 def test_cases(case: OpCase, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OSTINATO_CPU", level)
     assert CpuBackend().probe().detail["instructions"] == level

@@ -65,7 +65,8 @@ _FORMATS: dict[TensorType, Format] = {
     TensorType.MXFP4: fp4.MXFP4,
     TensorType.NVFP4: fp4.NVFP4,
 }
-FORMATS = frozenset(_FORMATS)  # types that can be read
+FORMATS = frozenset(_FORMATS)  # types that can be read, and those that can be written
+WRITABLE = frozenset(type for type, form in _FORMATS.items() if form.quantize is not None)
 _AT_ONCE = 1 << 19  # elements converted at once: temporaries stay small, whatever the tensor's size
 _TOO_LARGE = np.float32(1e9)  # beyond what any block scale (float16) reaches; squares still fit float32
 
