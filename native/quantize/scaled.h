@@ -48,20 +48,31 @@ struct ScaleSums {
 };
 
 // Rule::kWidths lists what the extreme value is tried at, in units of q; Rule::nearest(v) is the q nearest to
-// v.
+// v. Errors are summed as such: as the difference between xx and xq xq / qq they would vanish beside one
+// large value.
 template <class Rule>
 void fit_scaled(const float* x, float* scale) {
   for (int run = 0; run < kChunk / Rule::kCount; run += kLanes) {
     const ScaledRuns<Rule::kCount> runs(x + run * Rule::kCount);
-    ScaleSums best;
-    bool first = true;
+    Vec best{}, least = splat(std::numeric_limits<float>::infinity());
     for (const float width : Rule::kWidths) {
+      Vec q[Rule::kCount];
       ScaleSums sums;
-      for (const Vec& value : runs.x) sums.add(value, Rule::nearest(width * value));
-      best.take(first ? Mask{} - 1 : sums.better_than(best), sums);
-      first = false;
+      for (int i = 0; i < Rule::kCount; ++i) {
+        q[i] = Rule::nearest(width * runs.x[i]);
+        sums.add(runs.x[i], q[i]);
+      }
+      const Vec tried = sums.scale();
+      Vec error{};
+      for (int i = 0; i < Rule::kCount; ++i) {
+        const Vec weighted = runs.x[i] * (runs.x[i] - tried * q[i]);
+        error += weighted * weighted;
+      }
+      const Mask better = error < least;
+      best = better ? tried : best;
+      least = better ? error : least;
     }
-    store(best.scale() * runs.extreme, scale + run);
+    store(best * runs.extreme, scale + run);
   }
 }
 

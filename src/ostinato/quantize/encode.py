@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ostinato import _quantize
-from ostinato.gguf.blocks import BlockFormatError, dequantize
+from ostinato.gguf.blocks import dequantize
 from ostinato.gguf.errors import GGUFError
 from ostinato.gguf.reader import Tensor
 from ostinato.gguf.types_table import TensorType
@@ -26,8 +26,8 @@ def encode_slices(tensor: Tensor, type: TensorType, threads: int) -> Iterator[tu
     """Consecutive pieces of a tensor as blocks of `type`: bytes read, and the bytes, uint8 [n], made of them.
 
     Values keep their order, so `type` must have whole blocks in a row. A tensor that has the type already is copied;
-    that it holds numbers is checked where its values are plain. Raises GGUFError for values that `type` cannot hold
-    and for a type that cannot be read.
+    that it holds numbers is checked where its values are plain. Raises GGUFError, naming the tensor and the element,
+    for values that `type` cannot hold.
     """
     form = tensor.type
     data = tensor.data
@@ -42,16 +42,6 @@ def encode_slices(tensor: Tensor, type: TensorType, threads: int) -> Iterator[tu
             what = f"element [{where}] is {bad}"
             raise GGUFError(tensor.part.path, tensor.offset + start, f"tensor {tensor.name!r}", what) from None
         tensor.part.file.release(tensor.offset + start, tensor.offset + start + len(piece))
-
-
-def check_readable(tensor: Tensor) -> None:
-    """Raises GGUFError for a tensor whose values cannot be computed."""
-    if tensor.type in PLAIN:
-        return
-    try:
-        dequantize(np.empty(0, np.uint8), tensor.type, (0,))
-    except BlockFormatError as error:
-        raise GGUFError(tensor.part.path, tensor.offset, f"tensor {tensor.name!r}", str(error)) from None
 
 
 class _BadValueError(ValueError):

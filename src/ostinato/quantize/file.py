@@ -15,7 +15,7 @@ from ostinato.gguf.reader import GGUFFile
 from ostinato.gguf.types_table import TensorType, ValueType
 from ostinato.gguf.values import ArrayView
 from ostinato.gguf.writer import GGUFWriter
-from ostinato.quantize.encode import check_readable, encode_slices
+from ostinato.quantize.encode import encode_slices
 from ostinato.quantize.mixes import PLAIN, QUANTIZATION_VERSION, Mix
 from ostinato.quantize.rules import ModelFacts, Overrides, choose_types, fitting, is_quantised, layer_of
 
@@ -37,12 +37,10 @@ class Plan:
 
 
 def make_plan(file: GGUFFile, mix: Mix, overrides: Overrides | None = None) -> Plan:
-    """Decide on every tensor. Raises GGUFError for tensors that cannot be read."""
+    """Decide on every tensor. Raises GGUFError for metadata of unexpected types."""
     tensors = file.tensors.values()
     chosen = choose_types(tensors, read_facts(file), mix, overrides)
     changed = [tensor for tensor in tensors if chosen[tensor.name] is not tensor.type]
-    for tensor in changed:
-        check_readable(tensor)
     return Plan(
         mix=mix,
         types={tensor.name: chosen[tensor.name] for tensor in tensors},
