@@ -31,22 +31,22 @@ def test_plain() -> None:
 
 def test_history_is_kept_in_order_and_whole(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "history"
-    history = History(path)
+    history = History(lambda: path)
     assert history.load() == []
     for text in ("one", "two\nlines", "東京 \udc80", "x" * (LONGEST + 1)):
         history.add(text)
-    assert History(path).load() == ["one", "two\nlines", "東京 \udc80"]
+    assert History(lambda: path).load() == ["one", "two\nlines", "東京 \udc80"]
     assert path.stat().st_mode & 0o777 == 0o600
 
 
 def test_history_is_bounded(tmp_path: Path) -> None:
     path = tmp_path / "history"
     path.write_text("".join(json.dumps(str(n)) + "\n" for n in range(2 * KEPT + 1)))
-    assert History(path).load() == [str(n) for n in range(KEPT + 1, 2 * KEPT + 1)]
+    assert History(lambda: path).load() == [str(n) for n in range(KEPT + 1, 2 * KEPT + 1)]
     assert len(path.read_text().splitlines()) == KEPT
 
 
 def test_a_damaged_history_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
     path = tmp_path / "history"
     path.write_bytes(b'"good"\n\xff\xfe\n{"a": 1}\nnull\n"nul\\u0000"\n' + b"[" * 100_000 + b'\n"last"\n"torn')
-    assert History(path).load() == ["good", "last"]
+    assert History(lambda: path).load() == ["good", "last"]

@@ -46,6 +46,11 @@ def test_a_mistyped_command_is_guessed(word: str, meant: str) -> None:
     assert done.stderr == f"ostinato: there is no command {word!r}; did you mean `ostinato {meant}`?\n"
 
 
+def test_help_is_a_word_too() -> None:
+    assert call("help").stdout == call("--help").stdout
+    assert call("help", "run").stdout == call("run", "--help").stdout
+
+
 def test_version() -> None:
     assert call("--version").stdout == f"ostinato {__version__}\n"
 

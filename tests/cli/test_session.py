@@ -41,6 +41,18 @@ def test_places_follow_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     assert history_file() == Path("/home/me/.local/state/ostinato/history")
 
 
+def test_without_a_home_the_variable_to_set_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setattr(Path, "home", nobody)
+    with pytest.raises(OSError, match="set XDG_STATE_HOME"):
+        history_file()
+    with pytest.raises(ValueError, match="~nobody-of-that-name"):
+        session_file("~nobody-of-that-name/x.json")
+
+
 @pytest.mark.parametrize(
     "name",
     [

@@ -25,7 +25,7 @@ class Lines:
 
     def __init__(self, candidates: Callable[[str], list[str]]) -> None:
         self._readline = _readline()
-        self._history = History(history_file())
+        self._history = History(history_file)
         self._candidates = candidates
         if self._readline is not None:
             self._set_up(self._readline)
@@ -73,18 +73,19 @@ class Lines:
 class History:
     """The last texts, oldest first, one JSON string a line: a text of several lines is one entry."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, place: Callable[[], Path]) -> None:
+        self._place = place
         self._told = False
 
     def load(self) -> list[str]:
         """Nothing where there is no such file. One that has grown too long is cut."""
         try:
-            with open(self._path, "rb") as file:
+            path = self._place()
+            with open(path, "rb") as file:
                 lines = file.read(2 * KEPT * LONGEST).splitlines()
             if len(lines) > 2 * KEPT:
                 lines = lines[-KEPT:]
-                write_private(self._path, "".join(line.decode(errors="replace") + "\n" for line in lines))
+                write_private(path, "".join(line.decode(errors="replace") + "\n" for line in lines))
         except OSError:
             return []
         return [text for text in map(_entry, lines[-KEPT:]) if text]
@@ -94,13 +95,14 @@ class History:
         if len(text) > LONGEST:
             return
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            path = self._place()
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
             with open(handle, "wb") as file:
                 file.write(json.dumps(text).encode() + b"\n")
         except OSError as error:
             if not self._told:
-                print(f"the history is not kept: {self._path}: {error.strerror}", file=sys.stderr)
+                print(f"the history is not kept: {error}", file=sys.stderr)
             self._told = True
 
 

@@ -54,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit status."""
     _mend_streams()
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["help"]:
+        given = [*given[1:], "--help"]
     name = next((word for word in given if not word.startswith("-")), None)
     if name not in COMMANDS:
         return _no_command(given, name)

@@ -12,7 +12,7 @@ NAME = re.compile(r"\w[\w .+-]{0,99}")  # no separators, no leading dot, nothing
 
 
 def history_file() -> Path:
-    """What was typed into chats."""
+    """What was typed into chats. Raises OSError where nobody knows the home folder; so do the others."""
     return _base("XDG_STATE_HOME", ".local/state") / "history"
 
 
@@ -26,7 +26,7 @@ def session_file(name: str) -> Path:
     if "/" in name or os.sep in name:
         if not name.endswith(SAVED) or not name.isprintable():
             raise ValueError(f"{name!r} is a path that does not end in {SAVED}")
-        return Path(name).expanduser()
+        return _expanded(name)
     stem = name.removesuffix(SAVED)
     if not NAME.fullmatch(stem):
         raise ValueError(f"{name!r} is no name: letters, digits, spaces and . + - _, or a path ending in {SAVED}")
@@ -54,8 +54,19 @@ def write_private(path: Path, text: str) -> None:
         raise
 
 
+def _expanded(name: str) -> Path:
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
 def _base(variable: str, default: str) -> Path:
-    """Relative paths in these variables are to be ignored, says the specification."""
+    """Relative paths in these variables are to be ignored, says the specification. OSError where there is no home."""
     given = os.environ.get(variable, "")
-    base = Path(given) if os.path.isabs(given) else Path.home() / default
-    return base / "ostinato"
+    if os.path.isabs(given):
+        return Path(given) / "ostinato"
+    try:
+        return Path.home() / default / "ostinato"
+    except RuntimeError as error:
+        raise OSError(f"there is no home folder; set {variable}") from error
