@@ -82,17 +82,22 @@ class PyExecutor {
     return *executor_;
   }
 
-  // Slots [draws]; what they drew [steps, draws, ...]; the first step's logits; whether the run goes on.
+  // Slots [draws]; what they drew [steps, draws, ...]; the first step's named outputs; whether the run goes
+  // on.
   nb::tuple arrays(const Executor::Part& part) const {
     const Result& r = part.result;
     const size_t draws = r.draws, steps = part.count, top = kMaxTopLogprobs;
-    const size_t from = part.first * draws, vocab = executor_->model().limits.vocab;
-    const size_t logit_rows = part.first == 0 ? r.logit_rows : 0;
+    const size_t from = part.first * draws;
+    nb::list outputs;
+    for (size_t index = 0; part.first == 0 && index < r.outputs.size(); ++index) {
+      const Result::Output& output = r.outputs[index];
+      const size_t rows = output.rows, width = output.width;
+      outputs.append(numpy(output.data.data(), {rows, width}));
+    }
     return nb::make_tuple(numpy(r.slots.data(), {draws}), numpy(r.tokens.data() + from, {steps, draws}),
                           numpy(r.logprobs.data() + from, {steps, draws}),
                           numpy(r.top_ids.data() + from * top, {steps, draws, top}),
-                          numpy(r.top_logprobs.data() + from * top, {steps, draws, top}),
-                          numpy(r.logits.data(), {logit_rows, vocab}), part.more);
+                          numpy(r.top_logprobs.data() + from * top, {steps, draws, top}), outputs, part.more);
   }
 
   std::unique_ptr<Executor> executor_;
@@ -122,8 +127,10 @@ class Builder {
     alive_.push_back(nb::cast(memory));
   }
 
+  void add_state(int64_t layers, int64_t elements) { model_.states.push_back({layers, elements}); }
+
   void add_program(Array1<int32_t> instructions, Array2<int64_t> values, int64_t arena_bytes,
-                   int32_t logits) {
+                   const std::vector<int32_t>& outputs) {
     Program program;
     program.instructions.assign(instructions.data(), instructions.data() + instructions.size());
     for (size_t i = 0; i < values.shape(0); ++i) {
@@ -131,15 +138,15 @@ class Builder {
       program.values.push_back({static_cast<DType>(v[0]), static_cast<Axis>(v[1]), v[2], v[3], v[4]});
     }
     program.arena_bytes = arena_bytes;
-    program.logits = logits;
+    program.outputs = outputs;
     programs_.push_back(std::move(program));
   }
 
   using PyPiece = std::tuple<Array1<uint8_t>, int64_t, int64_t, int64_t>;  // data, offset, count, stride
 
-  // The next weight of the last program: [k], [rows, k] or [experts, rows / experts, k]. `vector`: its
-  // elements are wanted as floats.
-  void add_weight(int32_t type, int64_t rows, int64_t k, int64_t experts, bool vector,
+  // The next weight of the last program: [k], [rows, k] or [experts, rows / experts, k]. `elements`: whether
+  // they are wanted as floats, and how (Elements).
+  void add_weight(int32_t type, int64_t rows, int64_t k, int64_t experts, int32_t elements,
                   const std::vector<PyPiece>& pieces) {
     Weight weight{static_cast<TensorType>(type), rows, k, experts, {}, {}};
     const BlockShape block = block_shape(weight.type);
@@ -157,10 +164,7 @@ class Builder {
       first += count;
     }
     if (first != rows) throw std::invalid_argument("its pieces do not hold all its rows");
-    if (vector) {
-      weight.vector.resize(k);
-      kernels_.dequantize(weight.type, weight_row(weight, 0), k, weight.vector.data());
-    }
+    weight.vector = floats_of(weight, static_cast<Elements>(elements));
     programs_.back().weights.push_back(std::move(weight));
   }
 
@@ -172,6 +176,17 @@ class Builder {
   }
 
  private:
+  std::vector<float> floats_of(const Weight& weight, Elements elements) const {
+    if (elements == Elements::kNone) return {};
+    std::vector<float> floats(weight.rows * weight.k), turned(floats.size());
+    for (int64_t row = 0; row < weight.rows; ++row) {
+      float* out = floats.data() + row * weight.k;
+      kernels_.dequantize(weight.type, weight_row(weight, row), weight.k, out);
+      for (int64_t i = 0; i < weight.k; ++i) turned[i * weight.rows + row] = out[i];
+    }
+    return elements == Elements::kByColumn ? turned : floats;
+  }
+
   const Kernels& kernels_;
   Model model_;
   std::vector<Program> programs_;
@@ -210,7 +225,8 @@ NB_MODULE(_cpu, m) {
       .def("submit", &PyExecutor::submit, nb::arg("words"),
            "Starts a step; ValueError where the packet is unsound.")
       .def("collect", &PyExecutor::collect,
-           "slots, tokens, logprobs, top_ids, top_logprobs, logits of the oldest step; whether it goes on.")
+           "slots, tokens, logprobs, top_ids, top_logprobs, named outputs of the oldest step; whether it "
+           "goes on.")
       .def("close", &PyExecutor::close, "Finishes the steps in flight and ends the threads.");
   nb::class_<Builder>(m, "Builder")
       .def(nb::init<int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t>(),
@@ -219,9 +235,10 @@ NB_MODULE(_cpu, m) {
            nb::arg("max_steps"))
       .def("add_cache", &Builder::add_cache, nb::arg("layers"), nb::arg("kv_heads"), nb::arg("key_dim"),
            nb::arg("value_dim"), nb::arg("half"), nb::arg("memory"))
+      .def("add_state", &Builder::add_state, nb::arg("layers"), nb::arg("elements"))
       .def("add_program", &Builder::add_program, nb::arg("instructions"), nb::arg("values"),
-           nb::arg("arena_bytes"), nb::arg("logits"))
+           nb::arg("arena_bytes"), nb::arg("outputs"))
       .def("add_weight", &Builder::add_weight, nb::arg("type"), nb::arg("rows"), nb::arg("k"),
-           nb::arg("experts"), nb::arg("vector"), nb::arg("pieces"))
+           nb::arg("experts"), nb::arg("elements"), nb::arg("pieces"))
       .def("build", &Builder::build, nb::arg("threads"));
 }

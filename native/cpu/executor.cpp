@@ -21,8 +21,10 @@ constexpr std::array<Run*, op::kOps> dispatch_table() {
 }
 
 constexpr auto kDispatch =
-    dispatch_table<op::Embed, op::Angles, op::RmsNorm, op::Linear, op::Rope, op::Append, op::Attend, op::Glu,
-                   op::Add, op::Select, op::Route, op::Group, op::Experts, op::Combine, op::Sample>();
+    dispatch_table<op::Embed, op::Angles, op::RmsNorm, op::LayerNorm, op::Linear, op::PerHead, op::Rope,
+                   op::Temper, op::Append, op::Attend, op::Glu, op::Activate, op::Scale, op::Add, op::Part,
+                   op::Join, op::Select, op::Pool, op::Route, op::Group, op::Experts, op::Combine, op::Conv,
+                   op::Delta, op::Scan, op::Sample>();
 
 void execute(const Program& program, Machine& m) {
   const std::vector<int32_t>& words = program.instructions;
@@ -35,7 +37,8 @@ bool has_op(int32_t opcode) { return opcode >= 0 && opcode < op::kOps && kDispat
 
 Executor::Executor(Model&& model, const Kernels& kernels, const Vectors& vectors, int threads)
     : machine_(std::move(model), kernels, vectors, threads),
-      admission_(machine_.model.limits, static_cast<int32_t>(machine_.model.caches.size())),
+      admission_(machine_.model.limits, static_cast<int32_t>(machine_.model.caches.size()),
+                 !machine_.model.states.empty()),
       jobs_{Job(machine_.model.limits), Job(machine_.model.limits)},
       coordinator_([this] { coordinate(); }) {}
 
@@ -93,7 +96,8 @@ void Executor::coordinate() {
 void Executor::run(Job& job, uint32_t number) {
   Machine& m = machine_;
   m.result = &job.result;
-  m.result->draws = m.result->logit_rows = m.step = 0;
+  m.result->draws = m.step = 0;
+  m.result->outputs.clear();
   m.state.apply(job.packet, m.rows);
   m.program = m.rows.prompt > 0 ? &m.model.prefill : &m.model.decode;
   for (bool more = true; more;) {
@@ -110,7 +114,7 @@ void Executor::step(Job& job) {
   m.start();
   execute(*m.program, m);
   m.state.finish(m.rows);
-  if (m.step == 0 && job.packet.header().want_logits != 0) m.keep_logits();
+  if (m.step == 0 && job.packet.header().want_logits != 0) m.keep_outputs();
 }
 
 }  // namespace ostinato::cpu

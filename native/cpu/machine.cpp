@@ -27,7 +27,11 @@ Machine::Machine(Model&& given, const Kernels& kernels, const Vectors& vectors, 
       state(model.limits, static_cast<int32_t>(model.caches.size())),
       rows(model.limits),
       scratch(model, kernels, threads),
-      arena(std::max(model.prefill.arena_bytes, model.decode.arena_bytes)) {}
+      arena(std::max(model.prefill.arena_bytes, model.decode.arena_bytes)) {
+  for (const StateGroup& group : model.states) {
+    recurrent.emplace_back(model.limits.max_sequences * group.layers * group.elements);
+  }
+}
 
 int64_t Machine::count(int32_t value) const {
   const Value& v = program->values[value];
@@ -43,10 +47,15 @@ void Machine::start() {
   for (PackedValue& packed : scratch.packed) packed.value = -1;
 }
 
-void Machine::keep_logits() {
-  result->logit_rows = rows.logit_count;
-  const float* logits = data(program->logits);
-  result->logits.assign(logits, logits + static_cast<int64_t>(rows.logit_count) * model.limits.vocab);
+void Machine::keep_outputs() {
+  result->outputs.resize(program->outputs.size());
+  for (size_t index = 0; index < program->outputs.size(); ++index) {
+    const int32_t value = program->outputs[index];
+    Result::Output& output = result->outputs[index];
+    if (value < 0) continue;
+    output.rows = count(value), output.width = width(value);
+    output.data.assign(data(value), data(value) + output.rows * output.width);
+  }
 }
 
 }  // namespace ostinato::cpu

@@ -20,12 +20,18 @@ namespace ostinato::cpu {
 struct Result {
   explicit Result(const Limits& limits);
 
-  int32_t draws = 0, logit_rows = 0;
+  int32_t draws = 0;
   Buffer<int32_t> slots;                 // [draws]
   Buffer<int32_t> tokens;                // [steps, draws]: kNoNumber, and kNothing of a slot that had stopped
   Buffer<int32_t> top_ids;               // [steps, draws, kMaxTopLogprobs]: -1 beyond the number asked for
   Buffer<float> logprobs, top_logprobs;  // likewise; NaN where not asked for
-  std::vector<float> logits;             // [logit_rows, vocab] of the first step, where asked for
+
+  // A named output of the first step, where outputs were asked for.
+  struct Output {
+    int64_t rows = 0, width = 0;
+    std::vector<float> data;  // [rows, width]
+  };
+  std::vector<Output> outputs;  // as Program::outputs
 };
 
 struct Machine {
@@ -39,6 +45,7 @@ struct Machine {
   Rows rows;
   Scratch scratch;
   Buffer<uint8_t> arena;
+  std::vector<Buffer<float>> recurrent;  // of every state group [slots, layers, elements]
 
   // Of the step that runs:
   const Program* program = nullptr;
@@ -47,14 +54,14 @@ struct Machine {
 
   // Before and after the instructions of a step.
   void start();
-  void keep_logits();
+  void keep_outputs();
 
   // Rows of a value in this step, and how many of them are of kind prompt (they come first).
   int64_t count(int32_t value) const;
   int64_t prompt_count(int32_t value) const;
   int64_t width(int32_t value) const { return program->values[value].width; }
   const Weight& weight(int32_t index) const { return program->weights[index]; }
-  // The elements of a weight of one row, or nullptr where the operand is absent.
+  // The elements of a weight that is wanted as floats, or nullptr where the operand is absent.
   const float* vector(int32_t index) const { return index < 0 ? nullptr : weight(index).vector.data(); }
 
   template <class T = float>
@@ -90,17 +97,28 @@ struct Machine {
 void run(const op::Embed& i, Machine& m);
 void run(const op::Angles& i, Machine& m);
 void run(const op::RmsNorm& i, Machine& m);
+void run(const op::LayerNorm& i, Machine& m);
 void run(const op::Linear& i, Machine& m);
+void run(const op::PerHead& i, Machine& m);
 void run(const op::Rope& i, Machine& m);
+void run(const op::Temper& i, Machine& m);
 void run(const op::Append& i, Machine& m);
 void run(const op::Attend& i, Machine& m);
 void run(const op::Glu& i, Machine& m);
+void run(const op::Activate& i, Machine& m);
+void run(const op::Scale& i, Machine& m);
 void run(const op::Add& i, Machine& m);
+void run(const op::Part& i, Machine& m);
+void run(const op::Join& i, Machine& m);
 void run(const op::Select& i, Machine& m);
+void run(const op::Pool& i, Machine& m);
 void run(const op::Route& i, Machine& m);
 void run(const op::Group& i, Machine& m);
 void run(const op::Experts& i, Machine& m);
 void run(const op::Combine& i, Machine& m);
+void run(const op::Conv& i, Machine& m);
+void run(const op::Delta& i, Machine& m);
+void run(const op::Scan& i, Machine& m);
 void run(const op::Sample& i, Machine& m);
 
 // out[rows of x, weight.rows] = x . weight^T + bias (or nullptr), on all threads.

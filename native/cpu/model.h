@@ -1,4 +1,4 @@
-// What the executor runs: limits of a step, weights where they lie, cache groups, encoded programs.
+// What the executor runs: limits of a step, weights where they lie, cache and state groups, encoded programs.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -42,12 +42,15 @@ struct Weight {
   int64_t rows, k;
   int64_t experts;  // of a stack [E, N, K]; 1 otherwise. rows = experts x N
   std::vector<Piece> pieces;
-  std::vector<float> vector;  // the elements of a weight of one row (gains, biases, factors)
+  std::vector<float> vector;  // [rows, k] where ops want elements (gains, biases, factors), see Elements
 };
+
+// Whether a weight's elements are wanted as floats besides, and in which order.
+enum class Elements : int32_t { kNone, kByRow, kByColumn };
 
 // Keys and values of the layers that share a block table. A block holds, per layer, keys as
 // [kv_heads, key_dim, block_size] (positions innermost: 16 scores come out of one vector) and then values as
-// [kv_heads, block_size, value_dim].
+// [kv_heads, block_size, value_dim]. With value_dim 0, values are the first elements of the keys.
 struct Cache {
   int32_t layers, kv_heads, key_dim, value_dim;
   bool half;      // elements are float16, else float32
@@ -55,17 +58,23 @@ struct Cache {
   int64_t block_bytes;
 };
 
+// Recurrent state of equal layers: so many floats a layer and slot.
+struct StateGroup {
+  int64_t layers, elements;
+};
+
 struct Program {
   std::vector<int32_t> instructions;  // words, as tables.h lays out
   std::vector<Value> values;
   std::vector<Weight> weights;
   int64_t arena_bytes = 0;
-  int32_t logits = -1;  // value of the named output `logits`, or -1
+  std::vector<int32_t> outputs;  // values of the named outputs, in the order of both programs; -1: not there
 };
 
 struct Model {
   Limits limits;
   std::vector<Cache> caches;
+  std::vector<StateGroup> states;
   Program prefill, decode;
 };
 

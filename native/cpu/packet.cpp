@@ -44,8 +44,12 @@ std::string Packet::parse(std::span<const int32_t> from) {
   return "";
 }
 
-Admission::Admission(const Limits& limits, int32_t caches)
-    : limits_(limits), caches_(caches), slots_(limits.max_sequences), seen_(limits.max_sequences) {
+Admission::Admission(const Limits& limits, int32_t caches, bool recurrent)
+    : limits_(limits),
+      caches_(caches),
+      recurrent_(recurrent),
+      slots_(limits.max_sequences),
+      seen_(limits.max_sequences) {
   for (Slot& slot : slots_) slot.blocks.assign(caches, 0);
   draft_ = slots_;
 }
@@ -147,6 +151,7 @@ std::string Admission::check_enter(const Packet& packet, const Enter& e) {
   if (e.stops_count < 0 || e.stops_count > kMaxStops || !in_pool(packet, e.stops, e.stops_count))
     return fail("stop tokens beyond the packet, or more than " + std::to_string(kMaxStops));
   draft_[e.slot].length = e.history_count;
+  draft_[e.slot].computed = e.history_count == 0;
   std::fill(draft_[e.slot].blocks.begin(), draft_[e.slot].blocks.end(), 0);
   return "";
 }
@@ -200,6 +205,8 @@ std::string Admission::check_span(const Packet& packet, const Span& span) {
   }
   const int64_t start = from_state ? slot.length : span.start;
   const int64_t end = start + span.count;
+  if (const std::string error = check_state(slot, start); !error.empty()) return fail(error);
+  slot.computed = slot.computed || start == 0;
   if (start < 0 || end > limits_.context) {
     return fail("positions " + std::to_string(start) + "+" + std::to_string(span.count) +
                 "; the context is " + std::to_string(limits_.context));
@@ -215,6 +222,14 @@ std::string Admission::check_span(const Packet& packet, const Span& span) {
   slot.in_run = packet.header().steps > 1;
   slot.length = static_cast<int32_t>(slot.in_run ? start : end);
   return "";
+}
+
+// As backends/stepstate.py has it: recurrent state goes on where it stands, or begins anew.
+std::string Admission::check_state(const Slot& slot, int64_t start) const {
+  if (!recurrent_ || start == 0 || (slot.computed && start == slot.length)) return "";
+  const std::string stands = slot.computed ? "stands at " + std::to_string(slot.length) : "is not here";
+  return "rows from position " + std::to_string(start) + ", its recurrent state " + stands +
+         "; compute it again from position 0";
 }
 
 bool Admission::tokens_known(std::span<const int32_t> tokens) const {

@@ -30,7 +30,7 @@ struct Packet {
 // step that waits for another is checked before it starts.
 class Admission {
  public:
-  Admission(const Limits& limits, int32_t caches);
+  Admission(const Limits& limits, int32_t caches, bool recurrent);
 
   // Returns an error and changes nothing, or "" and counts the packet as submitted.
   std::string admit(const Packet& packet);
@@ -43,6 +43,7 @@ class Admission {
     int32_t length = 0;           // next position
     std::vector<int32_t> blocks;  // [caches] entries of the block table that are known, from the first
     bool in_run = false;          // the length is known when the run was collected
+    bool computed = true;         // every row below the length was computed here
   };
 
   std::string check(const Packet& packet);
@@ -52,10 +53,12 @@ class Admission {
   std::string check_table(const Packet& packet, const Table& table);
   std::string check_mask(const Packet& packet, const Mask& mask) const;
   std::string check_span(const Packet& packet, const Span& span);
+  std::string check_state(const Slot& slot, int64_t start) const;
   bool tokens_known(std::span<const int32_t> tokens) const;
 
   Limits limits_;
   int32_t caches_;
+  bool recurrent_;  // rows move state that lies here, which cannot be rolled back
   std::vector<Slot> slots_, draft_;
   std::vector<char> seen_;  // slots named by a span of the packet
 };

@@ -12,8 +12,11 @@ struct Needs {
   size_t packed = 0;                                    // bytes of a packed value
   int64_t queries = 0, key_dim = 0, value_dim = 0;      // attend: queries of one row and KV head
   size_t router = 0;                                    // route: rows x experts
+  size_t heads = 0;                                     // per_head: bytes of packed heads
   size_t gate_input = 0, up_input = 0, down_input = 0;  // experts: bytes of packed rows
+  int64_t scaled = 0;                                   // experts: assignments x width
   int64_t hidden = 0, buckets = 0;                      // experts: assignments x hidden, 2 x experts
+  int64_t taps = 0, kept = 0;                           // conv, delta
 };
 
 class Survey {
@@ -40,6 +43,21 @@ class Survey {
           needs.router = std::max<size_t>(needs.router, rows(program, i.x) * program.weights[i.router].rows);
           break;
         }
+        case op::Opcode::kPerHead: {
+          const auto& i = *reinterpret_cast<const op::PerHead*>(words);
+          const Weight& weight = program.weights[i.weight];
+          needs.heads =
+              std::max<size_t>(needs.heads, rows(program, i.x) * weight.experts * row_bytes(weight));
+          break;
+        }
+        case op::Opcode::kConv: {
+          const auto& i = *reinterpret_cast<const op::Conv*>(words);
+          needs.taps = std::max(needs.taps, program.weights[i.kernel].k);
+          break;
+        }
+        case op::Opcode::kDelta:
+          needs.kept = std::max<int64_t>(needs.kept, reinterpret_cast<const op::Delta*>(words)->key_dim);
+          break;
         case op::Opcode::kAttend:
           attend(*reinterpret_cast<const op::Attend*>(words));
           break;
@@ -76,11 +94,12 @@ class Survey {
     const auto larger = [&](size_t& need, int32_t weight) {
       need = std::max<size_t>(need, assignments * row_bytes(program.weights[weight]));
     };
-    larger(needs.gate_input, i.gate);
+    if (i.gate >= 0) larger(needs.gate_input, i.gate);
     larger(needs.up_input, i.up);
     larger(needs.down_input, i.down);
     needs.hidden = std::max(needs.hidden, assignments * program.weights[i.down].k);
-    needs.buckets = std::max(needs.buckets, 2 * program.weights[i.gate].experts);
+    needs.buckets = std::max(needs.buckets, 2 * program.weights[i.up].experts);
+    if (i.scales >= 0) needs.scaled = std::max(needs.scaled, assignments * program.weights[i.up].k);
   }
 
   const Limits& limits_;
@@ -92,6 +111,7 @@ AttendScratch attend_scratch_of(const Needs& needs) {
   AttendScratch s;
   s.tile = Buffer<float>(attend_scratch(needs.key_dim, needs.value_dim));
   s.query = Buffer<const float*>(queries);
+  s.first = Buffer<int32_t>(queries);
   s.limit = Buffer<int32_t>(queries);
   for (int which = 0; which < 2; ++which) {
     s.max[which] = Buffer<float>(queries);
@@ -99,6 +119,10 @@ AttendScratch attend_scratch_of(const Needs& needs) {
     s.value[which] = Buffer<float>(queries * padded(needs.value_dim));
   }
   return s;
+}
+
+RecurrentScratch recurrent_scratch_of(const Needs& needs) {
+  return {Buffer<const float*>(needs.taps), Buffer<float>(needs.kept)};
 }
 
 SampleScratch sample_scratch_of(int32_t vocab) {
@@ -118,6 +142,7 @@ Scratch::Scratch(const Model& model, const Kernels& kernels, int threads) {
   for (PackedValue& p : packed) p.bytes = Buffer<uint8_t>(needs.packed);
   for (int thread = 0; thread < threads; ++thread) {
     attend.push_back(attend_scratch_of(needs));
+    recurrent.push_back(recurrent_scratch_of(needs));
     sample.push_back(sample_scratch_of(model.limits.vocab));
   }
   const int64_t split_count = (model.limits.context + kSplit - 1) / kSplit;
@@ -125,12 +150,16 @@ Scratch::Scratch(const Model& model, const Kernels& kernels, int threads) {
   splits.max = Buffer<float>(partials);
   splits.sum = Buffer<float>(partials);
   splits.value = Buffer<float>(partials * padded(needs.value_dim));
+  heads = Buffer<uint8_t>(needs.heads);
   router = Buffer<float>(needs.router);
+  wanted = Buffer<float>(needs.router);
+  totals = Buffer<float>(needs.router);
   experts.gate_input = Buffer<uint8_t>(needs.gate_input);
   experts.up_input = Buffer<uint8_t>(needs.up_input);
   experts.down_input = Buffer<uint8_t>(needs.down_input);
   experts.gate = Buffer<float>(needs.hidden);
   experts.up = Buffer<float>(needs.hidden);
+  experts.scaled = Buffer<float>(needs.scaled);
   experts.active = Buffer<int32_t>(needs.buckets);
   experts.tile = Buffer<float>(threads * kExpertRows * kExpertOutputs);
 }

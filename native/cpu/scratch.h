@@ -22,7 +22,7 @@ struct PackedValue {
 struct AttendScratch {
   Buffer<float> tile;                     // attend_scratch()
   Buffer<const float*> query;             // [queries]
-  Buffer<int32_t> limit;                  // [queries]
+  Buffer<int32_t> first, limit;           // [queries]
   std::array<Buffer<float>, 2> max, sum;  // [queries]: merged so far, and the next split
   std::array<Buffer<float>, 2> value;     // [queries, padded(value_dim)]
 
@@ -39,6 +39,7 @@ struct SplitScratch {
 struct ExpertScratch {
   Buffer<uint8_t> gate_input, up_input, down_input;  // packed rows
   Buffer<float> gate, up;                            // [assignments, hidden]
+  Buffer<float> scaled;                              // [assignments, width] where inputs are scaled
   Buffer<int32_t> active;                            // buckets that have rows
   Buffer<float> tile;                                // [threads, kExpertRows, kExpertOutputs]
 };
@@ -55,6 +56,12 @@ struct SampleScratch {
   Buffer<uint64_t> keys;   // [vocab] ordered (score, id)
 };
 
+// Used by `conv` and `delta`, one per thread.
+struct RecurrentScratch {
+  Buffer<const float*> window;  // [taps]
+  Buffer<float> kept;           // [key_dim]
+};
+
 // Splits are computed side by side when there are fewer tasks than this per thread.
 constexpr int64_t kFewTasks = 2;
 
@@ -66,8 +73,10 @@ struct Scratch {
   std::vector<AttendScratch> attend;  // [threads]
   SplitScratch splits;
   ExpertScratch experts;
-  Buffer<float> router;               // [rows, experts] scores of `route`
-  std::vector<SampleScratch> sample;  // [threads]
+  Buffer<uint8_t> heads;                    // packed heads of `per_head`
+  Buffer<float> router, wanted, totals;     // [rows, experts] of `route`: scores, what decides, of groups
+  std::vector<RecurrentScratch> recurrent;  // [threads]
+  std::vector<SampleScratch> sample;        // [threads]
 };
 
 }  // namespace ostinato::cpu

@@ -9,9 +9,11 @@ Rows::Rows(const Limits& limits)
     : slot(limits.max_rows),
       position(limits.max_rows),
       token(limits.max_rows),
+      span_of(limits.max_rows),
       logit(limits.max_logit_rows),
       draw(limits.max_logit_rows),
-      tile(limits.max_rows) {}
+      tile(limits.max_rows),
+      span(limits.max_sequences) {}
 
 StepState::StepState(const Limits& limits, int32_t caches)
     : limits_(limits),
@@ -25,8 +27,8 @@ StepState::StepState(const Limits& limits, int32_t caches)
 namespace {
 
 void clear(Rows& rows) {
-  rows.count = rows.prompt = rows.logit_count = rows.logit_prompt = rows.draws = rows.tiles = rows.samplers =
-      0;
+  rows.count = rows.prompt = rows.logit_count = rows.logit_prompt = 0;
+  rows.draws = rows.tiles = rows.spans = rows.samplers = 0;
 }
 
 }  // namespace
@@ -63,13 +65,15 @@ void StepState::enter(const Packet& packet, const Enter& e) {
   }
 }
 
-// Appends the span's rows, logit rows, draw and tiles.
+// Appends the span with its rows, logit rows, draw and tiles.
 void StepState::lay_out(const Packet& packet, const Span& span, Rows& rows) {
   const Slot& slot = slots_[span.slot];
   for (int32_t i = 0; i < span.count; i += kTileRows) {
     rows.tile[rows.tiles++] = {rows.count + i, std::min(kTileRows, span.count - i)};
   }
+  rows.span[rows.spans++] = {rows.count, span.count};
   for (int32_t i = 0; i < span.count; ++i, ++rows.count) {
+    rows.span_of[rows.count] = rows.spans - 1;
     rows.slot[rows.count] = span.slot;
     rows.position[rows.count] = slot.length + i;
     rows.token[rows.count] = slot.history[slot.length + i];

@@ -34,18 +34,31 @@ struct RowTile {
 
 constexpr int32_t kTileRows = 8;
 
+// All rows that one sequence has in the step.
+struct RowSpan {
+  int32_t first, count;
+};
+
 // The rows of a step. Prompt rows come first, in T as in R.
 struct Rows {
   explicit Rows(const Limits& limits);
 
   int32_t count = 0, prompt = 0;              // T
   int32_t logit_count = 0, logit_prompt = 0;  // R
-  int32_t draws = 0, tiles = 0;
+  int32_t draws = 0, tiles = 0, spans = 0;
   int32_t samplers = 0;  // spans of the packet that draw; those whose slots have stopped draw no more
   Buffer<int32_t> slot, position, token;  // [T]
+  Buffer<int32_t> span_of;                // [T] index in span
   Buffer<int32_t> logit;                  // [R] index in T
   Buffer<Draw> draw;                      // [draws]
   Buffer<RowTile> tile;                   // [tiles]
+  Buffer<RowSpan> span;                   // [spans]
+
+  // The last position that the row's sequence has in this step.
+  int32_t last_position(int32_t row) const {
+    const RowSpan& s = span[span_of[row]];
+    return position[s.first + s.count - 1];
+  }
 };
 
 class StepState {

@@ -24,15 +24,18 @@ struct Pages {
   int64_t key_offset,
       value_offset;  // of this head's keys [key_dim, block_size] and values [block_size, value_dim]
   int32_t block_size, key_dim, value_dim;
-  bool half;  // float16 elements, else float32
+  bool half;            // float16 elements, else float32
+  bool values_in_keys;  // values are the first value_dim elements of the keys
 };
 
-// Queries that share a KV head. Query i sees positions 0 .. limit[i].
+// Queries that share a KV head. Query i sees positions first[i] .. limit[i], limit excluded.
 struct Queries {
   const float* const* data;  // [count] rows of key_dim
-  const int32_t* limit;      // [count]
+  const int32_t* first;      // [count], not falling
+  const int32_t* limit;      // [count], above first
   int32_t count;
   float scale;
+  float cap;  // scores are cap x tanh(score / cap); 0: they stay
 };
 
 // Softmax-weighted sum over some positions: value / sum is the attention, with weights exp(score - max).
@@ -49,6 +52,32 @@ constexpr size_t attend_scratch(int64_t key_dim, int64_t value_dim) {
   return static_cast<size_t>(kChunk * (key_dim + padded(value_dim) + 4));
 }
 
+// act(gate) x (up + shift); with a limit (above 0), gate is first cut off above it, up on both sides.
+struct Gate {
+  Activation act;
+  float limit, shift;
+};
+
+// One row and head of the gated delta rule, which moves `state` [key_dim, value_dim].
+struct DeltaRow {
+  float* state;
+  const float *q, *k, *v;  // [key_dim], [key_dim], [value_dim]
+  const float* kept;       // factors of the state's rows, kept_stride apart: 1, or 0 for one factor
+  int64_t kept_stride;
+  float rate, scale;
+  int64_t key_dim, value_dim;
+  float* out;  // [value_dim]
+};
+
+// One row and head of Mamba 2, which moves `state` [head_dim, state_dim].
+struct ScanRow {
+  float* state;
+  const float *x, *b, *c;  // [head_dim], [state_dim], [state_dim]
+  float kept, time, skip;
+  int64_t head_dim, state_dim;
+  float* out;  // [head_dim]
+};
+
 // The best of a Gumbel draw so far: token -1 before the first.
 struct Best {
   float score;
@@ -58,14 +87,18 @@ struct Best {
 struct Vectors {
   Isa isa;
 
-  // out = x / sqrt(mean(x^2) + eps) x gain.
+  // out = x / sqrt(mean(x^2) + eps) x gain; gain may be nullptr.
   void (*rms_norm)(const float* x, const float* gain, float eps, int64_t n, float* out);
-  // out = a + b.
-  void (*add)(const float* a, const float* b, int64_t n, float* out);
-  // out += weight x x.
-  void (*add_scaled)(float weight, const float* x, int64_t n, float* out);
-  // out = act(gate) x up.
-  void (*glu)(Activation act, const float* gate, const float* up, int64_t n, float* out);
+  // out = (x - mean(x)) / sqrt(var(x) + eps) x gain + bias; gain and bias may be nullptr.
+  void (*layer_norm)(const float* x, const float* gain, const float* bias, float eps, int64_t n, float* out);
+  // out = a + scale x b; out may be a or b.
+  void (*add)(const float* a, const float* b, float scale, int64_t n, float* out);
+  // out = factor x x; unless cap is 0, cap x tanh of that / cap.
+  void (*scale)(const float* x, float factor, float cap, int64_t n, float* out);
+  // out = act(x); out may be x.
+  void (*activate)(Activation act, const float* x, int64_t n, float* out);
+  // out = the gated up; `gates` is n, or 1 where one gate serves the row; out may be gate or up.
+  void (*glu)(const Gate& how, const float* gate, int64_t gates, const float* up, int64_t n, float* out);
   // max(x), NaN ignored; -inf for none.
   float (*max)(const float* x, int64_t n);
   // sum of exp(x - shift).
@@ -79,8 +112,15 @@ struct Vectors {
                  const Partial& out);
   // into = into merged with the next split.
   void (*merge)(const Partial& into, const Partial& next, int32_t count, int64_t width);
-  // out[i] = value[i] / sum[i], rows `width` long.
-  void (*finish)(const Partial& from, int32_t query, int64_t width, float* out);
+  // out = value / sum of a query, `width` long; `sink` is one more score, without a value (-inf: none).
+  void (*finish)(const Partial& from, int32_t query, float sink, int64_t width, float* out);
+
+  // out[c] = sum over t of kernel[t x stride + c] x window[t][c], + bias[c] unless nullptr, for c < n.
+  void (*conv)(const float* const* window, const float* kernel, int64_t stride, const float* bias,
+               int32_t taps, int64_t n, float* out);
+  // Recurrent state moves by one row.
+  void (*delta)(const DeltaRow& row);
+  void (*scan)(const ScanRow& row);
 
   // Float <-> float16 (round to nearest even).
   void (*to_half)(const float* x, int64_t n, uint16_t* out);

@@ -46,6 +46,14 @@ void load_keys(const Pages& pages, int64_t begin, int64_t count, float* tile) {
   }
 }
 
+// Values that are the first elements of the keys, whose tile is there: turned round.
+void turn_keys(const Pages& pages, int64_t count, const float* keys, float* tile) {
+  const int64_t width = padded(pages.value_dim);
+  for (int64_t i = 0; i < count; ++i) {
+    for (int64_t d = 0; d < width; ++d) tile[i * width + d] = d < pages.value_dim ? keys[d * kChunk + i] : 0;
+  }
+}
+
 void load_values(const Pages& pages, int64_t begin, int64_t count, float* tile) {
   const int64_t width = padded(pages.value_dim);
   for (int64_t i = 0; i < count; ++i) {
@@ -57,9 +65,11 @@ void load_values(const Pages& pages, int64_t begin, int64_t count, float* tile) 
   }
 }
 
-// scores[i][0 .. 16 C) = scale x q_i . keys, for N queries and C vectors of positions.
+// scores[i][0 .. 16 C) = cap(scale x q_i . keys), for N queries and C vectors of positions.
 template <int N, int C>
-LANE_INLINE void scores(const float* const* q, const float* keys, int64_t key_dim, float scale, float* out) {
+LANE_INLINE void scores(const Queries& queries, int32_t first, const float* keys, int64_t key_dim,
+                        float* out) {
+  const float* const* q = queries.data + first;
   F16x sum[N][C] = {};
   for (int64_t d = 0; d < key_dim; ++d) {
     for (int c = 0; c < C; ++c) {
@@ -68,16 +78,28 @@ LANE_INLINE void scores(const float* const* q, const float* keys, int64_t key_di
     }
   }
   for (int i = 0; i < N; ++i) {
-    for (int c = 0; c < C; ++c) store(out + i * kChunk + c * kLanes, sum[i][c] * splat(scale));
+    for (int c = 0; c < C; ++c) {
+      F16x score = sum[i][c] * splat(queries.scale);
+      if (queries.cap != 0) score = splat(queries.cap) * tanh16(score / splat(queries.cap));
+      store(out + i * kChunk + c * kLanes, score);
+    }
   }
 }
 
-// Turns the first n of 64 scores into weights, the others
+// Positions [begin, end) of a chunk.
+struct Seen {
+  int64_t begin, end;
+  LANE_INLINE bool none() const { return begin >= end; }
+};
+
+// Turns the seen ones of 64 scores into weights, the others
 // into 0; returns what earlier sums must be scaled by.
-LANE_INLINE float soften(float* scores, int64_t n, float* max, float* sum) {
+LANE_INLINE float soften(float* scores, const Seen& seen_here, float* max, float* sum) {
   F16x s[kChunk / kLanes], top = splat(-__builtin_inff());
   for (int c = 0; c < kChunk / kLanes; ++c) {
-    const I16x seen = iota() + c * static_cast<int32_t>(kLanes) < static_cast<int32_t>(n);
+    const I16x at = iota() + c * static_cast<int32_t>(kLanes);
+    const I16x seen =
+        (at >= static_cast<int32_t>(seen_here.begin)) & (at < static_cast<int32_t>(seen_here.end));
     s[c] = select(seen, load(scores + c * kLanes), splat(-__builtin_inff()));
     top = larger(s[c], top);
   }
@@ -123,9 +145,9 @@ LANE_INLINE void accumulate_one(const float* weights, const float* values, int64
   }
 }
 
-LANE_INLINE int64_t seen_of(const Queries& queries, int32_t query, int64_t begin) {
-  const int64_t n = queries.limit[query] - begin;
-  return n < 0 ? 0 : n > kChunk ? kChunk : n;
+LANE_INLINE Seen seen_of(const Queries& queries, int32_t query, int64_t begin) {
+  const int64_t first = queries.first[query] - begin, end = queries.limit[query] - begin;
+  return {first < 0 ? 0 : first, end > kChunk ? kChunk : end};
 }
 
 // One chunk for queries first .. first + N.
@@ -134,32 +156,40 @@ void chunk_queries(const Pages& pages, const Queries& queries, int32_t first, in
                    const float* keys, const float* values, float* weights, const Partial& out) {
   const int64_t width = padded(pages.value_dim);
   if constexpr (N == 1) {
-    scores<1, 4>(queries.data + first, keys, pages.key_dim, queries.scale, weights);
+    scores<1, 4>(queries, first, keys, pages.key_dim, weights);
   } else {
     for (int64_t i = 0; i < kChunk; i += kLanes) {
-      scores<N, 1>(queries.data + first, keys + i, pages.key_dim, queries.scale, weights + i);
+      scores<N, 1>(queries, first, keys + i, pages.key_dim, weights + i);
     }
   }
   float* value[N];
-  int64_t seen[N], common = kChunk;
+  Seen seen[N], common{0, kChunk};  // what all of them see
   for (int i = 0; i < N; ++i) {
     value[i] = out.value + (first + i) * width;
     seen[i] = seen_of(queries, first + i, begin);
-    common = seen[i] < common ? seen[i] : common;
-    if (seen[i] == 0) continue;
+    common.begin = seen[i].begin > common.begin ? seen[i].begin : common.begin;
+    common.end = seen[i].end < common.end ? seen[i].end : common.end;
+    if (seen[i].none()) continue;
     const F16x rescale =
         splat(soften(weights + i * kChunk, seen[i], out.max + first + i, out.sum + first + i));
     for (int64_t d = 0; d < width; d += kLanes) store(value[i] + d, load(value[i] + d) * rescale);
   }
-  if constexpr (N > 1) {
-    for (int64_t d = 0; d < width; d += kLanes) {
-      float* at[N];
-      for (int i = 0; i < N; ++i) at[i] = value[i] + d;
-      accumulate<N, 1>(weights, values + d, 0, common, width, at);
+  if (N == 1 || common.none()) {
+    for (int i = 0; i < N; ++i) {
+      accumulate_one(weights + i * kChunk, values, seen[i].begin, seen[i].end, width, value[i]);
     }
+    return;
+  }
+  for (int i = 0; i < N; ++i) {  // each query takes its positions in order
+    accumulate_one(weights + i * kChunk, values, seen[i].begin, common.begin, width, value[i]);
+  }
+  for (int64_t d = 0; d < width; d += kLanes) {
+    float* at[N];
+    for (int i = 0; i < N; ++i) at[i] = value[i] + d;
+    accumulate<N, 1>(weights, values + d, common.begin, common.end, width, at);
   }
   for (int i = 0; i < N; ++i) {
-    accumulate_one(weights + i * kChunk, values, N > 1 ? common : 0, seen[i], width, value[i]);
+    accumulate_one(weights + i * kChunk, values, common.end, seen[i].end, width, value[i]);
   }
 }
 
@@ -168,17 +198,23 @@ void attend(const Pages& pages, const Queries& queries, int64_t split, float* sc
   float* keys = scratch;
   float* values = keys + kChunk * pages.key_dim;
   float* weights = values + kChunk * width;
-  int64_t end = 0;
+  int64_t first = (split + 1) * kSplit, end = 0;
   for (int32_t i = 0; i < queries.count; ++i) {
     out.max[i] = -__builtin_inff(), out.sum[i] = 0;
     for (int64_t d = 0; d < width; d += kLanes) store(out.value + i * width + d, splat(0));
+    first = queries.first[i] < first ? queries.first[i] : first;
     end = queries.limit[i] > end ? queries.limit[i] : end;
   }
+  if (first < split * kSplit) first = split * kSplit;
   if (end > (split + 1) * kSplit) end = (split + 1) * kSplit;
-  for (int64_t begin = split * kSplit; begin < end; begin += kChunk) {
+  for (int64_t begin = first / kChunk * kChunk; begin < end; begin += kChunk) {
     const int64_t count = end - begin < kChunk ? end - begin : kChunk;
     load_keys(pages, begin, count, keys);
-    load_values(pages, begin, count, values);
+    if (pages.values_in_keys) {
+      turn_keys(pages, count, keys, values);
+    } else {
+      load_values(pages, begin, count, values);
+    }
     int32_t i = 0;
     for (; i + 4 <= queries.count; i += 4)
       chunk_queries<4>(pages, queries, i, begin, keys, values, weights, out);
@@ -189,6 +225,11 @@ void attend(const Pages& pages, const Queries& queries, int64_t split, float* sc
 void merge(const Partial& into, const Partial& next, int32_t count, int64_t width) {
   for (int32_t i = 0; i < count; ++i) {
     if (next.sum[i] == 0) continue;  // the query sees nothing of this split
+    if (into.sum[i] == 0) {          // nor of those before
+      into.max[i] = next.max[i], into.sum[i] = next.sum[i];
+      __builtin_memcpy(into.value + i * width, next.value + i * width, sizeof(float) * width);
+      continue;
+    }
     const float shift = into.max[i] > next.max[i] ? into.max[i] : next.max[i];
     const F16x a = exp16(splat(into.max[i] - shift)), b = exp16(splat(next.max[i] - shift));
     into.max[i] = shift;
@@ -199,8 +240,11 @@ void merge(const Partial& into, const Partial& next, int32_t count, int64_t widt
   }
 }
 
-void finish(const Partial& from, int32_t query, int64_t width, float* out) {
-  const F16x sum = splat(from.sum[query]);
+void finish(const Partial& from, int32_t query, float sink, int64_t width, float* out) {
+  const float max = from.max[query], shift = sink > max ? sink : max;
+  const F16x kept = exp16(splat(max - shift));
+  const F16x sum = fma(splat(from.sum[query]), kept, exp16(splat(sink - shift)));
   const float* value = from.value + query * padded(width);
-  by_lanes(width, [&](int64_t d, int64_t lanes) { store_some(out + d, lanes, load(value + d) / sum); });
+  by_lanes(width,
+           [&](int64_t d, int64_t lanes) { store_some(out + d, lanes, load(value + d) * kept / sum); });
 }

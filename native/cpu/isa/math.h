@@ -1,4 +1,4 @@
-// exp and log on 16 lanes, to about one unit in the last place. Part of isa/vectors.cpp.
+// Functions of 16 lanes, to a few units in the last place unless they say otherwise. Part of isa/vectors.cpp.
 
 // e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln 2 / 2; e^r by its Taylor series, whose next term is below
 // 2^-27. Zero below -87.3, and no larger than e^88; NaN stays NaN.
@@ -40,4 +40,38 @@ LANE_INLINE F16x log16(F16x x) {
   const F16x e = __builtin_convertvector(exponent, F16x);
   const F16x rest = fma(p * z, s, e * splat(0x1.7f7d1cp-20f));
   return fma(e, splat(0x1.62e4p-1f), fma(splat(2.0f), s, rest));
+}
+
+// log(1 + e) for 0 <= e <= 1, small ones too: log(u) e / (u - 1) undoes the rounding of u = 1 + e.
+LANE_INLINE F16x log1p16(F16x e) {
+  const F16x u = splat(1.0f) + e, rounded = u - splat(1.0f);
+  return select(rounded == splat(0.0f), e, log16(u) * e / rounded);
+}
+
+// tanh x = 1 - 2 / (e^2x + 1); below 1/2 by its Taylor series, whose next term is below 2^-26.
+LANE_INLINE F16x tanh16(F16x x) {
+  const F16x magnitude = select(x < splat(0.0f), -x, x), z = x * x;
+  F16x p = splat(-929569.0f / 638512875);
+  p = fma(p, z, splat(21844.0f / 6081075));
+  p = fma(p, z, splat(-1382.0f / 155925));
+  p = fma(p, z, splat(62.0f / 2835));
+  p = fma(p, z, splat(-17.0f / 315));
+  p = fma(p, z, splat(2.0f / 15));
+  p = fma(p, z, splat(-1.0f / 3));
+  const F16x large = splat(1.0f) - splat(2.0f) / (exp16(x + x) + splat(1.0f));
+  return select(magnitude < splat(0.5f), fma(p * z, x, x), large);
+}
+
+// The error function, to 1.5e-7 (Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26).
+LANE_INLINE F16x erf16(F16x x) {
+  const I16x negative = x < splat(0.0f);
+  const F16x magnitude = select(negative, -x, x);
+  const F16x t = splat(1.0f) / fma(splat(0.3275911f), magnitude, splat(1.0f));
+  F16x p = splat(1.061405429f);
+  p = fma(p, t, splat(-1.453152027f));
+  p = fma(p, t, splat(1.421413741f));
+  p = fma(p, t, splat(-0.284496736f));
+  p = fma(p, t, splat(0.254829592f));
+  const F16x y = splat(1.0f) - p * t * exp16(-x * x);
+  return select(negative, -y, y);
 }

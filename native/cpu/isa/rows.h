@@ -1,4 +1,4 @@
-// Norms, sums, gated activations and reductions over one row. Part of isa/vectors.cpp.
+// Norms, sums and reductions over one row. Part of isa/vectors.cpp.
 
 void rms_norm(const float* x, const float* gain, float eps, int64_t n, float* out) {
   F16x squares = splat(0);
@@ -9,35 +9,39 @@ void rms_norm(const float* x, const float* gain, float eps, int64_t n, float* ou
   const float mean = sum_lanes(squares) / static_cast<float>(n);
   const F16x scale = splat(1.0f / __builtin_sqrtf(mean + eps));
   by_lanes(n, [&](int64_t i, int64_t lanes) {
-    store_some(out + i, lanes, load_some(x + i, lanes) * scale * load_some(gain + i, lanes));
+    const F16x v = load_some(x + i, lanes) * scale;
+    store_some(out + i, lanes, gain == nullptr ? v : v * load_some(gain + i, lanes));
   });
 }
 
-void add(const float* a, const float* b, int64_t n, float* out) {
+void layer_norm(const float* x, const float* gain, const float* bias, float eps, int64_t n, float* out) {
+  F16x total = splat(0), squares = splat(0);
+  by_lanes(n, [&](int64_t i, int64_t lanes) { total += load_some(x + i, lanes); });
+  const F16x mean = splat(sum_lanes(total) / static_cast<float>(n));
   by_lanes(n, [&](int64_t i, int64_t lanes) {
-    store_some(out + i, lanes, load_some(a + i, lanes) + load_some(b + i, lanes));
+    const F16x v = load_some(x + i, lanes) - mean;
+    const F16x centred = lanes == kLanes ? v : select(iota() < static_cast<int32_t>(lanes), v, splat(0));
+    squares = fma(centred, centred, squares);
+  });
+  const float variance = sum_lanes(squares) / static_cast<float>(n);
+  const F16x scale = splat(1.0f / __builtin_sqrtf(variance + eps));
+  by_lanes(n, [&](int64_t i, int64_t lanes) {
+    F16x v = (load_some(x + i, lanes) - mean) * scale;
+    if (gain != nullptr) v *= load_some(gain + i, lanes);
+    store_some(out + i, lanes, bias == nullptr ? v : v + load_some(bias + i, lanes));
   });
 }
 
-void add_scaled(float weight, const float* x, int64_t n, float* out) {
+void add(const float* a, const float* b, float scale, int64_t n, float* out) {
   by_lanes(n, [&](int64_t i, int64_t lanes) {
-    store_some(out + i, lanes, fma(splat(weight), load_some(x + i, lanes), load_some(out + i, lanes)));
+    store_some(out + i, lanes, fma(splat(scale), load_some(b + i, lanes), load_some(a + i, lanes)));
   });
 }
 
-// x / (1 + e^-x).
-LANE_INLINE F16x silu(F16x x) { return x / (splat(1.0f) + exp16(-x)); }
-
-// x/2 (1 + tanh(y)) = x - x / (e^2y + 1), y = sqrt(2/pi) (x + 0.044715 x^3).
-LANE_INLINE F16x gelu(F16x x) {
-  const F16x y = splat(0.797884561f) * fma(x * x * x, splat(0.044715f), x);
-  return x - x / (exp16(y + y) + splat(1.0f));
-}
-
-void glu(Activation act, const float* gate, const float* up, int64_t n, float* out) {
+void scale(const float* x, float factor, float cap, int64_t n, float* out) {
   by_lanes(n, [&](int64_t i, int64_t lanes) {
-    const F16x g = load_some(gate + i, lanes);
-    store_some(out + i, lanes, (act == Activation::kSilu ? silu(g) : gelu(g)) * load_some(up + i, lanes));
+    const F16x v = load_some(x + i, lanes) * splat(factor);
+    store_some(out + i, lanes, cap == 0 ? v : splat(cap) * tanh16(v / splat(cap)));
   });
 }
 

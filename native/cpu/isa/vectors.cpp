@@ -14,7 +14,9 @@ namespace {
 // clang-format off: in order of use
 #include "cpu/isa/lanes.h"
 #include "cpu/isa/math.h"
+#include "cpu/isa/activations.h"
 #include "cpu/isa/rows.h"
+#include "cpu/isa/recurrent.h"
 #include "cpu/isa/attend.h"
 #include "cpu/isa/draw.h"
 // clang-format on
@@ -25,8 +27,10 @@ extern const Vectors kVectors;
 const Vectors kVectors = {
     .isa = Isa::OSTINATO_ISA,
     .rms_norm = rms_norm,
+    .layer_norm = layer_norm,
     .add = add,
-    .add_scaled = add_scaled,
+    .scale = scale,
+    .activate = activate,
     .glu = glu,
     .max = max,
     .sum_exp = sum_exp,
@@ -34,6 +38,9 @@ const Vectors kVectors = {
     .attend = attend,
     .merge = merge,
     .finish = finish,
+    .conv = conv,
+    .delta = delta,
+    .scan = scan,
     .to_half = to_half,
     .draw = draw,
 };

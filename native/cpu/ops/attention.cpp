@@ -4,11 +4,14 @@
 // same keys). Its splits of 512 positions are merged in order; when a step has few tasks the splits
 // themselves are shared out and merged afterwards, by the same operations.
 #include <algorithm>
+#include <limits>
 
 #include "cpu/machine.h"
 
 namespace ostinato::cpu {
 namespace {
+
+constexpr float kNone = -std::numeric_limits<float>::infinity();
 
 // Where a layer's keys and values lie in a block, in elements.
 struct Layout {
@@ -43,6 +46,7 @@ void append_row(const op::Append& i, const Machine& m, int64_t row) {
   uint8_t* keys = cache.base + block * cache.block_bytes + at.layer * at.element_bytes;
   uint8_t* values = keys + at.values * at.element_bytes;
   put(m, cache.half, m.row(i.k, row), m.width(i.k), keys + within * at.element_bytes, size);
+  if (i.v < 0) return;
   for (int64_t head = 0; head < cache.kv_heads; ++head) {
     const int64_t to = (head * size + within) * cache.value_dim;
     put(m, cache.half, m.row(i.v, row) + head * cache.value_dim, cache.value_dim,
@@ -61,7 +65,7 @@ class Attention {
   // Multiply-adds, about: queries x positions x dimensions.
   int64_t work() const {
     int64_t positions = 0;
-    for (int32_t row = 0; row < m_.rows.count; ++row) positions += m_.rows.position[row] + 1;
+    for (int32_t row = 0; row < m_.rows.count; ++row) positions += limit(row) - first(row);
     return positions * i_.heads * (i_.key_dim + i_.value_dim);
   }
 
@@ -69,9 +73,11 @@ class Attention {
   void whole(int64_t task, int thread) {
     AttendScratch& scratch = m_.scratch.attend[thread];
     const Queries queries = prepare(task, scratch);
-    for (int64_t split = 0; split < splits(task); ++split) {
-      m_.vectors.attend(pages(task), queries, split, scratch.tile.data(), scratch.partial(split > 0));
-      if (split > 0)
+    const Splits range = splits(task);
+    for (int64_t split = range.first; split < range.end; ++split) {
+      const bool later = split > range.first;
+      m_.vectors.attend(pages(task), queries, split, scratch.tile.data(), scratch.partial(later));
+      if (later)
         m_.vectors.merge(scratch.partial(0), scratch.partial(1), queries.count, padded(i_.value_dim));
     }
     finish(task, scratch.partial(0));
@@ -80,18 +86,18 @@ class Attention {
   // Splits of all tasks side by side; every tile has one row.
   void divided() {
     int64_t most = 0;
-    for (int64_t task = 0; task < tasks(); ++task) most = std::max(most, splits(task));
+    for (int64_t task = 0; task < tasks(); ++task) most = std::max(most, splits(task).count());
     m_.pool.parallel(tasks() * most, [&](int64_t item, int thread) {
-      const int64_t task = item / most, split = item % most;
-      if (split >= splits(task)) return;
+      const int64_t task = item / most, split = splits(task).first + item % most;
+      if (split >= splits(task).end) return;
       AttendScratch& scratch = m_.scratch.attend[thread];
       const Queries queries = prepare(task, scratch);
       m_.vectors.attend(pages(task), queries, split, scratch.tile.data(), divided_partial(item));
     });
     for (int64_t task = 0; task < tasks(); ++task) {
       const Partial merged = divided_partial(task * most);
-      for (int64_t split = 1; split < splits(task); ++split) {
-        m_.vectors.merge(merged, divided_partial(task * most + split), per_row_, padded(i_.value_dim));
+      for (int64_t later = 1; later < splits(task).count(); ++later) {
+        m_.vectors.merge(merged, divided_partial(task * most + later), per_row_, padded(i_.value_dim));
       }
       finish(task, merged);
     }
@@ -102,7 +108,7 @@ class Attention {
     bool several = false;
     for (int64_t tile = 0; tile < m_.rows.tiles; ++tile) {
       if (m_.rows.tile[tile].count > 1) return false;
-      several = several || splits(tile * i_.kv_heads) > 1;
+      several = several || splits(tile * i_.kv_heads).count() > 1;
     }
     return several;
   }
@@ -111,10 +117,40 @@ class Attention {
   const RowTile& tile(int64_t task) const { return m_.rows.tile[task / i_.kv_heads]; }
   int64_t head(int64_t task) const { return task % i_.kv_heads; }
 
-  // Splits that hold a position which the tile's last row sees.
-  int64_t splits(int64_t task) const {
+  // A row sees positions first .. limit, limit excluded; neither falls from one row of a tile to the next.
+  int32_t first(int32_t row) const {
+    const int32_t position = m_.rows.position[row];
+    switch (static_cast<AttentionMask>(i_.mask)) {
+      case AttentionMask::kWindow:
+        return std::max(position - i_.window + 1, 0);
+      case AttentionMask::kChunk:
+        return position - position % i_.window;
+      case AttentionMask::kBand:
+        return std::max(position - i_.window / 2, 0);
+      default:
+        return 0;
+    }
+  }
+  int32_t limit(int32_t row) const {
+    const int32_t position = m_.rows.position[row];
+    switch (static_cast<AttentionMask>(i_.mask)) {
+      case AttentionMask::kAll:
+        return m_.rows.last_position(row) + 1;
+      case AttentionMask::kBand:
+        return std::min(m_.rows.last_position(row) - position, i_.window / 2) + position + 1;
+      default:
+        return position + 1;
+    }
+  }
+
+  // Splits that hold a position which a row of the tile sees.
+  struct Splits {
+    int64_t first, end;
+    int64_t count() const { return end - first; }
+  };
+  Splits splits(int64_t task) const {
     const RowTile& t = tile(task);
-    return m_.rows.position[t.first + t.count - 1] / kSplit + 1;
+    return {first(t.first) / kSplit, (limit(t.first + t.count - 1) - 1) / kSplit + 1};
   }
 
   Queries prepare(int64_t task, AttendScratch& scratch) const {
@@ -124,10 +160,10 @@ class Attention {
       const float* q = m_.row(i_.q, row) + head(task) * per_row_ * i_.key_dim;
       for (int64_t j = 0; j < per_row_; ++j, ++count) {
         scratch.query[count] = q + j * i_.key_dim;
-        scratch.limit[count] = m_.rows.position[row] + 1;
+        scratch.first[count] = first(row), scratch.limit[count] = limit(row);
       }
     }
-    return {scratch.query.data(), scratch.limit.data(), count, i_.scale};
+    return {scratch.query.data(), scratch.first.data(), scratch.limit.data(), count, i_.scale, i_.softcap};
   }
 
   Pages pages(int64_t task) const {
@@ -142,7 +178,8 @@ class Attention {
             size,
             i_.key_dim,
             i_.value_dim,
-            cache_.half};
+            cache_.half,
+            cache_.value_dim == 0};
   }
 
   Partial divided_partial(int64_t item) const {
@@ -153,10 +190,12 @@ class Attention {
 
   void finish(int64_t task, const Partial& partial) const {
     const RowTile& t = tile(task);
+    const float* sinks = m_.vector(i_.sinks);
     for (int32_t row = 0; row < t.count; ++row) {
       float* out = m_.row(i_.out, t.first + row) + head(task) * per_row_ * i_.value_dim;
       for (int64_t j = 0; j < per_row_; ++j) {
-        m_.vectors.finish(partial, static_cast<int32_t>(row * per_row_ + j), i_.value_dim,
+        const float sink = sinks == nullptr ? kNone : sinks[head(task) * per_row_ + j];
+        m_.vectors.finish(partial, static_cast<int32_t>(row * per_row_ + j), sink, i_.value_dim,
                           out + j * i_.value_dim);
       }
     }
@@ -171,7 +210,8 @@ class Attention {
 }  // namespace
 
 void run(const op::Append& i, Machine& m) {
-  m.by_rows(m.count(i.k), 4 * (m.width(i.k) + m.width(i.v)), [&](int64_t row) { append_row(i, m, row); });
+  const int64_t width = m.width(i.k) + (i.v < 0 ? 0 : m.width(i.v));
+  m.by_rows(m.count(i.k), 4 * width, [&](int64_t row) { append_row(i, m, row); });
 }
 
 void run(const op::Attend& i, Machine& m) {

@@ -1,6 +1,5 @@
-// route, group, experts, combine: mixtures of experts, computed expert by expert.
+// group, experts, combine: mixtures of experts, computed expert by expert.
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include "cpu/machine.h"
@@ -8,39 +7,14 @@
 namespace ostinato::cpu {
 namespace {
 
-// Router logits -> probabilities, in place.
-void score(const Machine& m, Scoring scoring, float* x, int64_t n) {
-  if (scoring == Scoring::kSigmoid) {
-    for (int64_t e = 0; e < n; ++e) x[e] = 1.0f / (1.0f + std::exp(-x[e]));
-    return;
-  }
-  m.vectors.exp(x, m.vectors.max(x, n), n, x);
-  float sum = 0;
-  for (int64_t e = 0; e < n; ++e) sum += x[e];
-  for (int64_t e = 0; e < n; ++e) x[e] /= sum;
-}
-
-// The top_k best (ties: lower id first) and their weights.
-// A chosen score becomes -1, below every probability.
-void choose(const op::Route& i, float* scores, int64_t n, int32_t* ids, float* weights) {
-  float sum = 0;
-  for (int32_t j = 0; j < i.top_k; ++j) {
-    ids[j] = static_cast<int32_t>(std::max_element(scores, scores + n) - scores);
-    weights[j] = scores[ids[j]];
-    scores[ids[j]] = -1;
-    sum += weights[j];
-  }
-  for (int32_t j = 0; j < i.top_k; ++j) weights[j] = (i.normalise ? weights[j] / sum : weights[j]) * i.scale;
-}
-
 // One `experts` in progress. "Sorted" rows are assignments in the order of (kind, expert).
 class ExpertStep {
  public:
   ExpertStep(const op::Experts& i, Machine& m)
       : i_(i),
         m_(m),
-        gate_(m.weight(i.gate)),
         up_(m.weight(i.up)),
+        gate_(gated() ? m.weight(i.gate) : up_),
         down_(m.weight(i.down)),
         assignments_(m.count(i.order)),
         top_k_(assignments_ / m.count(i.x)),
@@ -49,7 +23,7 @@ class ExpertStep {
 
   void run() {
     find_active();
-    m_.by_rows(assignments_, 2 * gate_.k, [&](int64_t sorted) { pack_input(sorted); });
+    m_.by_rows(assignments_, 2 * up_.k, [&](int64_t sorted) { pack_input(sorted); });
     by_outputs(hidden(),
                [&](int32_t bucket, int64_t first, int64_t count, int) { enter(bucket, first, count); });
     m_.by_rows(assignments_, 8 * hidden(), [&](int64_t sorted) { activate(sorted); });
@@ -59,15 +33,16 @@ class ExpertStep {
   }
 
  private:
+  bool gated() const { return i_.gate >= 0; }
   int64_t hidden() const { return down_.k; }
   int64_t bytes(const Weight& weight) const { return m_.kernels.packed_bytes(weight.type, weight.k); }
   bool one_packing() const { return m_.kernels.packing(gate_.type) == m_.kernels.packing(up_.type); }
-  const uint8_t* up_input() const {
-    return (one_packing() ? m_.scratch.experts.gate_input : m_.scratch.experts.up_input).data();
+  const uint8_t* gate_input() const {
+    return (one_packing() ? m_.scratch.experts.up_input : m_.scratch.experts.gate_input).data();
   }
 
   void find_active() {
-    for (int32_t bucket = 0; bucket < 2 * gate_.experts; ++bucket) {
+    for (int32_t bucket = 0; bucket < 2 * up_.experts; ++bucket) {
       if (offsets_[bucket] < offsets_[bucket + 1]) m_.scratch.experts.active[active_++] = bucket;
     }
   }
@@ -76,7 +51,7 @@ class ExpertStep {
   template <class Body>
   void by_outputs(int64_t outputs, Body body) {
     const int64_t parts = (outputs + kExpertOutputs - 1) / kExpertOutputs;
-    m_.share(active_ * parts, assignments_ * hidden() * gate_.k, [&](int64_t task, int thread) {
+    m_.share(active_ * parts, assignments_ * hidden() * up_.k, [&](int64_t task, int thread) {
       const int64_t first = task % parts * kExpertOutputs;
       body(m_.scratch.experts.active[task / parts], first, std::min(kExpertOutputs, outputs - first), thread);
     });
@@ -85,37 +60,60 @@ class ExpertStep {
   void pack_input(int64_t sorted) {
     ExpertScratch& s = m_.scratch.experts;
     const float* x = m_.row(i_.x, order_[sorted] / top_k_);
-    m_.kernels.pack(gate_.type, x, gate_.k, s.gate_input.data() + sorted * bytes(gate_));
-    if (!one_packing()) m_.kernels.pack(up_.type, x, up_.k, s.up_input.data() + sorted * bytes(up_));
+    if (i_.scales >= 0) {
+      float* scaled = s.scaled.data() + sorted * up_.k;
+      m_.vectors.scale(x, m_.data(i_.scales)[order_[sorted]], 0, up_.k, scaled);
+      x = scaled;
+    }
+    m_.kernels.pack(up_.type, x, up_.k, s.up_input.data() + sorted * bytes(up_));
+    if (!one_packing()) m_.kernels.pack(gate_.type, x, gate_.k, s.gate_input.data() + sorted * bytes(gate_));
+  }
+
+  // Adds outputs [first, first + count) of the bucket's expert, of `width`, to rows that are `stride` apart.
+  void add_bias(int32_t weight, int32_t bucket, int64_t width, int64_t first, int64_t count, int64_t rows,
+                float* out, int64_t stride) {
+    if (weight < 0) return;
+    const float* bias = m_.vector(weight) + bucket % up_.experts * width + first;
+    for (int64_t row = 0; row < rows; ++row, out += stride) m_.vectors.add(out, bias, 1, count, out);
   }
 
   // Outputs of gate and up for the rows of a bucket.
   void enter(int32_t bucket, int64_t first, int64_t count) {
     ExpertScratch& s = m_.scratch.experts;
     const int64_t begin = offsets_[bucket], rows = offsets_[bucket + 1] - begin;
-    const int64_t weight_row = bucket % gate_.experts * hidden() + first, out = begin * hidden() + first;
-    multiply(m_.kernels, gate_, weight_row, count, s.gate_input.data() + begin * bytes(gate_), rows,
+    const int64_t weight_row = bucket % up_.experts * hidden() + first, out = begin * hidden() + first;
+    multiply(m_.kernels, up_, weight_row, count, s.up_input.data() + begin * bytes(up_), rows,
+             s.up.data() + out, hidden());
+    add_bias(i_.up_bias, bucket, hidden(), first, count, rows, s.up.data() + out, hidden());
+    if (!gated()) return;
+    multiply(m_.kernels, gate_, weight_row, count, gate_input() + begin * bytes(gate_), rows,
              s.gate.data() + out, hidden());
-    multiply(m_.kernels, up_, weight_row, count, up_input() + begin * bytes(up_), rows, s.up.data() + out,
-             hidden());
+    add_bias(i_.gate_bias, bucket, hidden(), first, count, rows, s.gate.data() + out, hidden());
   }
 
   void activate(int64_t sorted) {
     ExpertScratch& s = m_.scratch.experts;
-    float* gate = s.gate.data() + sorted * hidden();
-    m_.vectors.glu(static_cast<Activation>(i_.act), gate, s.up.data() + sorted * hidden(), hidden(), gate);
-    m_.kernels.pack(down_.type, gate, hidden(), s.down_input.data() + sorted * bytes(down_));
+    float* up = s.up.data() + sorted * hidden();
+    const auto act = static_cast<Activation>(i_.act);
+    if (gated()) {
+      m_.vectors.glu({act, i_.limit, i_.shift}, s.gate.data() + sorted * hidden(), hidden(), up, hidden(),
+                     up);
+    } else {
+      m_.vectors.activate(act, up, hidden(), up);
+    }
+    m_.kernels.pack(down_.type, up, hidden(), s.down_input.data() + sorted * bytes(down_));
   }
 
   // Outputs of down, each row put at its assignment.
   void leave(int32_t bucket, int64_t first, int64_t count, int thread) {
     ExpertScratch& s = m_.scratch.experts;
     float* tile = s.tile.data() + thread * kExpertRows * kExpertOutputs;
-    const int64_t weight_row = bucket % gate_.experts * m_.width(i_.out) + first;
+    const int64_t weight_row = bucket % up_.experts * m_.width(i_.out) + first;
     for (int64_t at = offsets_[bucket]; at < offsets_[bucket + 1]; at += kExpertRows) {
       const int64_t rows = std::min<int64_t>(kExpertRows, offsets_[bucket + 1] - at);
       multiply(m_.kernels, down_, weight_row, count, s.down_input.data() + at * bytes(down_), rows, tile,
                kExpertOutputs);
+      add_bias(i_.down_bias, bucket, m_.width(i_.out), first, count, rows, tile, kExpertOutputs);
       for (int64_t row = 0; row < rows; ++row) {
         std::copy_n(tile + row * kExpertOutputs, count, m_.row(i_.out, order_[at + row]) + first);
       }
@@ -124,7 +122,7 @@ class ExpertStep {
 
   const op::Experts& i_;
   Machine& m_;
-  const Weight &gate_, &up_, &down_;
+  const Weight &up_, &gate_, &down_;  // without a gate, gate_ is up_
   const int64_t assignments_, top_k_;
   const int32_t* order_;
   const int32_t* offsets_;
@@ -133,18 +131,6 @@ class ExpertStep {
 
 }  // namespace
 
-void run(const op::Route& i, Machine& m) {
-  const Weight& router = m.weight(i.router);
-  const int64_t experts = router.rows;
-  linear(m, i.x, router, nullptr, m.scratch.router.data());
-  m.by_rows(m.count(i.x), (i.top_k + 8) * experts, [&](int64_t row) {
-    float* scores = m.scratch.router.data() + row * experts;
-    score(m, static_cast<Scoring>(i.scoring), scores, experts);
-    choose(i, scores, experts, m.row<int32_t>(i.ids, row), m.row(i.weights, row));
-  });
-}
-
-// A counting sort. offsets[b + 1] counts bucket b, then becomes its first free place, and ends as its end.
 void run(const op::Group& i, Machine& m) {
   const int64_t rows = m.count(i.ids), top_k = m.width(i.ids), prompt = m.prompt_count(i.ids);
   const int32_t* ids = m.data<int32_t>(i.ids);
@@ -167,7 +153,8 @@ void run(const op::Combine& i, Machine& m) {
     float* out = m.row(i.out, row);
     std::fill_n(out, width, 0.0f);
     for (int64_t j = 0; j < top_k; ++j) {
-      m.vectors.add_scaled(m.row(i.weights, row)[j], m.row(i.e, row * top_k + j), width, out);
+      const float weight = i.plain ? 1 : m.row(i.weights, row)[j];
+      m.vectors.add(out, m.row(i.e, row * top_k + j), weight, width, out);
     }
   });
 }

@@ -1,4 +1,4 @@
-// linear: products with packed weights, outputs divided finely among the threads.
+// linear and per_head: products with packed weights, outputs divided finely among the threads.
 #include <algorithm>
 
 #include "cpu/machine.h"
@@ -28,7 +28,7 @@ void compute(const Machine& m, const Product& p, int64_t first, int64_t count, i
   }
   for (int64_t row = begin; p.bias != nullptr && row < end; ++row) {
     float* out = p.out + row * n + first;
-    m.vectors.add(out, p.bias + first, count, out);
+    m.vectors.add(out, p.bias + first, 1, count, out);
   }
 }
 
@@ -46,6 +46,16 @@ const uint8_t* packed_rows(Machine& m, int32_t value, const Weight& weight) {
     m.kernels.pack(weight.type, m.row(value, row), weight.k, p.bytes.data() + row * row_bytes);
   });
   return p.bytes.data();
+}
+
+// Packs every head of every row, [heads, rows, packed_bytes].
+void pack_heads(Machine& m, int32_t x, const Weight& weight) {
+  const int64_t rows = m.count(x), row_bytes = m.kernels.packed_bytes(weight.type, weight.k);
+  m.by_rows(rows * weight.experts, 2 * weight.k, [&](int64_t task) {
+    const int64_t head = task / rows, row = task % rows;
+    m.kernels.pack(weight.type, m.row(x, row) + head * weight.k, weight.k,
+                   m.scratch.heads.data() + task * row_bytes);
+  });
 }
 
 }  // namespace
@@ -67,6 +77,25 @@ void linear(Machine& m, int32_t x, const Weight& weight, const float* bias, floa
 
 void run(const op::Linear& i, Machine& m) {
   linear(m, i.x, m.weight(i.weight), m.vector(i.bias), m.data(i.out));
+}
+
+void run(const op::PerHead& i, Machine& m) {
+  const Weight& weight = m.weight(i.weight);
+  const int64_t rows = m.count(i.x), prompt = m.prompt_count(i.x), n = weight.rows / weight.experts;
+  const int64_t row_bytes = m.kernels.packed_bytes(weight.type, weight.k), width = m.width(i.out);
+  constexpr int64_t kPerTask = 64;
+  const int64_t parts = (n + kPerTask - 1) / kPerTask;
+  if (rows == 0) return;
+  pack_heads(m, i.x, weight);
+  m.share(weight.experts * parts, rows * weight.rows * weight.k, [&](int64_t task, int) {
+    const int64_t head = task / parts, first = task % parts * kPerTask, count = std::min(kPerTask, n - first);
+    for (const auto& [from, to] : {std::pair{int64_t{0}, prompt}, std::pair{prompt, rows}}) {
+      if (from == to) continue;
+      multiply(m.kernels, weight, head * n + first, count,
+               m.scratch.heads.data() + (head * rows + from) * row_bytes, to - from,
+               m.row(i.out, from) + head * n + first, width);
+    }
+  });
 }
 
 }  // namespace ostinato::cpu

@@ -14,8 +14,8 @@ void run(const op::Angles& i, Machine& m) {
       float frequency = std::pow(i.base, -(static_cast<float>(2 * d) / static_cast<float>(i.dims)));
       if (factors != nullptr) frequency /= factors[d];
       const float theta = static_cast<float>(m.rows.position[row]) * i.scale * frequency;
-      out[2 * d] = std::cos(theta);
-      out[2 * d + 1] = std::sin(theta);
+      out[2 * d] = i.gain * std::cos(theta);
+      out[2 * d + 1] = i.gain * std::sin(theta);
     }
   });
 }
@@ -28,7 +28,7 @@ void run(const op::Rope& i, Machine& m) {
     const float* angles = m.row(i.angles, row);
     float* out = m.row(i.out, row);
     std::copy_n(m.row(i.x, row), width, out);
-    for (float* head = out; head < out + width; head += head_dim) {
+    for (float* head = out + i.start; head < out + width; head += head_dim) {
       for (int64_t d = 0; d < half; ++d) {
         float& a = head[step * d];
         float& b = head[step * d + partner];

@@ -31,6 +31,7 @@ namespace {
 constexpr int32_t kWidth = 64, kVocab = 160, kHeads = 4, kContext = 1200, kBlock = 16, kSlots = 2;
 constexpr int32_t kPrompt = 530, kSteps = 60;  // past one split of 512 positions
 constexpr int32_t kRun = 13;                   // steps of a run
+constexpr int32_t kTaps = 3;                   // of the convolution
 
 void expect(bool condition, const char* what) {
   if (condition) return;
@@ -51,7 +52,7 @@ class Writer {
 
   int32_t weight(int64_t rows, int64_t k, float scale, bool vector = false) {
     std::vector<float>& data = storage().emplace_back(rows * k);
-    for (float& x : data) x = vector ? 1.0f : scale * (static_cast<float>(next() % 2001) - 1000) / 1000;
+    for (float& x : data) x = vector ? scale : scale * (static_cast<float>(next() % 2001) - 1000) / 1000;
     Weight w{
         TensorType::kF32, rows, k, 1, {{reinterpret_cast<const uint8_t*>(data.data()), 0, rows, 4 * k}}, {}};
     if (vector) w.vector = data;
@@ -86,12 +87,12 @@ Model model(std::vector<uint8_t>& kv) {
   const auto t = [&](int64_t width) { return w.value(DType::kF32, Axis::kT, width, limits.max_rows); };
   const int32_t x = t(kWidth), h = t(kWidth), angles = t(16), q = t(kWidth), q2 = t(kWidth), k = t(32),
                 v = t(32);
-  const int32_t a = t(kWidth), y = t(kWidth);
+  const int32_t a = t(kWidth), z = t(kWidth), y = t(kWidth), small = t(kWidth), b = t(kWidth);
   const int32_t s = w.value(DType::kF32, Axis::kR, kWidth, 8),
                 logits = w.value(DType::kF32, Axis::kR, kVocab, 8);
   const int32_t tokens = w.value(DType::kI32, Axis::kR, 1, 8);
-  w.add(op::Embed{.out = x, .table = w.weight(kVocab, kWidth, 1.5f)});
-  w.add(op::Angles{.out = angles, .factors = -1, .dims = 16, .base = 1e4f, .scale = 1});
+  w.add(op::Embed{.out = x, .table = w.weight(kVocab, kWidth, 1.5f), .scale = 1});
+  w.add(op::Angles{.out = angles, .factors = -1, .dims = 16, .base = 1e4f, .scale = 1, .gain = 1});
   w.add(op::RmsNorm{.out = h, .x = x, .gain = w.weight(1, kWidth, 1, true), .eps = 1e-5f, .groups = 1});
   w.add(op::Linear{.out = q, .x = h, .weight = w.weight(kWidth, kWidth, 0.2f), .bias = -1});
   w.add(op::Linear{.out = k, .x = h, .weight = w.weight(32, kWidth, 0.2f), .bias = -1});
@@ -100,6 +101,7 @@ Model model(std::vector<uint8_t>& kv) {
   w.add(op::Append{.k = k, .v = v, .cache = 0, .index = 0});
   w.add(op::Attend{.out = a,
                    .q = q2,
+                   .sinks = -1,
                    .cache = 0,
                    .index = 0,
                    .heads = kHeads,
@@ -107,12 +109,28 @@ Model model(std::vector<uint8_t>& kv) {
                    .key_dim = 16,
                    .value_dim = 16,
                    .scale = 0.25f});
-  w.add(op::Add{.out = y, .a = x, .b = a});
-  w.add(op::Select{.out = s, .x = y});
+  w.add(op::Add{.out = z, .a = x, .b = a, .scale = 1});
+  w.add(op::Conv{.out = y, .x = z, .kernel = w.weight(kWidth, kTaps, 0.7f, true), .bias = -1, .act = 8});
+  w.add(op::Scale{.out = small, .x = q, .factor = 0.3f});
+  w.add(op::Delta{.out = b,
+                  .q = q2,
+                  .k = small,
+                  .v = y,
+                  .alpha = k,
+                  .beta = v,
+                  .decay = w.weight(1, kWidth / 2, -0.1f, true),
+                  .bias = w.weight(1, kWidth / 2, 1, true),
+                  .state = 1,
+                  .heads = kWidth / 2,
+                  .value_heads = kWidth / 2,
+                  .key_dim = 2,
+                  .value_dim = 2,
+                  .scale = 0.1f});
+  w.add(op::Select{.out = s, .x = b});
   w.add(op::Linear{.out = logits, .x = s, .weight = w.weight(kVocab, kWidth, 0.3f), .bias = -1});
   w.add(op::Sample{.tokens = tokens, .logits = logits});
-  w.program.logits = logits;
-  Model out{limits, {cache}, w.program, w.program};
+  w.program.outputs = {logits};
+  Model out{limits, {cache}, {{1, kWidth * (kTaps - 1)}, {1, 2 * kWidth}}, w.program, w.program};
   out.caches[0].base = kv.data();
   return out;
 }

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ostinato.backends.batch import Batch, Enter
-from ostinato.backends.contract import Plan
+from ostinato.backends.contract import BatchError, Plan
 from ostinato.backends.sampling import Sampling
 
 
@@ -25,6 +25,7 @@ class Slot:
     history: np.ndarray  # int32 [context + 1]
     tables: np.ndarray  # int32 [caches, blocks_per_sequence]
     length: int = 0  # positions whose rows were computed
+    computed: bool = True  # all of them by this executable (not known from a history that entered)
     prompt_length: int = 0
     sampling: Sampling = field(default_factory=Sampling)
     limit: int = 0  # where a run stops it
@@ -66,8 +67,24 @@ class StepState:
             if span.tokens is not None:
                 slot = self.slots[span.slot]
                 slot.history[span.start : span.start + span.count] = span.tokens
-                slot.length = span.start
+                slot.length, slot.computed = span.start, slot.computed or span.start == 0
         return self._rows(batch)
+
+    def check_continues(self, batch: Batch) -> None:
+        """Raises BatchError unless every span of a program with recurrent state goes on where its slot's state stands,
+        or begins at position 0: the state cannot be rolled back, and is not part of a history that enters."""
+        entering = {enter.slot: len(enter.history) for enter in batch.enters}
+        for span in batch.spans:
+            slot = self.slots[span.slot]
+            length = entering.get(span.slot, slot.length)
+            computed = slot.computed if span.slot not in entering else length == 0
+            start = length if span.tokens is None else span.start
+            if start != 0 and not (computed and start == length):
+                stands = f"stands at {length}" if computed else "is not here"
+                raise BatchError(
+                    f"slot {span.slot}: rows from position {start}, its recurrent state {stands}; "
+                    "compute it again from position 0"
+                )
 
     def finish(self, batch: Batch) -> None:
         """Spans advance their slots by their rows."""
@@ -89,6 +106,7 @@ class StepState:
         slot = self.slots[enter.slot]
         slot.history[: len(enter.history)] = enter.history
         slot.length = len(enter.history)
+        slot.computed = not enter.history
         slot.prompt_length = enter.prompt_length
         slot.sampling = enter.sampling
         slot.limit, slot.stops = enter.limit, enter.stops

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from enum import IntEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,10 +21,10 @@ from ostinato.backends.contract import (
 from ostinato.backends.device.state_table import NO_NUMBER
 from ostinato.backends.pools import make_pool, move_blocks
 from ostinato.backends.runs import MAX_STEPS
-from ostinato.backends.vocabulary import embeddable
+from ostinato.backends.vocabulary import check_positions, embeddable
 from ostinato.model.weights import StoredTensor, WeightExpr, WeightView, resolve
 from ostinato.passes.buffers import plan_buffers
-from ostinato.passes.encode import encode
+from ostinato.passes.encode import ABSENT, encode
 from ostinato.program.ir import Program, Programs
 from ostinato.program.verify import verify
 
@@ -39,6 +40,7 @@ class CpuExecutable:
 
     def __init__(self, programs: Programs, tensors: Mapping[str, StoredTensor], plan: Plan) -> None:
         self._plan, self._vocab = plan, programs.vocab_size
+        self._outputs = output_names(programs)
         self._pools = [make_pool(group, plan) for group in programs.caches]
         try:
             self._executor = _build(programs, tensors, plan, self._pools)
@@ -56,7 +58,7 @@ class CpuExecutable:
             raise BatchError(str(error)) from error
 
     def collect(self) -> StepResult:
-        slots, tokens, logprobs, top_ids, top_logprobs, logits, more = self._executor.collect()
+        slots, tokens, logprobs, top_ids, top_logprobs, outputs, more = self._executor.collect()
         return StepResult(
             slots=slots,
             tokens=tokens.T,
@@ -64,7 +66,7 @@ class CpuExecutable:
             logprobs=logprobs.T,
             top_ids=top_ids.swapaxes(0, 1),
             top_logprobs=top_logprobs.swapaxes(0, 1),
-            outputs={"logits": logits} if len(logits) else {},
+            outputs={name: array for name, array in zip(self._outputs, outputs, strict=False) if len(array)},
             failed=(tokens == NO_NUMBER).any(axis=0),
             more=more,
         )
@@ -96,32 +98,69 @@ def _build(
         )  # fmt: skip
     except ValueError as error:
         raise CompileError(f"cpu: {error}") from error
+    check_positions(programs, tensors, plan.context)
     half = plan.kv_type is KVType.F16
     for group, pool in zip(programs.caches, pools, strict=True):
         builder.add_cache(group.layers, group.kv_heads, group.key_dim, group.value_dim, half, pool.reshape(-1))
+    for states in programs.states:
+        builder.add_state(states.layers, states.elements)
     for program in programs:
-        _add_program(builder, program, tensors, plan)
+        _add_program(builder, program, tensors, plan, output_names(programs))
     return builder.build(plan.threads)
 
 
-def _add_program(builder: _cpu.Builder, program: Program, tensors: Mapping[str, StoredTensor], plan: Plan) -> None:
+def output_names(programs: Programs) -> list[str]:
+    """Named outputs of any of the programs, in the executor's order."""
+    return sorted({name for program in programs for name in program.outputs})
+
+
+def _add_program(
+    builder: _cpu.Builder, program: Program, tensors: Mapping[str, StoredTensor], plan: Plan, names: Sequence[str]
+) -> None:
     from ostinato import _cpu
 
     if lacking := {i.op for i in program.instructions} - set(_cpu.ops()):
         raise CompileError(f"cpu: no op {', '.join(sorted(lacking))}")
     verify(program, tensors)  # the executor trusts shapes, operands and cache indices
     encoded = encode(program, plan_buffers(program, plan.max_rows, plan.max_logit_rows))
-    builder.add_program(encoded.instructions, encoded.values, encoded.arena_bytes, encoded.outputs.get("logits", -1))
+    outputs = [encoded.outputs.get(name, ABSENT) for name in names]
+    builder.add_program(encoded.instructions, encoded.values, encoded.arena_bytes, outputs)
+    wanted = _wanted_elements(program)
     for expr in encoded.weights:
-        _add_weight(builder, expr, resolve(expr, tensors))
+        view = resolve(expr, tensors)
+        _add_weight(builder, expr, view, wanted.get(expr, Elements(len(view.dims) == 1)))
 
 
-def _add_weight(builder: _cpu.Builder, expr: WeightExpr, view: WeightView) -> None:
+class Elements(IntEnum):
+    """Whether the executor wants a weight's elements as floats besides, as in model.h."""
+
+    NONE = 0
+    BY_ROW = 1
+    BY_COLUMN = 2
+
+
+_SMALL = {
+    ("conv", "kernel"): Elements.BY_COLUMN, ("experts", "gate_bias?"): Elements.BY_ROW,
+    ("experts", "up_bias?"): Elements.BY_ROW, ("experts", "down_bias?"): Elements.BY_ROW,
+}  # fmt: skip
+
+
+def _wanted_elements(program: Program) -> dict[WeightExpr, Elements]:
+    """Weights of two dimensions that ops read element by element (those of one always are)."""
+    return {
+        weight: _SMALL[i.op, name]
+        for i in program.instructions
+        for name, weight in zip(i.spec.weights, i.weights, strict=True)
+        if weight is not None and (i.op, name) in _SMALL
+    }
+
+
+def _add_weight(builder: _cpu.Builder, expr: WeightExpr, view: WeightView, elements: Elements) -> None:
     rows = int(np.prod(view.dims[:-1], dtype=np.int64))
     experts = view.dims[0] if len(view.dims) == 3 else 1
     pieces = [(_bytes(p.data), p.offset, p.count, p.stride) for p in view.pieces]
     try:
-        builder.add_weight(view.type, rows, view.dims[-1], experts, len(view.dims) == 1, pieces)
+        builder.add_weight(view.type, rows, view.dims[-1], experts, elements, pieces)
     except ValueError as error:
         raise CompileError(f"cpu: weight {expr} of type {view.type.name}: {error}") from error
 

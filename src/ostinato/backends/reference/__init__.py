@@ -23,6 +23,7 @@ from ostinato.backends.reference.paged import make_views
 from ostinato.backends.reference.recurrent import Recurrent
 from ostinato.backends.runs import MAX_STEPS, run_steps
 from ostinato.backends.stepstate import StepState
+from ostinato.backends.vocabulary import check_positions
 from ostinato.gguf.blocks import BlockFormatError, dequantize
 from ostinato.model.weights import StoredTensor, WeightExpr, WeightView, resolve
 from ostinato.program.ir import Instruction, Program, Programs
@@ -48,6 +49,7 @@ class ReferenceExecutable:
 
     def __init__(self, programs: Programs, tensors: Mapping[str, StoredTensor], plan: Plan) -> None:
         self._programs, self._plan = programs, plan
+        check_positions(programs, tensors, plan.context)
         self._state = StepState(plan, len(programs.caches))
         self._weights: dict[WeightExpr, np.ndarray] = {}
         for program in programs:
@@ -63,6 +65,8 @@ class ReferenceExecutable:
         if len(self._results) == MAX_IN_FLIGHT:
             raise RuntimeError(f"{MAX_IN_FLIGHT} steps are in flight; collect one first")
         check_batch(batch, self._plan, self._programs.vocab_size, MAX_STEPS)
+        if self._programs.states:
+            self._state.check_continues(batch)
         self._results.append(run_steps(batch, self._step, self._state))
 
     def collect(self) -> StepResult:
