@@ -154,10 +154,13 @@ def _counts(text: str) -> list[int]:
 def digest(opened: Opened) -> str:
     """SHA-256 over the model's files, in their order."""
     total = hashlib.sha256()
-    for part in opened.file.parts:
-        with open(part.path, "rb") as file:
-            while block := file.read(1 << 20):
-                total.update(block)
+    paths = [part.path for part in opened.file.parts]
+    with progress("hashing the model", sum(path.stat().st_size for path in paths)) as bar:
+        for path in paths:
+            with open(path, "rb") as file:
+                while block := file.read(1 << 20):
+                    total.update(block)
+                    bar.advance(len(block))
     return total.hexdigest()
 
 

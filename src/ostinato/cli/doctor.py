@@ -17,7 +17,7 @@ from ostinato.cli.spinner import Spinner
 if TYPE_CHECKING:
     from ostinato.backends.choose import Found
 
-PACKAGES = ("numpy", "minijinja", "msgspec", "starlette", "uvicorn", "prometheus-client")
+PACKAGES = ("numpy", "jinja2", "msgspec", "starlette", "uvicorn", "prometheus-client")
 DEVICE_PACKAGES = ("cuda-core", "nvidia-cuda-nvrtc", "wgpu")
 MODULES = ("_gguf", "_tokenizer", "_rings", "_cpu")
 

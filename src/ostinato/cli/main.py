@@ -123,6 +123,8 @@ def _guarded(module: ModuleType, options: argparse.Namespace, debug: bool) -> in
         status: int = module.run(options)
         sys.stdout.flush()
     except KeyboardInterrupt:
+        if sys.stderr.isatty():
+            print(file=sys.stderr)  # after the ^C that the terminal shows
         return INTERRUPTED
     except BrokenPipeError:
         _forget_stdout()

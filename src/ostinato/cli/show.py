@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ostinato.cli.errors import CliError
 from ostinato.cli.options import BUILTIN, add_json, positive
-from ostinato.cli.output import bold, dim, print_json, print_table, printable, size, table_lines, unfolded
+from ostinato.cli.output import bold, dim, one_line, print_json, print_table, printable, size, table_lines, unfolded
 
 if TYPE_CHECKING:
     from ostinato.cli.overview import Meaning
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
 def _print_overview(file: GGUFFile, meaning: Meaning) -> None:
     from ostinato.cli.overview import facts, lines, title
 
-    print(bold(printable(title(file))))
+    print(bold(one_line(title(file))))
     print_table(unfolded([(f"  {name}", text) for name, text in lines(facts(file, meaning))]))
     print(dim("\nmore: " + " ".join(f"--{name}" for name in SECTIONS)))
 
