@@ -56,10 +56,11 @@ _YARN = {
 _MSCALE = {**_YARN, "mscale": 1.0, "mscale_all_dim": 1.0}
 _LATENT = {
     "num_key_value_heads": 8, "q_lora_rank": 96, "kv_lora_rank": 128, "qk_nope_head_dim": 48, "qk_rope_head_dim": 32,
-    "v_head_dim": 40, "moe_intermediate_size": 256, "n_routed_experts": 8, "num_experts_per_tok": 3, "n_shared_experts": 1,
-    "first_k_dense_replace": 1, "routed_scaling_factor": 1.5,
+    "v_head_dim": 40, "moe_intermediate_size": 256, "n_routed_experts": 8, "num_experts_per_tok": 3,
+    "n_shared_experts": 1, "first_k_dense_replace": 1, "routed_scaling_factor": 1.5,
 }  # fmt: skip
 _EXPERTS = {"moe_intermediate_size": 256, "num_experts_per_tok": 2}
+_SIGMOID = {**_EXPERTS, "n_routed_experts": 6, "n_shared_experts": 1, "routed_scaling_factor": 1.5}
 _GEMMA = {"head_dim": 64, "sliding_window": 12, "query_pre_attn_scalar": 40, "tie_word_embeddings": True}
 _GRANITE = {
     "attention_multiplier": 0.3, "embedding_multiplier": 3.0, "residual_multiplier": 0.4, "logits_scaling": 2.0,
@@ -94,6 +95,31 @@ ZOO: Mapping[str, Animal] = {
     "olmoe": Animal("OlmoeConfig", {"num_experts": 6, "num_experts_per_tok": 2, "intermediate_size": 256}),
     "smollm3": Animal("SmolLM3Config", {"num_hidden_layers": 5}),
     "starcoder2": Animal("Starcoder2Config", {"sliding_window": 12}),
+    "gpt-oss": Animal(
+        "GptOssConfig",
+        {
+            **_EXPERTS,
+            "num_local_experts": 6,
+            "head_dim": 32,
+            "sliding_window": 12,
+            "rope_parameters": _YARN,
+            "intermediate_size": 256,
+        },
+    ),
+    "llama4": Animal(
+        "Llama4TextConfig",
+        {
+            "num_hidden_layers": 5,
+            "head_dim": 32,
+            "intermediate_size": 256,
+            "intermediate_size_mlp": 512,
+            "num_local_experts": 6,
+            "attention_chunk_size": 24,
+            "interleave_moe_layer_step": 2,
+        },
+    ),
+    "glm4moe": Animal("Glm4MoeConfig", {**_SIGMOID, "use_qk_norm": True, "first_k_dense_replace": 1, "head_dim": 64}),
+    "minimax-m2": Animal("MiniMaxM2Config", {**_EXPERTS, "num_local_experts": 6, "head_dim": 32, "rotary_dim": 16}),
     "glm4": Animal("Glm4Config", {"head_dim": 64}),
     "command-r": Animal("CohereConfig", {"use_qk_norm": True, "tie_word_embeddings": True, "logit_scale": 0.25}),
     "deepseek-v2": Animal("DeepseekV2Config", {**_LATENT, "q_lora_rank": None, "topk_method": "greedy"}),

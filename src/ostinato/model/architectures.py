@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from ostinato.model.decoder import read_decoder
-from ostinato.model.kinds_table import Activation, RopeStyle
+from ostinato.model.kinds_table import Activation, AttentionMask, RopeStyle, Scoring
 from ostinato.model.reader import ModelError, ModelFile, Reader
-from ostinato.model.spec import ModelSpec
+from ostinato.model.spec import ModelSpec, Temperature
 from ostinato.model.traits import Routing, Traits, Windows
 
 Mapped = Callable[[Reader, str, Traits], ModelSpec]
@@ -52,8 +52,17 @@ ARCHITECTURES: Mapping[str, tuple[Traits, Mapped]] = {
         Traits(act=Activation.GELU, embedding_scale=_root_of_width, attention_scale=_gemma_scale(62),
                windows=Windows(period=6, base=10000.0, plain=True)), read_decoder),
     "glm4": (_NORM, read_decoder),
+    "glm4moe": (Traits(routing=Routing(scoring=Scoring.SIGMOID, floor=1e-20)), read_decoder),
+    "gpt-oss": (
+        Traits(act=Activation.QUICK_GELU, glu_limit=7.0, glu_shift=1.0, windows=Windows(period=2)), read_decoder),
     "granite": (Traits(rope=RopeStyle.NORM, logit_scale_divides=True), read_decoder),
     "granitemoe": (Traits(rope=RopeStyle.NORM, logit_scale_divides=True), read_decoder),
+    "llama4": (
+        Traits(rope=RopeStyle.NORM, rope_first=True, unit_heads=True, unrotated_period=4,
+               unrotated_temperature=Temperature(8192.0, 0.1, 1.0),
+               windows=Windows(period=4, mask=AttentionMask.CHUNK, default=8192),
+               routing=Routing(Scoring.SIGMOID, normalise=False, weigh_input=True)), read_decoder),
+    "minimax-m2": (Traits(routing=Routing(scoring=Scoring.SIGMOID)), read_decoder),
     "llama": (_NORM, read_decoder),
     "olmoe": (_UNNORMALISED, read_decoder),
     "phi3": (_NEOX, read_decoder),

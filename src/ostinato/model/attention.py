@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from math import log
 
@@ -29,6 +30,7 @@ def read_attention(file: Reader, layer: int, width: int, traits: Traits) -> Atte
     query, key, value = _queries_keys_values(file, stem, heads * key_dim, kv_heads * key_dim, kv_heads * value_dim)
     scale = key_dim**-0.5 if traits.attention_scale is None else traits.attention_scale(file, key_dim)
     rope = _rope(file, layer, key_dim, traits, windowed)
+    unit = partial(Norm, None, file.eps, None, False) if traits.unit_heads and rope is not None else None
     return Attention(
         heads=heads,
         kv_heads=kv_heads,
@@ -40,14 +42,14 @@ def read_attention(file: Reader, layer: int, width: int, traits: Traits) -> Atte
         value=value,
         output=file.projection(f"{stem}.attn_output"),
         rope=rope,
-        query_norm=_head_norm(file, f"{stem}.attn_q_norm", heads, key_dim),
-        key_norm=_head_norm(file, f"{stem}.attn_k_norm", kv_heads, key_dim),
+        query_norm=unit(heads) if unit else _head_norm(file, f"{stem}.attn_q_norm", heads, key_dim),
+        key_norm=unit(kv_heads) if unit else _head_norm(file, f"{stem}.attn_k_norm", kv_heads, key_dim),
         rope_first=traits.rope_first,
         mask=_mask(traits, windowed),
         window=window(file, traits) if windowed else 0,
         softcap=file.number("attn_logit_softcapping", 0.0, low=0, high=1e6),
         sinks=file.optional(f"{stem}.attn_sinks.weight"),
-        temperature=_temperature(file, rope),
+        temperature=traits.unrotated_temperature if rope is None else _temperature(file),
     )
 
 
@@ -114,10 +116,10 @@ def _rope(file: Reader, layer: int, head_dim: int, traits: Traits, windowed: boo
     return read_rope(file, head_dim, traits.rope, base=base, plain=plain, stem=f"blk.{layer}")
 
 
-def _temperature(file: Reader, rope: Rope | None) -> Temperature | None:
+def _temperature(file: Reader) -> Temperature | None:
     """Queries that grow with their position (`attention.temperature_scale`: Mistral's, in every layer)."""
     beta = file.number("attention.temperature_scale", 0.0, low=0, high=1e3)
-    if not beta or rope is None:
+    if not beta:
         return None
     period = file.integer("attention.temperature_length", file.integer("rope.scaling.original_context_length", 8192))
     return Temperature(float(period), beta)
@@ -151,7 +153,7 @@ def _latent(file: Reader, stem: str, traits: Traits) -> LatentAttention:
         key_up=file.tensor(f"{stem}.attn_k_b.weight") if split else None,
         value_up=file.tensor(f"{stem}.attn_v_b.weight") if split else None,
         key_value_up=None if split else file.tensor(f"{stem}.attn_kv_b.weight"),
-        temperature=_temperature(file, rope),
+        temperature=_temperature(file),
     )
 
 

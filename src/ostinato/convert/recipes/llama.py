@@ -12,7 +12,7 @@ PERMUTED = (
     Rule(_L + "self_attn.k_proj.{s}", _B + "attn_k.{s}", permute_key),
 )
 
-_MIXTRAL_EXPERTS = (
+MIXTRAL_EXPERTS = (
     Rule(_L + "block_sparse_moe.gate.weight", _B + "ffn_gate_inp.weight"),
     Rule(_L + "block_sparse_moe.experts.{e}.w1.weight", _B + "ffn_gate_exps.weight"),
     Rule(_L + "block_sparse_moe.experts.{e}.w2.weight", _B + "ffn_down_exps.weight"),
@@ -25,5 +25,5 @@ _MIXTRAL_EXPERTS = (
 RECIPES = (
     Recipe(("LlamaForCausalLM",), "llama", PERMUTED),
     Recipe(("MistralForCausalLM",), "llama", PERMUTED),
-    Recipe(("MixtralForCausalLM",), "llama", PERMUTED + _MIXTRAL_EXPERTS),
+    Recipe(("MixtralForCausalLM",), "llama", PERMUTED + MIXTRAL_EXPERTS),
 )
