@@ -49,15 +49,20 @@ def title(file: GGUFFile) -> str:
 
 def facts(file: GGUFFile, meaning: Meaning) -> dict[str, Any]:
     """As JSON values; what a file does not say is left out."""
-    tensors = list(file.tensors.values())
-    keys = _Keys(file.metadata)
-    elements = sum(prod(tensor.shape) for tensor in tensors)
-    total = sum(tensor.nbytes for tensor in tensors)
     found = {
+        **_described(_Keys(file.metadata)),
+        **_measured(file),
+        "runs": meaning.programs is not None,
+        "reason": meaning.reason or None,
+        "memory": memory(file, meaning),
+    }
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _described(keys: _Keys) -> dict[str, Any]:
+    """What the metadata say."""
+    return {
         "architecture": keys.text("general.architecture"),
-        "parameters": elements,
-        "quantisation": _shares(file),
-        "bits_per_weight": 8 * total / elements if elements else None,
         "context": keys.own("context_length"),
         "layers": keys.own("block_count"),
         "width": keys.own("embedding_length"),
@@ -68,17 +73,25 @@ def facts(file: GGUFFile, meaning: Meaning) -> dict[str, Any]:
         "vocabulary": keys.length("tokenizer.ggml.tokens"),
         "tokenizer": keys.text("tokenizer.ggml.model"),
         "pre_tokenizer": keys.text("tokenizer.ggml.pre"),
-        "chat_template": "tokenizer.chat_template" in file.metadata,
+        "chat_template": keys.text("tokenizer.chat_template") is not None,
         "licence": keys.text("general.license"),
-        "files": len(file.parts),
+    }
+
+
+def _measured(file: GGUFFile) -> dict[str, Any]:
+    """What the tensors are."""
+    tensors = list(file.tensors.values())
+    elements = sum(prod(tensor.shape) for tensor in tensors)
+    total = sum(tensor.nbytes for tensor in tensors)
+    return {
         "format": f"GGUF v{file.version}",
+        "files": len(file.parts),
         "tensors": len(tensors),
         "tensor_bytes": total,
-        "runs": meaning.programs is not None,
-        "reason": meaning.reason or None,
-        "memory": memory(file, meaning),
+        "parameters": elements,
+        "quantisation": _shares(file),
+        "bits_per_weight": 8 * total / elements if elements else None,
     }
-    return {key: value for key, value in found.items() if value is not None}
 
 
 def memory(file: GGUFFile, meaning: Meaning) -> list[dict[str, int]]:

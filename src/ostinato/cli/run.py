@@ -58,6 +58,8 @@ def split_words(words: Sequence[str]) -> tuple[Path, str | None]:
     """(model, prompt): the first word is a model if it ends with .gguf or is a file that exists."""
     names_model = bool(words) and (words[0].endswith(".gguf") or _is_file(words[0]))
     path, rest = (Path(words[0]), words[1:]) if names_model else (BUILTIN, words)
+    if len(rest) > 1 and not names_model:
+        raise CliError(f"there is no model file {rest[0]!r}; if it begins the prompt, put it in quotes", USAGE)
     if len(rest) > 1:
         raise CliError(f"more than one prompt ({rest[0]!r}, {rest[1]!r}, ...); put it in quotes", USAGE)
     return path, rest[0] if rest else None
