@@ -1,169 +1,166 @@
-"""Chat templates: the same text as Jinja2 set up as `transformers` does, and templates that mean harm."""
+"""Chat templates as the rest of the program uses them: names, variables, tokens, time, errors."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-import jinja2
-import jinja2.ext
+import gguf
 import pytest
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from ostinato.chat import ChatError, ChatTemplate
-from ostinato.chat_worker import make_environment, render
+from ostinato.chat import ChatEncoder, ChatError, ChatTemplate
+from ostinato.gguf.tokenizer import Tokenizer
 
-CONVERSATIONS = [
-    [{"role": "user", "content": "Hello\n <there> & 'you'"}],
-    [
-        {"role": "system", "content": "Be brief."},
-        {"role": "user", "content": "Hi"},
-        {"role": "assistant", "content": "Yes?"},
-        {"role": "user", "content": " 1+1 "},
-    ],
-]
-DATE = "26 Jul 2024"
+USER = [{"role": "user", "content": "é😀\n"}]
+TOOLS = [{"type": "function", "function": {"name": "now"}}]
+SOURCES = {
+    "default": "{{ bos_token }}{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}",
+    "tool_use": "tools: {{ tools | map(attribute='function.name') | join }}",
+    "rag": "{{ documents[0].title }} {{ mode | default('fast') }} {{ add_generation_prompt }}",
+    "names": "{{ tools }} {{ documents }} {{ bos_token }} {{ unk_token is defined }} {{ strftime_now('%Y %B') }}",
+    "reasoning": "{% for m in messages %}{{ m.thinking }},{{ m.reasoning_content }};{% endfor %}",
+}
 
 
-class Generation(jinja2.ext.Extension):
-    """`transformers`' {% generation %} block."""
-
-    tags = {"generation"}  # noqa: RUF012
-
-    def parse(self, parser):
-        next(parser.stream)
-        return parser.parse_statements(["name:endgeneration"], drop_needle=True)
+@pytest.fixture(scope="module")
+def chat() -> Iterator[ChatTemplate]:
+    template = ChatTemplate(SOURCES, {"bos_token": "<s>"})
+    yield template
+    template.close()
 
 
-def oracle(source: str, **context: object) -> str | None:
-    """What Jinja2 makes of it; None for a refusal. Raises TypeError where Python itself objects (len(None))."""
-
-    def refuse(message: str) -> None:
-        raise jinja2.TemplateError(message)
-
-    def to_json(value, ensure_ascii=False, indent=None, separators=None, sort_keys=False):
-        return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
-
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, jinja2.ext.loopcontrols]
-    )
-    environment.filters["tojson"] = to_json
-    environment.globals.update(raise_exception=refuse, strftime_now=lambda form: DATE)
-    try:
-        return environment.from_string(source).render(tools=None, documents=None, **context)
-    except jinja2.TemplateError:
-        return None
+def test_rendering(chat: ChatTemplate) -> None:
+    assert chat.render(USER) == "<s>[user]é😀\n"
+    assert chat.render([{"role": "user", "content": "x" * 2_000_000}]).endswith("xxx")
+    assert chat.render(USER * 3).count("[") == 3
 
 
-def ours(source: str, **context: object) -> str | None:
-    """What minijinja makes of it, at the oracle's date."""
-    try:
-        environment = make_environment(source)
-        environment.add_global("strftime_now", lambda form: DATE)
-        return render(environment, dict(context))
-    except (RuntimeError, ValueError):
-        return None
+def test_the_template_is_chosen_as_transformers_does(chat: ChatTemplate) -> None:
+    assert chat.render(USER, tools=TOOLS) == "tools: now"
+    assert chat.render(USER, tools=[]) == "tools: "
+    assert chat.render(USER, tools=TOOLS, template="default") == "<s>[user]é😀\n"
+    assert chat.render(USER, documents=[{"title": "t"}], template="rag") == "t fast True"
+    with pytest.raises(ChatError, match="no chat template 'rga'; it has default, names, rag, reasoning, tool_use"):
+        chat.render(USER, template="rga")
 
 
-def test_real_templates_render_as_jinja2_does(data_dir: Path) -> None:
-    paths = sorted((data_dir / "templates").glob("*.jinja"))
-    assert len(paths) >= 30
-    rendered = 0
-    for path in paths:
-        source = path.read_text()
-        for messages in CONVERSATIONS:
-            for prompt in (True, False):
-                context = {
-                    "messages": messages, "add_generation_prompt": prompt, "bos_token": "<s>", "eos_token": "</s>",
-                }  # fmt: skip
-                try:
-                    expected = oracle(source, **context)
-                except TypeError:
-                    continue  # minijinja is kinder: None has no elements
-                assert ours(source, **context) == expected, path.name
-                rendered += expected is not None
-    assert rendered > 3 * len(paths)
+def test_variables(chat: ChatTemplate) -> None:
+    given = {"mode": "slow", "self": 1, "template": "x"}
+    text = chat.render(USER, documents=[{"title": 1}], variables=given, template="rag", add_generation_prompt=False)
+    assert text == "1 slow False"
+    with pytest.raises(ChatError, match="cannot be called 'messages'"):
+        chat.render(USER, variables={"messages": []})
 
 
-@pytest.fixture
-def template() -> Iterator[ChatTemplate]:
-    chat = ChatTemplate("{{ bos_token }}{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}", "<s>")
-    yield chat
-    chat.close()
+def test_what_is_not_given(chat: ChatTemplate) -> None:
+    now = datetime(2025, 2, 3)
+    assert chat.render(USER, template="names", now=now) == "None None <s> False 2025 February"
+    assert chat.render(USER, template="names", variables={"bos_token": "B"}, now=now).startswith("None None B ")
 
 
-def test_rendering(template: ChatTemplate) -> None:
-    assert template.render([{"role": "user", "content": "é😀\n"}]) == "<s>[user]é😀\n"
-    assert template.render([{"role": "user", "content": "x" * 2_000_000}]).endswith("xxx")
-    assert template.render(CONVERSATIONS[1]).count("[") == 4
+def test_the_time_is_now(chat: ChatTemplate) -> None:
+    assert str(datetime.now().year) in chat.render(USER, template="names")
 
 
-def test_it_starts_again_after_close(template: ChatTemplate) -> None:
+def test_reasoning_has_many_names(chat: ChatTemplate) -> None:
+    messages: list[dict[str, Any]] = [
+        {"reasoning": "a"},
+        {"thinking": "b", "reasoning": "c"},
+        {"thinking": None},
+        {"reasoning_content": "d"},
+    ]
+    assert chat.render(messages, template="reasoning") == "a,a;b,b;None,;d,d;"
+
+
+def test_messages_that_are_no_json(chat: ChatTemplate) -> None:
+    deep: list[object] = []
+    for _ in range(100_000):
+        deep = [deep]
+    for content in (object(), b"bytes", deep, 10**5000):
+        with pytest.raises(ChatError, match="values"):
+            chat.render([{"role": "user", "content": content}])
+    assert chat.render(USER) == "<s>[user]é😀\n"
+
+
+def test_it_starts_again_after_close() -> None:
+    template = ChatTemplate("{{ messages[0].role }}")
     template.start()
     template.close()
-    assert template.render(CONVERSATIONS[0]).startswith("<s>[user]Hello")
-
-
-@pytest.mark.parametrize(
-    ("source", "words"),
-    [
-        ("{{ raise_exception('roles must alternate') }}", "roles must alternate"),
-        ("a\n{{ messages | nofilter }}", "line 2"),
-        ("{% if %}", "line 1"),
-        ("{% for %}", "line 1"),
-        ("{{ messages.x.y.z }}", "undefined"),
-        ("{% include '/etc/passwd' %}", "non-existing template"),
-        ("{% include 'chat' %}", "line 1"),
-        ("{{ 'x' * 10000000000 }}", "too large"),
-        ("{% for i in range(1000000000) %}x{% endfor %}", "too many"),
-        ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "recursion"),
-        ("{{ " + "(" * 100_000, "recursion"),
-        ("{% for i in range(10000) %}{% for j in range(10000) %}{% endfor %}{% endfor %}", "fuel"),
-        ("{% set n = namespace(x='aa') %}{% for i in range(40) %}{% set n.x = n.x ~ n.x %}{% endfor %}", "stopped"),
-        ("{{ (range(100000) | join('x' * 100000)) | length }}", "stopped"),
-        ("{{ '%10000000000d' | format(3) }}", ""),
-        ("{{ 'x' * 9000000 }}", "characters"),
-    ],
-)  # fmt: skip
-def test_templates_that_fail_or_mean_harm(source: str, words: str) -> None:
-    chat = ChatTemplate(source)
-    try:
-        with pytest.raises(ChatError) as refusal:
-            chat.render(CONVERSATIONS[0])
-        assert words in str(refusal.value)
-        assert len(str(refusal.value)) < 300
-    finally:
-        chat.close()
-
-
-def test_a_template_that_runs_away_harms_only_its_own_prompt() -> None:
-    """It lists 2^40 elements where it is asked to: stopped, and the next prompt gets a new child."""
-    chat = ChatTemplate(
-        "{% if messages[0].content == 'explode' %}{% set n = namespace(x=[1]) %}"
-        "{% for i in range(40) %}{% set n.x = [n.x, n.x] %}{% endfor %}{{ n.x }}{% endif %}fine"
-    )
-    try:
-        with pytest.raises(ChatError, match="stopped"):
-            chat.render([{"role": "user", "content": "explode"}])
-        assert chat.render([{"role": "user", "content": "hello"}]) == "fine"
-    finally:
-        chat.close()
-
-
-def test_what_a_template_says_is_cut() -> None:
-    template = ChatTemplate("{{ raise_exception('x' * 3000000) }}")
-    with pytest.raises(ChatError) as error:
-        template.render(CONVERSATIONS[0])
+    assert template.render(USER) == "user"
     template.close()
-    assert len(str(error.value)) < 2000
 
 
-def test_a_child_that_dies_over_a_long_template(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ostinato.chat.sys.executable", "/bin/false")
-    template = ChatTemplate(" " * (4 << 20))  # more than a pipe holds
-    template.start()
-    for _ in range(2):
-        with pytest.raises(ChatError, match="it was stopped"):
-            template.render(CONVERSATIONS[0])
+def write_model(path: Path, templates: str | list[dict[str, str]]) -> None:
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list(["<s>", "</s>", "ab", "b", "a"])
+    writer.add_token_types([3, 3, 1, 1, 1])
+    writer.add_token_merges(["a b"])
+    writer.add_bos_token_id(0)
+    writer.add_eos_token_id(1)
+    writer.add_chat_template(templates)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+
+
+def test_named_templates_of_a_file(tmp_path: Path) -> None:
+    """As gguf's writer stores what a model on the hub has."""
+    path = tmp_path / "model.gguf"
+    source = "{{ bos_token }}{{ messages[0].content }}{{ eos_token }}"
+    write_model(path, [{"name": "default", "template": source}, {"name": "tool_use", "template": "b"}])
+    tokenizer = Tokenizer.from_gguf(path)
+    assert tokenizer.chat_template == source
+    assert tokenizer.chat_templates == {"default": source, "tool_use": "b"}
+    encoder = ChatEncoder.of(tokenizer)
+    assert encoder is not None
+    assert encoder.encode([{"role": "user", "content": "ab"}]) == [0, 2, 1]
+    assert encoder.encode([{"role": "user", "content": "ab"}], tools=TOOLS) == [3]
+    assert encoder.encode([{"role": "user", "content": "b"}], tools=TOOLS, template="default") == [0, 3, 1]
+    encoder.close()
+
+
+def test_a_file_with_other_templates_only(tmp_path: Path) -> None:
+    path = tmp_path / "model.gguf"
+    write_model(path, [{"name": "tool_use", "template": "b"}])
+    tokenizer = Tokenizer.from_gguf(path)
+    assert tokenizer.chat_template is None
+    template = ChatTemplate.of(tokenizer)
+    assert template is not None
+    with pytest.raises(ChatError, match="no chat template 'default'; it has tool_use"):
+        template.render(USER)
+    assert template.render(USER, tools=TOOLS) == "b"
     template.close()
+
+
+def test_a_file_without_templates(tmp_path: Path) -> None:
+    path = tmp_path / "model.gguf"
+    write_model(path, [])
+    assert ChatEncoder.of(Tokenizer.from_gguf(path)) is None
+
+
+class Letters:
+    """A vocabulary of characters."""
+
+    def encode(self, text: str, add_special: bool = False, parse_special: bool = False) -> Sequence[int]:
+        return [ord(character) for character in text]
+
+    def control_texts(self) -> list[str]:
+        return ["<end>"]
+
+
+def test_everything_given_reaches_the_template_shielded() -> None:
+    source = "{{ messages | tojson }}{{ tools | tojson }}{{ documents | tojson }}{{ mode }}"
+    encoder = ChatEncoder(ChatTemplate(source), Letters())
+    given: list[dict[str, Any]] = [{"<end>": "<end>"}]
+    ids = encoder.encode(given, tools=given, documents=given, variables={"mode": "<end>"})
+    text = "".join(map(chr, ids))
+    assert text.count("<end>") == 7  # each encoded in two pieces: the vocabulary has never seen it whole
+    pieces: list[str] = []
+    encoder._tokenizer.encode = lambda text, **_: pieces.append(text) or []  # type: ignore[method-assign, func-returns-value]
+    encoder.encode(given, tools=given, documents=given, variables={"mode": "<end>"})
+    assert not any("<end>" in piece for piece in pieces)
+    encoder.close()

@@ -10,8 +10,20 @@ import pytest
 from tests.support import ROOT
 
 PACKAGE = ROOT / "src" / "ostinato"
-LAYERS = ("gguf", "quantize", "model", "convert", "program", "passes", "backends", "engine", "server", "cli")
-SHARED = {"text", "marks", "chat", "chat_worker", "api", "perplexity"}  # modules beside the folders, over the engine
+LAYERS = (
+    "gguf",
+    "quantize",
+    "model",
+    "convert",
+    "program",
+    "passes",
+    "backends",
+    "engine",
+    "templates",
+    "server",
+    "cli",
+)
+SHARED = {"text", "marks", "chat", "api", "perplexity"}  # modules beside the folders, over the engine
 BELOW_THE_API = LAYERS[: LAYERS.index("server")]
 
 

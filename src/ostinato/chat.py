@@ -1,32 +1,29 @@
-"""Chat templates: messages -> the text a model was trained to continue.
+"""Chat templates: messages -> the text a model was trained to continue -> token ids.
 
-A template is a program by a stranger, read from the model file. It is rendered by a child process with little
-memory and little time, so that one that runs away takes nothing with it (see chat_worker.py).
+Templates come from strangers, in model files: `templates/` runs them, confined. What they are given is what
+`transformers` gives them, so that a prompt here is the prompt there.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import selectors
-import subprocess
-import sys
-import threading
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ostinato.marks import Marks, encode_shielded
+from ostinato.templates.renderer import Renderer, RenderError
 
 if TYPE_CHECKING:
     from ostinato.gguf.tokenizer import Tokenizer
 
-Message = Mapping[str, Any]  # role, content, perhaps name
+Message = Mapping[str, Any]  # role, content, perhaps tool_calls, reasoning_content, ...: values of JSON
+Schema = Mapping[str, Any]  # a tool or a document
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
-PATIENCE = 30.0  # seconds on the wall for one rendering; the child itself stops after two of work
-MAX_ANSWER = 64 << 20  # bytes
-MAX_ERROR = 1000  # characters of what a template says against its messages
+DEFAULT, TOOL_USE = "default", "tool_use"  # names of templates that have a meaning; others are asked for
+REASONING = ("reasoning_content", "thinking", "reasoning")  # names that a message's reasoning goes by
 
 
 class ChatError(ValueError):
@@ -34,90 +31,74 @@ class ChatError(ValueError):
 
 
 class ChatTemplate:
-    """One model's template. Rendering is thread-safe, one at a time; the child starts on first use (or `start`)."""
+    """One model's templates. Rendering is thread-safe, one at a time; the worker starts on first use (or `start`)."""
 
-    def __init__(self, source: str, bos_token: str = "", eos_token: str = "") -> None:
-        self._hello = {"source": source, "bos_token": bos_token, "eos_token": eos_token}
-        self._lock = threading.Lock()
-        self._child: subprocess.Popen[bytes] | None = None
+    def __init__(self, sources: str | Mapping[str, str], tokens: Mapping[str, str] = NOTHING) -> None:
+        """`sources` by name, or the one there is. `tokens`: special tokens as templates name them (bos_token, ...)."""
+        sources = {DEFAULT: sources} if isinstance(sources, str) else sources
+        self.names = sorted(sources)
+        self._tokens = dict(tokens)
+        self._renderer = Renderer(sources)
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> ChatTemplate | None:
-        """The template that came with a tokenizer; None where there is none."""
-        if tokenizer.chat_template is None:
+        """The templates that came with a tokenizer; None where there is none."""
+        if not tokenizer.chat_templates:
             return None
-        bos, eos = (
-            "" if id is None else tokenizer.token_bytes(id).decode(errors="replace")
-            for id in (tokenizer.bos_id, tokenizer.eos_id)
-        )
-        return cls(tokenizer.chat_template, bos, eos)
+        ids = {"bos_token": tokenizer.bos_id, "eos_token": tokenizer.eos_id, "unk_token": tokenizer.unknown_id}
+        tokens = {
+            name: tokenizer.token_bytes(id).decode(errors="replace") for name, id in ids.items() if id is not None
+        }
+        return cls(tokenizer.chat_templates, tokens)
 
     def start(self) -> None:
-        """Starts the child without waiting for it."""
-        with self._lock:
-            self._running()
+        """Starts the worker without waiting for it."""
+        self._renderer.start()
 
-    def render(self, messages: Sequence[Message], add_generation_prompt: bool = True) -> str:
-        """The prompt. Raises ChatError."""
-        question = {"messages": list(messages), "add_generation_prompt": add_generation_prompt}
-        with self._lock:
-            answer = self._ask(question)
-        if "error" in answer:
-            raise ChatError(f"the model's chat template: {answer['error'][:MAX_ERROR]}")
-        return str(answer["text"])
+    def render(
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[Schema] | None = None,
+        documents: Sequence[Schema] | None = None,
+        variables: Mapping[str, Any] = NOTHING,
+        template: str | None = None,
+        add_generation_prompt: bool = True,
+        now: datetime | None = None,
+    ) -> str:
+        """The prompt. Raises ChatError.
+
+        `tools` and `documents` as OpenAI and Cohere write them; `variables` are a template's own (enable_thinking,
+        ...); `template` is a name (without one: "tool_use" where there are tools and it exists, else "default").
+        """
+        given = {
+            "messages": [_with_reasoning(message) for message in messages],
+            "tools": None if tools is None else list(tools),
+            "documents": None if documents is None else list(documents),
+            "add_generation_prompt": add_generation_prompt,
+        }
+        if taken := sorted(given.keys() & variables.keys()):
+            raise ChatError(f"a template's variable cannot be called {taken[0]!r}")
+        question = {
+            "template": self._choose(template, tools is not None),
+            "now": (now or datetime.now()).isoformat(),
+            "variables": {**self._tokens, **variables, **given},
+        }
+        try:
+            return self._renderer.render(question)
+        except RenderError as error:
+            raise ChatError(f"the model's chat template: {error}") from error
 
     def close(self) -> None:
-        """Ends the child."""
-        with self._lock:
-            self._end()
+        """Ends the worker."""
+        self._renderer.close()
 
-    def _ask(self, question: Mapping[str, Any]) -> dict[str, Any]:
-        child = self._running()
-        assert child.stdin is not None
-        try:
-            child.stdin.write(json.dumps(question).encode() + b"\n")
-            child.stdin.flush()
-            return dict(json.loads(self._read_line(child)))
-        except (OSError, EOFError, ValueError) as error:
-            self._end()
-            return {"error": f"it was stopped: too much time or memory for one prompt ({error})"}
-
-    def _read_line(self, child: subprocess.Popen[bytes]) -> bytes:
-        assert child.stdout is not None
-        line = bytearray()
-        with selectors.DefaultSelector() as selector:
-            selector.register(child.stdout, selectors.EVENT_READ)
-            while not line.endswith(b"\n"):
-                part = os.read(child.stdout.fileno(), 1 << 16) if selector.select(PATIENCE) else b""
-                if not part or len(line) > MAX_ANSWER:
-                    raise EOFError("no answer")
-                line += part
-        return bytes(line)
-
-    def _running(self) -> subprocess.Popen[bytes]:
-        """The child, started when it is not there. It is told the template first."""
-        if self._child is None or self._child.poll() is not None:
-            self._end()
-            command = [sys.executable, "-m", "ostinato.chat_worker"]
-            pipe = subprocess.PIPE
-            self._child = subprocess.Popen(
-                command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=_environment(),
-                start_new_session=True,
-            )  # fmt: skip
-            assert self._child.stdin is not None
-            with contextlib.suppress(OSError):  # it died over the template: reading its answer will say so
-                self._child.stdin.write(json.dumps(self._hello).encode() + b"\n")
-        return self._child
-
-    def _end(self) -> None:
-        child, self._child = self._child, None
-        if child is None:
-            return
-        child.kill()
-        child.wait()
-        for pipe in (child.stdin, child.stdout):
-            if pipe is not None:
-                _close_quietly(pipe)
+    def _choose(self, name: str | None, with_tools: bool) -> str:
+        if name is None:
+            name = TOOL_USE if with_tools and TOOL_USE in self.names else DEFAULT
+        if name not in self.names:
+            raise ChatError(f"the model has no chat template {name!r}; it has {', '.join(self.names)}")
+        return name
 
 
 class Vocabulary(Protocol):
@@ -136,21 +117,37 @@ class ChatEncoder:
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> ChatEncoder | None:
-        """For the template that came with a tokenizer; None where there is none."""
+        """For the templates that came with a tokenizer; None where there is none."""
         template = ChatTemplate.of(tokenizer)
         return None if template is None else cls(template, tokenizer)
 
     def start(self) -> None:
-        """Starts the template's child without waiting for it."""
+        """Starts the template's worker without waiting for it."""
         self._template.start()
 
-    def encode(self, messages: Sequence[Message]) -> list[int]:
-        """Ids of the prompt. Raises ChatError."""
-        text = self._template.render(self._marks.shield_messages(messages))
+    def encode(
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[Schema] | None = None,
+        documents: Sequence[Schema] | None = None,
+        variables: Mapping[str, Any] = NOTHING,
+        template: str | None = None,
+        add_generation_prompt: bool = True,
+    ) -> list[int]:
+        """Ids of the prompt; ChatTemplate.render says what may be given. Raises ChatError."""
+        text = self._template.render(
+            self._marks.shield_messages(messages),
+            tools=self._marks.shield_deep(tools),
+            documents=self._marks.shield_deep(documents),
+            variables=self._marks.shield_deep(variables),
+            template=template,
+            add_generation_prompt=add_generation_prompt,
+        )
         return encode_shielded(text, lambda piece: self._tokenizer.encode(piece, parse_special=True))
 
     def close(self) -> None:
-        """Ends the template's child."""
+        """Ends the template's worker."""
         self._template.close()
 
     @cached_property
@@ -158,16 +155,12 @@ class ChatEncoder:
         return Marks(self._tokenizer.control_texts())
 
 
-def _close_quietly(pipe: Any) -> None:
-    """A pipe to a dead child may still hold unwritten bytes."""
-    try:
-        pipe.close()
-    except OSError:
-        return
+def _with_reasoning(message: Message) -> dict[str, Any]:
+    """The message, its reasoning under the name that templates read and under the one that gpt-oss's reads.
 
-
-def _environment() -> dict[str, str]:
-    """The child imports this very package, wherever it lies."""
-    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    As `transformers` does it (utils/chat_template_utils.py, _alias_reasoning_fields).
+    """
+    reasoning = next((message[name] for name in REASONING if message.get(name) is not None), None)
+    if reasoning is None:
+        return dict(message)
+    return {"thinking": reasoning, **message, "reasoning_content": reasoning}

@@ -32,17 +32,15 @@ class Marks:
 
     def shield_messages(self, messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Messages whose text from untrusted roles is shielded, wherever it stands in them."""
-        return [
-            dict(message) if message.get("role") in TRUSTED else {key: self._deep(v) for key, v in message.items()}
-            for message in messages
-        ]
+        return [dict(message) if message.get("role") in TRUSTED else self.shield_deep(message) for message in messages]
 
-    def _deep(self, value: Any) -> Any:
+    def shield_deep(self, value: Any) -> Any:
+        """A value of JSON with all texts in it shielded, names too: a template may write out a whole object."""
         if isinstance(value, str):
             return self.shield(value)
         if isinstance(value, Mapping):
-            return {key: self._deep(item) for key, item in value.items()}
-        return [self._deep(item) for item in value] if isinstance(value, list | tuple) else value
+            return {self.shield_deep(key): self.shield_deep(item) for key, item in value.items()}
+        return [self.shield_deep(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def encode_shielded(text: str, encode: Callable[[str], Sequence[int]]) -> list[int]:

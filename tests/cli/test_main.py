@@ -73,7 +73,7 @@ def test_nothing_heavy_is_imported_at_start(words: list[str]) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     loaded = set(eval(done.stderr))
-    assert not loaded & {"numpy", "starlette", "uvicorn", "msgspec", "asyncio", "rich", "http", "minijinja"}
+    assert not loaded & {"numpy", "starlette", "uvicorn", "msgspec", "asyncio", "rich", "http", "jinja2"}
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import minijinja
+import jinja2
 import pytest
 
 from ostinato.gguf.reader import open_gguf
@@ -35,6 +35,6 @@ def test_its_template_writes_what_the_trainer_wrote(prompt: bool) -> None:
     with open_gguf(SHIPPED) as file:
         template = file.require("tokenizer.chat_template", str)
     messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
-    text = minijinja.Environment().render_str(template, messages=messages, add_generation_prompt=prompt)
+    text = jinja2.Template(template).render(messages=messages, add_generation_prompt=prompt)
     expected = "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n"
     assert text == expected + ("<|im_start|>assistant\n" if prompt else "")

@@ -7,7 +7,7 @@ tokenizer.encode("Hello")       # [15043]
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -35,9 +35,9 @@ class Tokenizer:
     `decode_bytes` gives them back), and decoding never drops spaces before punctuation.
     """
 
-    def __init__(self, native: _tokenizer.Tokenizer, chat_template: str | None) -> None:
+    def __init__(self, native: _tokenizer.Tokenizer, chat_templates: Mapping[str, str] | None) -> None:
         self._native = native
-        self._chat_template = chat_template
+        self._chat_templates = dict(chat_templates or {})
         self._stop_ids = frozenset(native.stop)
 
     @classmethod
@@ -54,7 +54,7 @@ class Tokenizer:
     @classmethod
     def _from_file(cls, file: GGUFFile) -> Tokenizer:
         try:
-            return cls(_build(file), _scalar(file, "tokenizer.chat_template", str))
+            return cls(_build(file), _chat_templates(file))
         except TokenizerError as error:
             raise TokenizerError(f"{Path(file.path)}: {error}") from None
 
@@ -152,8 +152,13 @@ class Tokenizer:
 
     @property
     def chat_template(self) -> str | None:
-        """The model's chat template, in Jinja."""
-        return self._chat_template
+        """The model's chat template, in Jinja: the one for all purposes."""
+        return self._chat_templates.get("default")
+
+    @property
+    def chat_templates(self) -> Mapping[str, str]:
+        """All chat templates by name: "default", and those for a purpose ("tool_use", "rag")."""
+        return self._chat_templates
 
 
 def _build(file: GGUFFile) -> _tokenizer.Tokenizer:
@@ -188,6 +193,14 @@ def _scalar(file: GGUFFile, key: str, kind: type[T]) -> T | None:
         found = "text that is not UTF-8" if isinstance(value, bytes) else type(value).__name__
         raise TokenizerError(f"{key} is {found}, expected {kind.__name__}")
     return value
+
+
+def _chat_templates(file: GGUFFile) -> dict[str, str]:
+    """The default is tokenizer.chat_template; tokenizer.chat_template.NAME are others (gguf's add_chat_template)."""
+    key = "tokenizer.chat_template"
+    keys = {name.removeprefix(key + "."): name for name in file.metadata if name.startswith(key + ".")}
+    found = {name: _scalar(file, at, str) for name, at in {**keys, "default": key}.items()}
+    return {name: source for name, source in found.items() if source is not None}
 
 
 def _token(file: GGUFFile, key: str) -> int:
