@@ -62,7 +62,7 @@ def plan(folder: str | os.PathLike[str], type: str = AUTO, tokenizer: bool = Tru
     types = {planned.name: choose_type(planned, TYPES.get(type)) for planned in tensors}
     metadata = model_metadata(recipe, config, name or folder.resolve().name, stored_types(types))
     extras = {**rope_factors(config), **recipe.extras(config)}
-    metadata |= tokenizer_metadata(folder, config, recipe) if tokenizer else {"tokenizer.ggml.model": "none"}
+    metadata |= tokenizer_metadata(folder, config, _rows(tensors)) if tokenizer else {"tokenizer.ggml.model": "none"}
     made = Plan(recipe.architecture, metadata, tensors, types, extras)
     _check(folder, made)
     return made
@@ -100,6 +100,11 @@ def _recipe(folder: Path) -> tuple[Recipe, Config]:
         )
     recipe = RECIPES[name]
     return recipe, config.with_defaults(recipe.defaults or {})
+
+
+def _rows(tensors: tuple[Planned, ...]) -> int:
+    """Rows of the embedding, so many tokens the vocabulary has."""
+    return next((planned.shape[0] for planned in tensors if planned.name == "token_embd.weight"), 0)
 
 
 def _check(folder: Path, made: Plan) -> None:

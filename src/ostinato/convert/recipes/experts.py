@@ -1,4 +1,5 @@
-"""Mixtures of experts that are no relative of a dense family: GPT-OSS, Llama 4, GLM 4.5, MiniMax M2."""
+"""Mixtures of experts that are no relative of a dense family: GPT-OSS, Llama 4, GLM 4.5, MiniMax M2, HunYuan,
+ERNIE 4.5, dots."""
 
 from __future__ import annotations
 
@@ -6,7 +7,9 @@ from ostinato.convert.config import Config
 from ostinato.convert.numbers import Array
 from ostinato.convert.recipe import Facts, Key, Place, Recipe, Rule
 from ostinato.convert.recipes.llama import MIXTRAL_EXPERTS
+from ostinato.convert.shared import rope_parameters
 from ostinato.convert.transforms import first_half, second_half, then, transposed
+from ostinato.gguf.encode import Addable
 
 _L, _B = "model.layers.{i}.", "blk.{i}."
 
@@ -18,6 +21,10 @@ def _even(place: Place, array: Array) -> Array:
 
 def _odd(place: Place, array: Array) -> Array:
     return array[..., 1::2, :] if array.ndim == 3 else array[..., 1::2]
+
+
+def _flat(place: Place, array: Array) -> Array:
+    return array.reshape(-1)
 
 
 _GPT_OSS = (
@@ -41,6 +48,14 @@ _LLAMA4 = (  # its checkpoints rotate pairs already
 )  # fmt: skip
 _GLM4_MOE = (Rule(_L + "post_attention_layernorm.weight", _B + "post_attention_norm.weight"),)
 _MINIMAX = (*MIXTRAL_EXPERTS, Rule(_L + "block_sparse_moe.e_score_correction_bias", _B + "exp_probs_b.bias"))
+_HUNYUAN = (
+    Rule(_L + "self_attn.query_layernorm.weight", _B + "attn_q_norm.weight"),
+    Rule(_L + "self_attn.key_layernorm.weight", _B + "attn_k_norm.weight"),
+    Rule(_L + "mlp.gate.wg.weight", _B + "ffn_gate_inp.weight"),
+    *(Rule(_L + f"mlp.shared_mlp.{part}_proj.weight", _B + f"ffn_{part}_shexp.weight")
+      for part in ("gate", "up", "down")),
+)  # fmt: skip
+_ERNIE = (Rule(_L + "mlp.moe_statics.e_score_correction_bias", _B + "exp_probs_b.bias", _flat),)
 
 
 def _gpt_oss(config: Config) -> Facts:
@@ -58,6 +73,25 @@ def _llama4(config: Config) -> Facts:
     }
 
 
+def _hunyuan(config: Config) -> Facts:
+    """Its `dynamic` scaling is a larger base ("NTK-aware", by alpha), whatever the length."""
+    used = config.get("moe_topk")
+    found: dict[str, Addable | None] = {"expert_used_count": used[0] if isinstance(used, list) else used}
+    rope = rope_parameters(config)
+    if "alpha" in rope:
+        dims = config.head_dim
+        found["rope.freq_base"] = rope.number("rope_theta") * rope.number("alpha") ** (dims / (dims - 2))
+    return found
+
+
+def _ernie(config: Config) -> Facts:
+    return {
+        "interleave_moe_layer_step": config.integer("moe_layer_interval", default=1),
+        "leading_dense_block_count": config.integer("moe_layer_start_index", default=1),
+        "expert_shared_count": config.integer("moe_num_shared_experts", default=0),
+    }
+
+
 def _sigmoid(config: Config) -> Facts:
     return {"expert_gating_func": 2}
 
@@ -65,6 +99,10 @@ def _sigmoid(config: Config) -> Facts:
 RECIPES = (
     Recipe(("GptOssForCausalLM",), "gpt-oss", _GPT_OSS, facts=_gpt_oss),
     Recipe(("Llama4ForCausalLM", "Llama4ForConditionalGeneration"), "llama4", _LLAMA4, facts=_llama4),
+    Recipe(("HunYuanMoEV1ForCausalLM",), "hunyuan-moe", _HUNYUAN, facts=_hunyuan),
+    Recipe(("HunYuanDenseV1ForCausalLM",), "hunyuan-dense", _HUNYUAN, facts=_hunyuan),
+    Recipe(("Ernie4_5_MoeForCausalLM",), "ernie4_5-moe", _ERNIE, facts=_ernie),
+    Recipe(("Dots1ForCausalLM",), "dots1", facts=_sigmoid),
     Recipe(("Glm4MoeForCausalLM",), "glm4moe", _GLM4_MOE, facts=_sigmoid),
     Recipe(
         ("MiniMaxM2ForCausalLM",), "minimax-m2", _MINIMAX,

@@ -17,6 +17,11 @@ GLM4_NORMS = (
     Rule(_L + "post_mlp_layernorm.weight", _B + "post_ffw_norm.weight"),
 )
 _LOGIT_SCALE = (Key("logit_scale", float, ("logit_scale",)),)
+_SEED = (Rule(_L + "post_attention_layernorm.weight", _B + "post_attention_norm.weight"),)
+_POST_NORMS = (
+    Rule(_L + "post_attention_layernorm.weight", _B + "post_attention_norm.weight"),
+    Rule(_L + "post_feedforward_layernorm.weight", _B + "post_ffw_norm.weight"),
+)
 
 
 def _unrotated(config: Config) -> Facts:
@@ -30,6 +35,11 @@ RECIPES = (
     Recipe(("SmolLM3ForCausalLM",), "smollm3", PERMUTED, facts=_unrotated, defaults={"use_sliding_window": False}),
     Recipe(("Starcoder2ForCausalLM",), "starcoder2", _STARCODER2),
     Recipe(("Glm4ForCausalLM",), "glm4", GLM4_NORMS, defaults={"partial_rotary_factor": 0.5}),
+    Recipe(("Olmo2ForCausalLM", "Olmo3ForCausalLM"), "olmo2", _POST_NORMS),
+    Recipe(("Exaone4ForCausalLM",), "exaone4", _POST_NORMS),
+    Recipe(("SeedOssForCausalLM",), "seed_oss", _SEED),
+    Recipe(("Ernie4_5ForCausalLM", "Ernie4_5_ForCausalLM"), "ernie4_5"),
+    Recipe(("ArceeForCausalLM",), "arcee", PERMUTED),
     Recipe(("CohereForCausalLM",), "command-r", keys=_LOGIT_SCALE, defaults={"tie_word_embeddings": True}),
     Recipe(("Cohere2ForCausalLM",), "cohere2", keys=_LOGIT_SCALE, defaults={"tie_word_embeddings": True}),
 )

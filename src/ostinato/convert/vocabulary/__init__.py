@@ -1,0 +1,1 @@
+"""Vocabularies: tokenizer.json (BPE, Unigram, WordPiece) and tokenizer.model (SentencePiece) as GGUF metadata."""
