@@ -78,9 +78,32 @@ def test_a_stop_string_cuts(model: Model) -> None:
 def test_a_closed_iterator_ends_its_sequence(model: Model) -> None:
     stream = model.stream("hello", max_tokens=100, ignore_eos=True)
     next(stream)
-    stream.close()  # type: ignore[attr-defined]
+    stream.close()
     model.generate("x", max_tokens=1)
     assert model.counters["running"] == model.counters["waiting"] == 0
+
+
+def test_an_answer_has_figures_and_can_be_stopped(model: Model) -> None:
+    answer = model.stream("hello", max_tokens=100, ignore_eos=True)
+    whole = "".join(answer)
+    figures = answer.figures
+    assert (figures.prompt_tokens, figures.tokens, figures.finish) == (
+        len(model.tokenize("hello")),
+        100,
+        FinishReason.LENGTH,
+    )
+    assert 0 < figures.first_seconds < figures.seconds
+    answer = model.stream("hello", max_tokens=100, ignore_eos=True)
+    first = next(answer)
+    answer.stop()
+    rest = "".join(answer)
+    assert whole.startswith(first + rest)
+    assert len(first + rest) < len(whole)
+    assert answer.figures.stopped
+    assert answer.figures.finish is FinishReason.NONE
+    stopped = model.stream("hello", max_tokens=100)
+    stopped.stop()
+    assert list(stopped) == []
 
 
 def test_events_carry_log_probabilities(model: Model) -> None:
