@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ostinato.cli.output import one_line, printable, size, table_lines, unfolded
+from ostinato.cli.output import bold, one_line, printable, size, table_lines, unfolded
 from tests.cli.support import call, ostinato
 from tests.support import BUILTIN
 
@@ -100,6 +100,16 @@ def test_nothing_drives_the_terminal() -> None:
     assert printable("a\x1b[31mb\tc\n") == "a\\x1b[31mb\tc\n"
     assert one_line("a\x9b\n\u202e") == "a\\x9b\\n\\u202e"
     assert printable("é😀👩‍👩‍👧 \u00a0") == "é😀👩‍👩‍👧 \u00a0"
+
+
+def test_emphasis_is_for_terminals_that_want_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert bold("a") == "a"
+    monkeypatch.setattr("ostinato.cli.output.is_terminal", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert bold("a") == "\x1b[1ma\x1b[0m"
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert bold("a") == "a"
 
 
 def test_size() -> None:

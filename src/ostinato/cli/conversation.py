@@ -23,7 +23,8 @@ def converse(speaker: Speaker, values: Values) -> int:
     """Until Ctrl-D or /bye. A model without a template continues each text by itself."""
     session = Session(speaker.name, values)
     lines = Lines(candidates)
-    print(f"{bold(one_line(speaker.name))}  {dim(HINT)}")
+    facts = f"{speaker.spec.architecture}, on {speaker.backend}, a context of {speaker.model.context:,} tokens"
+    print(f"{bold(one_line(speaker.name))}  {dim(one_line(facts))}\n{dim(HINT)}")
     if speaker.template is None:
         print(dim("no chat template: each text is continued as it is"))
     while session.open and (text := lines.read()) is not None:

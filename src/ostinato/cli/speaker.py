@@ -84,9 +84,9 @@ class Speaker:
         write = _writer()
         with Interruptible(answer.stop) as interrupt, Spinner() as spinner:
             for piece in answer:
-                spinner.stop()
                 pieces.append(piece)
                 if not quiet:
+                    spinner.stop()
                     write(piece)
         figures = answer.figures
         cut = figures.finish.name == "LENGTH" and figures.tokens < settings["max_tokens"] - (
