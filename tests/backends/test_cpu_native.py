@@ -1,5 +1,5 @@
 """The executor and its pool as C++ programs: under ThreadSanitizer (races, lost tasks, allocations of a decode step),
-and (slow) cross-compiled for 64-bit ARM."""
+and (slow) the sanitizers of addresses and undefined behaviour, and cross-compiled for 64-bit ARM."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,10 @@ import pytest
 from tests.support import ROOT
 
 NATIVE = ROOT / "native"
-FLAGS = ("-std=c++20", "-O1", "-g", "-fsanitize=thread", "-pthread")
+SANITIZERS = {
+    "thread": ("-fsanitize=thread",),
+    "address": ("-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
+}
 PORTABLE = ("-ffp-contract=fast", "-Wno-psabi", "-DOSTINATO_LEVEL=portable", "-DOSTINATO_ISA=kPortable")
 SOURCES = (
     *(p for p in sorted((NATIVE / "cpu").glob("*.cpp")) if p.stem != "binding"),
@@ -24,21 +28,45 @@ SOURCES = (
 )
 
 
-def compile_object(source: Path, folder: Path, *more: str) -> Path:
-    target = folder / f"{source.parent.name}_{source.stem}.o"
-    includes = ("-I", str(folder), "-I", str(NATIVE))
-    command = ["g++", *FLAGS, *more, *includes, "-c", str(source), "-o", str(target)]
-    built = subprocess.run(command, capture_output=True, text=True)
-    assert built.returncode == 0, built.stderr[-4000:]
-    return target
+def emit_tables(folder: Path) -> None:
+    generated = folder / "ostinato"
+    command = [
+        sys.executable,
+        ROOT / "tools/emit.py",
+        "--cpp",
+        generated / "tables.h",
+        "--grids",
+        generated / "grids.h",
+    ]
+    subprocess.run(command, check=True)
 
 
-def link(objects: list[Path], program: Path) -> Path:
-    built = subprocess.run(["g++", *FLAGS, *map(str, objects), "-o", str(program)], capture_output=True, text=True)
-    if "cannot find" in built.stderr and "tsan" in built.stderr:
-        pytest.skip("g++ has no ThreadSanitizer runtime")
-    assert built.returncode == 0, built.stderr[-4000:]
-    return program
+@dataclass(frozen=True)
+class Compiler:
+    """g++ with a sanitizer; objects go to `folder`, where the tables are."""
+
+    sanitizer: str
+    folder: Path
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        return ("g++", "-std=c++20", "-O1", "-g", *SANITIZERS[self.sanitizer], "-pthread")
+
+    def compile(self, source: Path, *more: str) -> Path:
+        target = self.folder / f"{source.parent.name}_{source.stem}.o"
+        includes = ("-I", str(self.folder), "-I", str(NATIVE))
+        command = [*self.command, *more, *includes, "-c", str(source), "-o", str(target)]
+        built = subprocess.run(command, capture_output=True, text=True)
+        assert built.returncode == 0, built.stderr[-4000:]
+        return target
+
+    def link(self, objects: list[Path], name: str) -> Path:
+        command = [*self.command, *map(str, objects), "-o", str(self.folder / name)]
+        built = subprocess.run(command, capture_output=True, text=True)
+        if "cannot find" in built.stderr and "san" in built.stderr:
+            pytest.skip(f"g++ has no runtime of the {self.sanitizer} sanitizer")
+        assert built.returncode == 0, built.stderr[-4000:]
+        return self.folder / name
 
 
 def run(program: Path) -> None:
@@ -49,29 +77,22 @@ def run(program: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr[-4000:]
 
 
-@pytest.fixture(scope="module")
-def objects(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+@pytest.fixture(scope="module", params=["thread", pytest.param("address", marks=pytest.mark.slow)])
+def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Compiler, list[Path]]:
     """The executor at portable level, two compilers at a time."""
     if shutil.which("g++") is None:
         pytest.skip("g++ is absent")
-    folder = tmp_path_factory.mktemp("cpu")
-    subprocess.run([sys.executable, ROOT / "tools/emit.py", "--cpp", folder / "ostinato/tables.h"], check=True)
+    compiler = Compiler(request.param, tmp_path_factory.mktemp(request.param))
+    emit_tables(compiler.folder)
     with ThreadPoolExecutor(2) as pool:
-        made = list(pool.map(lambda source: compile_object(source, folder), SOURCES))
-    return [*made, compile_object(NATIVE / "cpu" / "isa" / "vectors.cpp", folder, *PORTABLE)]
+        made = list(pool.map(compiler.compile, SOURCES))
+    return compiler, [*made, compiler.compile(NATIVE / "cpu" / "isa" / "vectors.cpp", *PORTABLE)]
 
 
-def build(objects: list[Path], test: str) -> Path:
-    folder = objects[0].parent
-    return link([*objects, compile_object(NATIVE / "cpu" / "tests" / f"{test}.cpp", folder)], folder / test)
-
-
-def test_pool(objects: list[Path]) -> None:
-    run(build(objects, "pool_test"))
-
-
-def test_executor(objects: list[Path]) -> None:
-    run(build(objects, "executor_test"))
+@pytest.mark.parametrize("test", ["pool_test", "executor_test"])
+def test_sanitized(built: tuple[Compiler, list[Path]], test: str) -> None:
+    compiler, objects = built
+    run(compiler.link([*objects, compiler.compile(NATIVE / "cpu" / "tests" / f"{test}.cpp")], test))
 
 
 @pytest.mark.slow
@@ -81,7 +102,7 @@ def test_on_arm(test: str, tmp_path: Path) -> None:
     compiler, emulator = shutil.which("aarch64-linux-gnu-g++"), shutil.which("qemu-aarch64-static")
     if compiler is None or emulator is None:
         pytest.skip("g++-aarch64-linux-gnu or qemu-user-static is absent")
-    subprocess.run([sys.executable, ROOT / "tools/emit.py", "--cpp", tmp_path / "ostinato/tables.h"], check=True)
+    emit_tables(tmp_path)
     flags = [compiler, "-std=c++20", "-O2", "-pthread", "-static", "-I", tmp_path, "-I", NATIVE]
     vectors = tmp_path / "vectors.o"
     subprocess.run([*flags, *PORTABLE, "-c", NATIVE / "cpu" / "isa" / "vectors.cpp", "-o", vectors], check=True)
