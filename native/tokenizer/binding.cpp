@@ -65,26 +65,34 @@ class ArrayArgument {
 using Array = std::optional<nb::tuple>;
 
 std::unique_ptr<Tokenizer> build(std::string_view model, std::string_view pre, std::string_view name,
-                                 const nb::tuple& tokens, const Array& merges, const Array& scores,
-                                 const Array& types, int64_t bos, int64_t eos, int64_t eot, int64_t eom,
-                                 int64_t unknown, int64_t add_bos, int64_t add_eos,
-                                 int64_t add_space_prefix) {
-  const ArrayArgument tokens_in(tokens), merges_in(merges), scores_in(scores), types_in(types);
+                                 std::string_view architecture, const nb::tuple& tokens, const Array& merges,
+                                 const Array& scores, const Array& types, const Array& charsmap, int64_t bos,
+                                 int64_t eos, int64_t eot, int64_t eom, int64_t unknown, int64_t separator,
+                                 int64_t add_bos, int64_t add_eos, int64_t add_space_prefix,
+                                 int64_t remove_extra_whitespaces, int64_t lowercase, int64_t strip_accents) {
+  const ArrayArgument tokens_in(tokens), merges_in(merges), scores_in(scores), types_in(types),
+      charsmap_in(charsmap);
   const Source source{.model = model,
                       .pre = pre,
                       .name = name,
+                      .architecture = architecture,
                       .tokens = tokens_in.raw(),
                       .merges = merges_in.raw(),
                       .scores = scores_in.raw(),
                       .types = types_in.raw(),
+                      .charsmap = charsmap_in.raw(),
                       .bos = bos,
                       .eos = eos,
                       .eot = eot,
                       .eom = eom,
                       .unknown = unknown,
+                      .separator = separator,
                       .add_bos = add_bos,
                       .add_eos = add_eos,
-                      .add_space_prefix = add_space_prefix};
+                      .add_space_prefix = add_space_prefix,
+                      .remove_extra_whitespaces = remove_extra_whitespaces,
+                      .lowercase = lowercase,
+                      .strip_accents = strip_accents};
   auto tokenizer = std::make_unique<Tokenizer>();
   Status status;
   {
@@ -192,10 +200,12 @@ NB_MODULE(_tokenizer, module) {
   nb::exception<TokenizerError>(module, "TokenizerError", PyExc_ValueError);
 
   nb::class_<Tokenizer>(module, "Tokenizer")
-      .def(nb::new_(&build), nb::kw_only(), "model"_a, "pre"_a, "name"_a, "tokens"_a, "merges"_a = nb::none(),
-           "scores"_a = nb::none(), "types"_a = nb::none(), "bos"_a = kAbsent, "eos"_a = kAbsent,
-           "eot"_a = kAbsent, "eom"_a = kAbsent, "unknown"_a = kAbsent, "add_bos"_a = kAbsent,
-           "add_eos"_a = kAbsent, "add_space_prefix"_a = kAbsent)
+      .def(nb::new_(&build), nb::kw_only(), "model"_a, "pre"_a, "name"_a, "architecture"_a = "", "tokens"_a,
+           "merges"_a = nb::none(), "scores"_a = nb::none(), "types"_a = nb::none(),
+           "charsmap"_a = nb::none(), "bos"_a = kAbsent, "eos"_a = kAbsent, "eot"_a = kAbsent,
+           "eom"_a = kAbsent, "unknown"_a = kAbsent, "separator"_a = kAbsent, "add_bos"_a = kAbsent,
+           "add_eos"_a = kAbsent, "add_space_prefix"_a = kAbsent, "remove_extra_whitespaces"_a = kAbsent,
+           "lowercase"_a = kAbsent, "strip_accents"_a = kAbsent)
       .def("encode", &encode, "text"_a, "add_special"_a, "parse_special"_a)
       .def("encode_array", &encode_array, "text"_a, "add_special"_a, "parse_special"_a)
       .def("decode", &decode_text, "ids"_a, "skip_special"_a, "continued"_a)
@@ -212,6 +222,7 @@ NB_MODULE(_tokenizer, module) {
       .def_prop_ro("eot", &special<&Specials::eot>)
       .def_prop_ro("eom", &special<&Specials::eom>)
       .def_prop_ro("unknown", &special<&Specials::unknown>)
+      .def_prop_ro("separator", &special<&Specials::separator>)
       .def_prop_ro("add_bos", &special_switch<&Specials::add_bos>)
       .def_prop_ro("add_eos", &special_switch<&Specials::add_eos>)
       .def_prop_ro("add_space_prefix", &special_switch<&Specials::add_space_prefix>);

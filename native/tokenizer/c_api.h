@@ -16,10 +16,11 @@ typedef struct {
 
 // The metadata that a tokenizer is built from (see source.h); -1 for an id or a switch that the file has not.
 typedef struct {
-  ot_array model, pre, name;  // texts; `count` is not read
-  ot_array tokens, merges, scores, types;
-  int32_t bos, eos, eot, eom, unknown;
+  ot_array model, pre, name, architecture;  // texts; `count` is not read
+  ot_array tokens, merges, scores, types, charsmap;
+  int32_t bos, eos, eot, eom, unknown, separator;
   int32_t add_bos, add_eos, add_space_prefix;
+  int32_t remove_extra_whitespaces, lowercase, strip_accents;
 } ot_metadata;
 
 enum { OT_ADD_SPECIAL = 1, OT_PARSE_SPECIAL = 2, OT_SKIP_SPECIAL = 4, OT_CONTINUED = 8 };

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "tokenizer/tokenizer.h"
+#include "tokenizer/unicode.h"
 
 namespace ostinato::tokenizer {
 

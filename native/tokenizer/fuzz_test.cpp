@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "tokenizer/c_api.h"
+#include "tokenizer/spelling.h"
 
 namespace {
 
@@ -61,11 +62,39 @@ class Exact {
   std::vector<char> bytes_;
 };
 
+template <size_t count>
+std::string_view pick(Random& random, const std::string_view (&texts)[count]) {
+  return texts[below(random, count)];
+}
+
+// Mostly one whose trie and replacements are of sane sizes, and full of units that lead from one to another.
+std::string random_charsmap(Random& random) {
+  if (below(random, 4) == 0) return random_bytes(random, 20);
+  const size_t units = below(random, 300);
+  std::string blob;
+  append<uint32_t>(blob, units * 4);
+  for (size_t i = 0; i < units; ++i) {
+    const auto label = static_cast<uint8_t>(random_bytes(random, 1)[0]);
+    append<uint32_t>(blob,
+                     below(random, 3) ? below(random, 512) << 10 | (random() & 0x100) | label : random());
+  }
+  blob += random_bytes(random, 30);
+  blob += '\0';
+  return blob;
+}
+
 ot_tokenizer* random_tokenizer(Random& random, size_t& size) {
-  constexpr std::string_view kModels[] = {"llama", "gpt2"};
-  constexpr std::string_view kPre[] = {"default", "gpt-2",          "llama-bpe",
-                                       "qwen2",   "deepseek-coder", "deepseek-v3"};
+  constexpr std::string_view kModels[] = {"llama", "gpt2", "gpt2", "gemma4", "whitespace",
+                                          "bert",  "t5",   "t5",   "rwkv",   "plamo2"};
+  constexpr std::string_view kPre[] = {
+      "default",     "gpt-2",        "llama-bpe", "qwen2",      "deepseek-coder",
+      "deepseek-v3", "deepseek-llm", "jais-2",    "gpt-4o",     "granite-embed-multi-97m",
+      "kimi-k2",     "superbpe",     "afmoe",     "exaone-moe", "youtu",
+      "chameleon",   "viking",       "gemma4",    "whitespace", "jina-v2-es"};
   std::vector<std::string> tokens, merges;
+  const std::string_view model_name = pick(random, kModels);
+  const bool plamo = model_name == "plamo2";
+  for (int byte = 0; byte < 256 && plamo; ++byte) tokens.push_back(ostinato::tokenizer::byte_token(byte));
   for (size_t i = below(random, 60); i > 0; --i) {
     std::string token = random_bytes(random, 6);
     const bool fresh = std::find(tokens.begin(), tokens.end(), token) == tokens.end();
@@ -84,27 +113,37 @@ ot_tokenizer* random_tokenizer(Random& random, size_t& size) {
   if (below(random, 3) == 0) corrupt(random, merge_bytes);
 
   const Exact token_run(token_bytes), merge_run(merge_bytes), score_run(scores), type_run(numbers);
-  const Exact model(kModels[below(random, 2)]), pre(kPre[below(random, 6)]),
-      name(below(random, 2) ? "Phi-3" : "");
+  const Exact model(model_name), pre(model_name == "whitespace" ? model_name : pick(random, kPre)),
+      name(below(random, 2) ? "Phi-3" : ""), architecture(below(random, 2) ? "nomic-bert-moe" : "");
+  const std::string charsmap_bytes = random_charsmap(random);
+  const Exact charsmap(charsmap_bytes);
   const auto id = [&] {
     return static_cast<int32_t>(below(random, size + 1 + (below(random, 20) == 0))) - 1;
   };
   const auto flag = [&] { return static_cast<int32_t>(below(random, 3)) - 1; };
-  const ot_metadata metadata{model.array(1),
-                             pre.array(1),
-                             name.array(1),
-                             token_run.array(size),
-                             merge_run.array(merges.size()),
-                             score_run.array(size),
-                             type_run.array(size),
-                             id(),
-                             id(),
-                             id(),
-                             id(),
-                             id(),
-                             flag(),
-                             flag(),
-                             flag()};
+  const ot_metadata metadata{
+      .model = model.array(1),
+      .pre = pre.array(1),
+      .name = name.array(1),
+      .architecture = architecture.array(1),
+      .tokens = token_run.array(size),
+      .merges = merge_run.array(merges.size()),
+      .scores = score_run.array(size),
+      .types = type_run.array(size),
+      .charsmap = charsmap.array(charsmap_bytes.size()),
+      .bos = id(),
+      .eos = id(),
+      .eot = id(),
+      .eom = id(),
+      .unknown = id(),
+      .separator = id(),
+      .add_bos = flag(),
+      .add_eos = flag(),
+      .add_space_prefix = flag(),
+      .remove_extra_whitespaces = flag(),
+      .lowercase = flag(),
+      .strip_accents = flag(),
+  };
   char error[64];
   return ot_new(&metadata, error, below(random, sizeof(error) + 1));
 }

@@ -4,6 +4,8 @@
 #include <string>
 #include <tuple>
 
+#include "tokenizer/pretokenize.h"
+
 namespace ostinato::tokenizer {
 namespace {
 
@@ -17,10 +19,30 @@ void insert_sorted(std::vector<uint32_t>& lengths, uint32_t length) {
 
 bool is_ascii_space(char byte) { return byte == ' ' || (byte >= '\t' && byte <= '\r'); }
 
+std::string lower_ascii(std::string_view text) {
+  std::string lower(text);
+  for (char& byte : lower) byte = byte >= 'A' && byte <= 'Z' ? static_cast<char>(byte | 0x20) : byte;
+  return lower;
+}
+
 }  // namespace
 
-Status Partitioner::build(const Vocab& vocab, bool strip_after) {
-  strip_after_ = strip_after;
+Stripping stripping(const Source& source) {
+  const PreTokenizer* pre = find_pretokenizer(source.pre);
+  const std::string name = lower_ascii(source.name);
+  const auto has = [](std::string_view text, std::string_view part) { return text.find(part) != text.npos; };
+  if ((pre && pre->is(kStripMask)) || has(source.architecture, "nomic-bert-moe") ||
+      has(source.architecture, "jina-bert-v3")) {
+    return {.mask = "<mask>"};
+  }
+  if (has(name, "phi-3") || has(name, "phi3")) return {.phi3 = true};
+  if (has(name, "modern-bert")) return {.mask = "[MASK]"};
+  return {};
+}
+
+Status Partitioner::build(const Vocab& vocab, const Stripping& stripping) {
+  strip_after_ = stripping.phi3;
+  strip_before_ = stripping.mask.empty() ? kNoToken : vocab.find(stripping.mask);
   unstripped_ = {vocab.find("<unk>"), vocab.find("<s>"), vocab.find("<|endoftext|>")};
   for (int32_t id = 0; id < static_cast<int32_t>(vocab.size()); ++id) {
     if (!vocab.is(id, kSpecial)) continue;
@@ -60,6 +82,17 @@ bool Partitioner::strips_after(int32_t token) const {
   return strip_after_ && std::find(unstripped_.begin(), unstripped_.end(), token) == unstripped_.end();
 }
 
+// White space beside a token that belongs to it.
+void Partitioner::take_spaces(std::string_view text, const Match& match, std::vector<bool>& taken) const {
+  const auto is_free = [&](uint32_t at) { return !taken[at] && is_ascii_space(text[at]); };
+  if (strips_after(match.token)) {
+    for (uint32_t at = match.begin + match.size; at < text.size() && is_free(at); ++at) taken[at] = true;
+  }
+  if (match.token == strip_before_) {
+    for (uint32_t at = match.begin; at > 0 && is_free(at - 1); --at) taken[at - 1] = true;
+  }
+}
+
 std::vector<Fragment> Partitioner::split(const Vocab& vocab, std::string_view text,
                                          bool parse_special) const {
   const auto size = static_cast<uint32_t>(text.size());
@@ -76,10 +109,7 @@ std::vector<Fragment> Partitioner::split(const Vocab& vocab, std::string_view te
     if (std::find(begin, end, true) != end) continue;
     std::fill(begin, end, true);
     tokens.push_back({match.begin, match.begin + match.size, match.token});
-    if (!strips_after(match.token)) continue;
-    for (uint32_t at = match.begin + match.size; at < size && !taken[at] && is_ascii_space(text[at]); ++at) {
-      taken[at] = true;
-    }
+    take_spaces(text, match, taken);
   }
   std::sort(tokens.begin(), tokens.end(),
             [](const Fragment& a, const Fragment& b) { return a.begin < b.begin; });
@@ -87,6 +117,7 @@ std::vector<Fragment> Partitioner::split(const Vocab& vocab, std::string_view te
   std::vector<Fragment> fragments;
   const auto add_text = [&](uint32_t begin, uint32_t end) {
     while (begin < end && taken[begin]) ++begin;  // stripped
+    while (begin < end && taken[end - 1]) --end;
     if (begin < end) fragments.push_back({begin, end, kNoToken});
   };
   uint32_t done = 0;

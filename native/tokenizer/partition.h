@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "tokenizer/source.h"
 #include "tokenizer/status.h"
 #include "tokenizer/vocab.h"
 
@@ -16,13 +17,19 @@ struct Fragment {
   int32_t token;
 };
 
+// Which special tokens take white space beside them. GGUF does not say: it follows from names, as in
+// llama.cpp.
+struct Stripping {
+  bool phi3 = false;           // white space after all but <unk>, <s>, <|endoftext|>
+  std::string_view mask = {};  // white space before this token; empty: none
+};
+Stripping stripping(const Source& source);
+
 // Finds user-defined tokens always, control and unknown tokens when asked to. The longest token wins, then
 // the lower id, then the earlier place, as in llama.cpp's tokenizer_st_partition.
 class Partitioner {
  public:
-  // `strip_after`: white space that follows a special token belongs to it, except after <unk>, <s>,
-  // <|endoftext|>.
-  Status build(const Vocab& vocab, bool strip_after);
+  Status build(const Vocab& vocab, const Stripping& stripping);
   std::vector<Fragment> split(const Vocab& vocab, std::string_view text, bool parse_special) const;
 
  private:
@@ -33,11 +40,13 @@ class Partitioner {
   // For each first byte, the lengths of the special tokens that begin so.
   using Lengths = std::array<std::vector<uint32_t>, 256>;
 
+  void take_spaces(std::string_view text, const Match& match, std::vector<bool>& taken) const;
   std::vector<Match> find_all(const Vocab& vocab, std::string_view text, bool parse_special) const;
   bool strips_after(int32_t token) const;
 
   Lengths user_defined_, all_;
   bool strip_after_ = false;
+  int32_t strip_before_ = kNoToken;
   std::array<int32_t, 3> unstripped_{kNoToken, kNoToken, kNoToken};
 };
 

@@ -1,7 +1,4 @@
 // Pre-tokenizers: how a text is cut into words before byte-level BPE merges them.
-//
-// The published regular expressions are rules of a few shapes over character classes; one matcher walks them
-// in time linear in the text, whatever it holds.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -9,48 +6,46 @@
 #include <string_view>
 #include <vector>
 
-#include "tokenizer/unicode.h"
+#include "tokenizer/pattern.h"
+#include "tokenizer/status.h"
 
 namespace ostinato::tokenizer {
 
-// A set of characters: those with any of the bits, or (negated) with none of them.
-struct Set {
-  uint16_t bits = 0;
-  bool negated = false;
-  constexpr bool has(uint16_t classes) const { return ((classes & bits) != 0) != negated; }
+// What else `tokenizer.ggml.pre` says.
+enum PreFlag : uint8_t {
+  kIgnoreMerges = 1,    // a word that is a token stays one
+  kAddBos = 2,          // tokenizer.ggml.add_bos_token is true where the file has none
+  kAlwaysBos = 4,       // and even where the file says false
+  kRawBytes = 8,        // words are merged as they are, not in the alphabet of bytes; missing ones are <0x0A>
+  kEscapeSpaces = 16,   // with U+2581 for spaces
+  kWholeNewlines = 32,  // a word of newlines alone that is a token stays one
+  kNoMerges = 64,       // the file may go without merges
+  kStripMask = 128,     // white space before <mask> belongs to it
 };
-
-// One alternative of a regular expression.
-struct Rule {
-  enum Shape : uint8_t {
-    kRun,             // head? body{min,max} tail*, or with a head that must be there
-    kThroughLast,     // body* up to and with the last of the run that is in `tail`:  \s*[\r\n]+
-    kBeforeOther,     // body+ but for its last character where something else follows:  \s+(?!\S)
-    kContraction,     // 's 't 'm 'd 're 've 'll
-    kAnyContraction,  // the same in either case
-  };
-  Shape shape = kRun;
-  Set head = {};  // at most one character
-  bool needs_head = false;
-  Set body = {};
-  uint8_t min = 1, max = 0;  // max 0: no limit
-  Set tail = {};
-};
-
-// A pass cuts every piece that the pass before left into its matches and the gaps between them.
-using Pass = std::span<const Rule>;
 
 struct PreTokenizer {
-  std::span<const Pass> passes;
-  bool ignore_merges = false;  // a word that is a token stays one
-  bool add_bos = false;        // default of tokenizer.ggml.add_bos_token
+  std::string_view name;
+  std::span<const std::string_view> patterns;
+  int flags = 0;
+
+  bool is(PreFlag flag) const { return (flags & flag) != 0; }
 };
 
 // The pre-tokenizer that `tokenizer.ggml.pre` names; null where it is not known.
 const PreTokenizer* find_pretokenizer(std::string_view name);
 std::string known_pretokenizers();  // all names, for an error message
 
-// Cuts `text` into words: appends the end of each, in bytes. Malformed UTF-8 is a character of no class.
-void split_words(const PreTokenizer& pre, std::string_view text, std::vector<uint32_t>& ends);
+// Cuts texts by a list of patterns: each cuts every piece that the one before left into its matches and the
+// gaps between them.
+class WordSplitter {
+ public:
+  Status build(const PreTokenizer& pre);
+
+  // Appends the end of each word, in bytes. What is not UTF-8 is a character of no class.
+  void split(std::string_view text, std::vector<uint32_t>& ends) const;
+
+ private:
+  std::vector<Pattern> patterns_;
+};
 
 }  // namespace ostinato::tokenizer

@@ -16,15 +16,18 @@ struct RawArray {
 constexpr int64_t kAbsent = -1;
 
 struct Source {
-  std::string_view model;   // tokenizer.ggml.model: "llama" (SentencePiece BPE) or "gpt2" (byte-level BPE)
-  std::string_view pre;     // tokenizer.ggml.pre; empty: "default"
-  std::string_view name;    // general.name: phi-3 vocabularies strip white space after special tokens
-  RawArray tokens, merges;  // strings
-  RawArray scores;          // float32
-  RawArray types;           // int32, TokenType
+  std::string_view model;         // tokenizer.ggml.model (see models.cpp)
+  std::string_view pre;           // tokenizer.ggml.pre; empty: "default"
+  std::string_view name;          // general.name and general.architecture: some vocabularies' special tokens
+  std::string_view architecture;  // strip white space, and the file does not say it elsewhere
+  RawArray tokens, merges;        // strings
+  RawArray scores;                // float32
+  RawArray types;                 // int32, TokenType
+  RawArray charsmap;              // bytes: tokenizer.ggml.precompiled_charsmap
   // Ids and switches, kAbsent where the file has none.
-  int64_t bos = kAbsent, eos = kAbsent, eot = kAbsent, eom = kAbsent, unknown = kAbsent;
+  int64_t bos = kAbsent, eos = kAbsent, eot = kAbsent, eom = kAbsent, unknown = kAbsent, separator = kAbsent;
   int64_t add_bos = kAbsent, add_eos = kAbsent, add_space_prefix = kAbsent;
+  int64_t remove_extra_whitespaces = kAbsent, lowercase = kAbsent, strip_accents = kAbsent;
 };
 
 }  // namespace ostinato::tokenizer

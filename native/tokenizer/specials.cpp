@@ -115,47 +115,53 @@ class StopSet {
 
 }  // namespace
 
-Status Specials::resolve(const Source& source, bool sentencepiece, bool add_bos_default, Vocab& vocab) {
-  if (Status status = read_ids(source, sentencepiece, vocab); !status.ok()) return status;
-  if (Status status = read_switches(source, sentencepiece, add_bos_default); !status.ok()) return status;
+Status Specials::resolve(const Source& source, const Defaults& defaults, Vocab& vocab) {
+  if (Status status = read_ids(source, defaults, vocab); !status.ok()) return status;
+  if (Status status = read_switches(source, defaults); !status.ok()) return status;
   find_stops(vocab);
   return {};
 }
 
-Status Specials::read_ids(const Source& source, bool sentencepiece, const Vocab& vocab) {
-  if (sentencepiece) {  // the ids of sentencepiece's own trainer
-    unknown = 0;
-    bos = vocab.contains(1) ? 1 : kNoToken;
-    eos = vocab.contains(2) ? 2 : kNoToken;
-  }
+Status Specials::read_ids(const Source& source, const Defaults& defaults, const Vocab& vocab) {
   const struct {
     int64_t given;
     const char* key;
     int32_t& id;
+    int32_t otherwise = kNoToken;
   } ids[] = {
-      {source.bos, "bos_token_id", bos},
-      {source.eos, "eos_token_id", eos},
+      {source.bos, "bos_token_id", bos, defaults.bos},
+      {source.eos, "eos_token_id", eos, defaults.eos},
       {source.eot, "eot_token_id", eot},
       {source.eom, "eom_token_id", eom},
-      {source.unknown, "unknown_token_id", unknown},
+      {source.unknown, "unknown_token_id", unknown, defaults.unknown},
+      {source.separator, "seperator_token_id", separator, defaults.separator},  // GGUF spells it so
   };
   for (const auto& entry : ids) {
+    entry.id = vocab.contains(entry.otherwise) ? entry.otherwise : kNoToken;
     if (Status status = read_id(entry.given, entry.key, vocab, entry.id); !status.ok()) return status;
   }
   return {};
 }
 
-Status Specials::read_switches(const Source& source, bool sentencepiece, bool add_bos_default) {
+Status Specials::read_switches(const Source& source, const Defaults& defaults) {
   if (source.add_bos > 0 && bos == kNoToken) {
     return failed("tokenizer.ggml.add_bos_token is true, but there is no bos_token_id");
   }
   if (source.add_eos > 0 && eos == kNoToken) {
     return failed("tokenizer.ggml.add_eos_token is true, but there is no eos_token_id");
   }
+  if (defaults.frames && (bos == kNoToken || separator == kNoToken)) {
+    return failed("tokenizer.ggml.bos_token_id and seperator_token_id are missing, and WordPiece needs them");
+  }
+  const auto chosen = [](int64_t given, bool otherwise) { return given == kAbsent ? otherwise : given > 0; };
+  add_separator = defaults.frames;
   add_bos =
-      source.add_bos == kAbsent ? (sentencepiece || add_bos_default) && bos != kNoToken : source.add_bos > 0;
-  add_eos = source.add_eos > 0;
-  add_space_prefix = sentencepiece && source.add_space_prefix != 0;  // wanted unless the file says no
+      bos != kNoToken && (chosen(source.add_bos, defaults.add_bos) || defaults.always_bos || defaults.frames);
+  add_eos = eos != kNoToken && chosen(source.add_eos, defaults.add_eos) && !defaults.frames;
+  if (defaults.bare) add_bos = add_eos = false;
+  const bool wanted = chosen(source.add_space_prefix, defaults.space_prefix == SpacePrefix::kUnlessRefused);
+  add_space_prefix = defaults.space_prefix == SpacePrefix::kAlways ||
+                     (defaults.space_prefix != SpacePrefix::kNever && wanted);
   return {};
 }
 
@@ -179,8 +185,8 @@ void Specials::find_stops(Vocab& vocab) {
   // Where a harmony-like format has its own ends, <|end|> only closes one message.
   const bool calls = stops.has("<|call|>") || stops.has("<|calls|>");
   if (calls && (stops.has("<|return|>") || stops.has("<|flush|>"))) stops.remove("<|end|>", kUserDefined);
-  // Beside gemma 4's own ends, too, </s> is an HTML tag.
-  if (stops.has("<|tool_response>")) stops.remove(kEndOfSequence, kNormal);
+  // Beside the own ends of gemma 4 and PLaMo, too, </s> is an HTML tag.
+  if (stops.has("<|tool_response>") || stops.has("<|plamo:eos|>")) stops.remove(kEndOfSequence, kNormal);
   stop = stops.sorted();
 }
 

@@ -2,36 +2,22 @@
 
 #include <algorithm>
 
-#include "tokenizer/alphabet.h"
+#include "tokenizer/spelling.h"
 
 namespace ostinato::tokenizer {
-namespace {
-
-// GGUF says nothing of the white space that phi-3's special tokens strip, so the model's name must do (as in
-// llama.cpp).
-bool strips_after_specials(std::string_view name) {
-  std::string lower(name);
-  for (char& byte : lower) byte = byte >= 'A' && byte <= 'Z' ? static_cast<char>(byte | 0x20) : byte;
-  return lower.find("phi-3") != std::string::npos || lower.find("phi3") != std::string::npos;
-}
-
-}  // namespace
 
 Status Tokenizer::build(const Source& source) {
-  sentencepiece_ = source.model == "llama";
-  if (!sentencepiece_ && source.model != "gpt2") {
+  const ModelKind* kind = find_model(source.model);
+  if (!kind) {
     return failed("tokenizer.ggml.model '" + std::string(source.model) +
-                  "' is not supported; known: llama, gpt2");
+                  "' is not supported; known: " + known_models());
   }
   if (Status status = vocab_.load(source); !status.ok()) return status;
-  if (!sentencepiece_) {
-    if (Status status = bpe_.build(source); !status.ok()) return status;
-  }
-  const bool add_bos_default = !sentencepiece_ && bpe_.adds_bos();
-  if (Status status = specials_.resolve(source, sentencepiece_, add_bos_default, vocab_); !status.ok())
-    return status;
-  if (sentencepiece_) spm_.build(vocab_, specials_.unknown);
-  return partitioner_.build(vocab_, strips_after_specials(source.name));
+  Defaults defaults = kind->defaults;
+  model_ = kind->make();
+  if (Status status = model_->build(source, vocab_, defaults); !status.ok()) return status;
+  if (Status status = specials_.resolve(source, defaults, vocab_); !status.ok()) return status;
+  return partitioner_.build(vocab_, stripping(source));
 }
 
 Status Tokenizer::encode(std::string_view text, bool add_special, bool parse_special,
@@ -41,19 +27,19 @@ Status Tokenizer::encode(std::string_view text, bool add_special, bool parse_spe
                   std::to_string(kLongestText));
   }
   if (add_special && specials_.add_bos) ids.push_back(specials_.bos);
-  bool after_special = true;  // sentencepiece puts its space at the beginning and after special tokens
+  bool first = true;
   for (const Fragment& fragment : partitioner_.split(vocab_, text, parse_special)) {
-    const std::string_view stretch = text.substr(fragment.begin, fragment.end - fragment.begin);
-    if (fragment.token != kNoToken) {
-      ids.push_back(fragment.token);
-    } else if (sentencepiece_) {
-      spm_.encode(vocab_, stretch, specials_.add_space_prefix && after_special, ids);
+    const bool is_text = fragment.token == kNoToken;
+    if (is_text) {
+      const Stretch stretch{text.substr(fragment.begin, fragment.end - fragment.begin), first};
+      if (Status status = model_->encode(vocab_, specials_, stretch, ids); !status.ok()) return status;
     } else {
-      bpe_.encode(vocab_, stretch, ids);
+      ids.push_back(fragment.token);
     }
-    after_special = fragment.token != kNoToken;
+    first = !is_text;
   }
   if (add_special && specials_.add_eos) ids.push_back(specials_.eos);
+  if (add_special && specials_.add_separator) ids.push_back(specials_.separator);
   return {};
 }
 
@@ -65,7 +51,7 @@ void Tokenizer::append_bytes(int32_t id, std::string& out) const {
     const int byte = byte_of_token(text);
     if (byte >= 0) out.push_back(static_cast<char>(byte));
   } else if (vocab_.is(id, kNormal)) {
-    sentencepiece_ ? unescape_spaces(text, out) : from_alphabet(text, out);
+    model_->append_bytes(text, out);
   }  // unused and undefined tokens mean nothing
 }
 

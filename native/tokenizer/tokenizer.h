@@ -1,16 +1,16 @@
 // A model's tokenizer: text to ids and back. Immutable once built, so any number of threads may use one.
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "tokenizer/bpe.h"
+#include "tokenizer/model.h"
 #include "tokenizer/partition.h"
 #include "tokenizer/source.h"
 #include "tokenizer/specials.h"
-#include "tokenizer/spm.h"
 #include "tokenizer/status.h"
 #include "tokenizer/vocab.h"
 
@@ -22,8 +22,8 @@ class Tokenizer {
 
   Status build(const Source& source);
 
-  // Appends the ids of `text`. `add_special`: with the BOS and EOS that the file wants; `parse_special`:
-  // control tokens that stand in the text literally are taken as such, otherwise as text.
+  // Appends the ids of `text`. `add_special`: with the BOS, EOS and separator that the file wants;
+  // `parse_special`: control tokens that stand in the text literally are taken as such, otherwise as text.
   Status encode(std::string_view text, bool add_special, bool parse_special, std::vector<int32_t>& ids) const;
 
   // Appends the bytes that a token means; a control token means its text.
@@ -36,12 +36,10 @@ class Tokenizer {
   std::string bad_id(int64_t id, size_t position) const;  // the message where one is not
 
  private:
-  bool sentencepiece_ = false;
+  std::unique_ptr<Model> model_;
   Vocab vocab_;
   Specials specials_;
   Partitioner partitioner_;
-  Spm spm_;
-  Bpe bpe_;
 };
 
 }  // namespace ostinato::tokenizer

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <span>
 
 #include "tokenizer/unicode_tables.h"
 
@@ -26,29 +27,25 @@ bool second_byte_fits(uint8_t first, uint8_t second) {
   }
 }
 
-constexpr bool between(uint32_t code, uint32_t first, uint32_t last) { return code >= first && code <= last; }
+// Hangul syllables are made of a leading consonant, a vowel and perhaps a trailing consonant (The Unicode
+// Standard, section 3.12).
+constexpr uint32_t kSyllables = 0xAC00, kLeading = 0x1100, kVowels = 0x1161, kTrailing = 0x11A7;
+constexpr uint32_t kVowelCount = 21, kTrailingCount = 28, kSyllableCount = 19 * kVowelCount * kTrailingCount;
 
-uint16_t ascii_sets(uint32_t code) {
-  uint16_t bits = 0;
-  if (code == '\r' || code == '\n') bits |= kNewline;
-  if (code == ' ') bits |= kSpace;
-  if (between(code, '0', '9')) bits |= kDigit;
-  const bool latin = between(code | 0x20, 'a', 'z');
-  if (latin) bits |= kLatin;
-  if (between(code, '!', '~') && !latin && !(bits & kDigit)) bits |= kAsciiPunct;
-  if (std::string_view("$+<=>^~|").find(static_cast<char>(code)) != std::string_view::npos)
-    bits |= kAsciiMath;
-  if (code == '`') bits |= kBacktick;
-  return bits;
+void append_jamo(uint32_t syllable, std::vector<uint32_t>& out) {
+  out.push_back(kLeading + syllable / (kVowelCount * kTrailingCount));
+  out.push_back(kVowels + syllable / kTrailingCount % kVowelCount);
+  if (syllable % kTrailingCount) out.push_back(kTrailing + syllable % kTrailingCount);
 }
 
-// The sets that a run of the table may cross, so they cannot be kept with it.
-uint16_t fixed_sets(uint32_t code) {
-  if (code < 0x80) return ascii_sets(code);
-  uint16_t bits = 0;
-  if (between(code, 0x3040, 0x30FF) || between(code, 0x4E00, 0x9FA5)) bits |= kCjk;
-  if (between(code, 0x0800, 0x9FA5) || between(code, 0xAC00, 0xD7FF)) bits |= kWideCjk;
-  return bits;
+// The rows of a code point.
+template <size_t size>
+std::span<const Replaced> rows(const Replaced (&table)[size], uint32_t code) {
+  const auto order = [](const Replaced& row, uint32_t wanted) { return row.code < wanted; };
+  const Replaced* first = std::lower_bound(std::begin(table), std::end(table), code, order);
+  const Replaced* last = first;
+  while (last != std::end(table) && last->code == code) ++last;
+  return {first, last};
 }
 
 }  // namespace
@@ -69,14 +66,59 @@ Utf8Step utf8_step(const char* text, size_t size) {
   return {Utf8Step::kCharacter, length, code};
 }
 
-uint16_t Classifier::operator()(uint32_t code) {
+uint8_t Classifier::operator()(uint32_t code) {
+  if (code >= kNoCode) return 0;
   if (code < first_ || code > last_) {
     const auto* next = std::upper_bound(std::begin(kUnicodeRuns), std::end(kUnicodeRuns), code << 8 | 0xFF);
     first_ = next[-1] >> 8;
     last_ = next == std::end(kUnicodeRuns) ? 0x10FFFF : (*next >> 8) - 1;
     bits_ = next[-1] & 0xFF;
   }
-  return bits_ | fixed_sets(code);
+  return bits_;
+}
+
+Characters::Characters(std::string_view text) {
+  Classifier classify;
+  packed_.reserve(text.size());
+  starts_.reserve(text.size() + 1);
+  for (size_t at = 0; at < text.size();) {
+    const Utf8Step step = utf8_step(text.data() + at, text.size() - at);
+    const uint32_t code = step.kind == Utf8Step::kCharacter ? step.code : kNoCode;
+    packed_.push_back(code << 8 | classify(code));
+    starts_.push_back(static_cast<uint32_t>(at));
+    at += step.size;
+  }
+  starts_.push_back(static_cast<uint32_t>(text.size()));
+}
+
+void append_utf8(uint32_t code, std::string& out) {
+  const auto push = [&out](uint32_t byte) { out.push_back(static_cast<char>(byte)); };
+  const auto continuation = [&](int shift) { push(0x80 | (code >> shift & 0x3F)); };
+  if (code < 0x80) return push(code);
+  if (code < 0x800) {
+    push(0xC0 | code >> 6);
+  } else if (code < 0x10000) {
+    push(0xE0 | code >> 12);
+    continuation(6);
+  } else {
+    push(0xF0 | code >> 18);
+    continuation(12);
+    continuation(6);
+  }
+  continuation(0);
+}
+
+void append_lowercase(uint32_t code, std::string& out) {
+  const std::span<const Replaced> by = rows(kLowercase, code);
+  if (by.empty()) append_utf8(code, out);
+  for (const Replaced& row : by) append_utf8(row.by, out);
+}
+
+void append_unaccented(uint32_t code, std::vector<uint32_t>& out) {
+  if (code - kSyllables < kSyllableCount) return append_jamo(code - kSyllables, out);
+  const std::span<const Replaced> by = rows(kUnaccented, code);
+  if (by.empty()) out.push_back(code);
+  for (const Replaced& row : by) out.push_back(row.by);
 }
 
 void Utf8Stream::push(std::string_view bytes, std::string& out) {

@@ -4,28 +4,23 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace ostinato::tokenizer {
 
-// Class bits of a character. The first six come from the Unicode table, the others are fixed sets of code
-// points.
-enum ClassBit : uint16_t {
-  kLetter = 1,         // \p{L}
-  kNumber = 2,         // \p{N}
-  kPunctuation = 4,    // \p{P}
-  kSymbol = 8,         // \p{S}
-  kMark = 16,          // \p{M}
-  kWhitespace = 32,    // \s
-  kNewline = 64,       // [\r\n]
-  kSpace = 128,        // U+0020
-  kDigit = 256,        // [0-9]
-  kLatin = 512,        // [A-Za-z]
-  kAsciiPunct = 1024,  // the 32 printing ASCII characters that are neither letters nor digits
-  kAsciiMath = 2048,   // [$+<=>^~|]
-  kBacktick = 4096,    // [`]
-  kCjk = 8192,         // U+3040..30FF, U+4E00..9FA5
-  kWideCjk = 16384,    // U+0800..9FA5, U+AC00..D7FF
+// Class bits of a code point (the table is made by tools/unicode_tables.py).
+enum ClassBit : uint8_t {
+  kLetter = 1,        // \p{L}
+  kNumber = 2,        // \p{N}
+  kPunctuation = 4,   // \p{P}
+  kSymbol = 8,        // \p{S}
+  kMark = 16,         // \p{M}
+  kWhitespace = 32,   // \s
+  kNonspacing = 64,   // \p{Mn}
+  kControlChar = 128  // \p{C} without the unassigned
 };
+
+constexpr uint32_t kNoCode = 0x110000;  // what is not a character
 
 // What stands at the head of some bytes.
 struct Utf8Step {
@@ -41,12 +36,35 @@ Utf8Step utf8_step(const char* text, size_t size);
 // Class bits of code points. Keeps the last run of the table, since neighbours in a text share it.
 class Classifier {
  public:
-  uint16_t operator()(uint32_t code);
+  uint8_t operator()(uint32_t code);
 
  private:
   uint32_t first_ = 1, last_ = 0;  // the run of the last answer; empty at first
-  uint16_t bits_ = 0;
+  uint8_t bits_ = 0;
 };
+
+// The characters of a text with their class bits, for what asks about neighbours. Stretches that are not
+// UTF-8 (see Utf8Step) count as one character each, of no class. Positions count characters.
+class Characters {
+ public:
+  explicit Characters(std::string_view text);
+
+  uint32_t count() const { return static_cast<uint32_t>(packed_.size()); }
+  uint32_t packed(uint32_t at) const { return packed_[at]; }  // code << 8 | class bits
+  uint32_t code(uint32_t at) const { return packed_[at] >> 8; }
+  uint8_t classes(uint32_t at) const { return static_cast<uint8_t>(packed_[at]); }
+  uint32_t offset(uint32_t at) const { return starts_[at]; }  // in bytes; at count(): the end
+
+ private:
+  std::vector<uint32_t> packed_, starts_;
+};
+
+void append_utf8(uint32_t code, std::string& out);
+
+// Appends a letter's lower case, one character by itself.
+void append_lowercase(uint32_t code, std::string& out);
+// Appends what canonical decomposition leaves of a character without its nonspacing marks.
+void append_unaccented(uint32_t code, std::vector<uint32_t>& out);
 
 // Turns bytes that arrive in pieces into well-formed UTF-8: whole characters only; U+FFFD for what is
 // provably not one.

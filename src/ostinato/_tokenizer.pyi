@@ -14,18 +14,24 @@ class Tokenizer:
         model: str,
         pre: str,
         name: str,
+        architecture: str = "",
         tokens: tuple[Buffer, int],
         merges: tuple[Buffer, int] | None = None,
         scores: tuple[Buffer, int] | None = None,
         types: tuple[Buffer, int] | None = None,
+        charsmap: tuple[Buffer, int] | None = None,
         bos: int = -1,
         eos: int = -1,
         eot: int = -1,
         eom: int = -1,
         unknown: int = -1,
+        separator: int = -1,
         add_bos: int = -1,
         add_eos: int = -1,
         add_space_prefix: int = -1,
+        remove_extra_whitespaces: int = -1,
+        lowercase: int = -1,
+        strip_accents: int = -1,
     ) -> None: ...
     def encode(self, text: bytes, add_special: bool, parse_special: bool) -> list[int]: ...
     def encode_array(self, text: bytes, add_special: bool, parse_special: bool) -> np.ndarray: ...
@@ -47,6 +53,8 @@ class Tokenizer:
     def eom(self) -> int: ...
     @property
     def unknown(self) -> int: ...
+    @property
+    def separator(self) -> int: ...
     @property
     def add_bos(self) -> bool: ...
     @property

@@ -13,7 +13,7 @@ HEADER = ROOT / "native" / "tokenizer" / "unicode_tables.h"
 
 
 def table() -> list[tuple[int, int]]:
-    body = HEADER.read_text().split("{\n")[-1].split("};")[0]
+    body = HEADER.read_text().split("kUnicodeRuns[] = {\n")[1].split("};")[0]
     return [(int(word, 16) >> 8, int(word, 16) & 0xFF) for word in body.replace(",", " ").split()]
 
 
@@ -37,4 +37,4 @@ def test_the_version_is_the_one_of_llama_cpp() -> None:
     classes = {code: bits for (start, bits), end in zip(runs, ends, strict=True) for code in range(start, end)}
     assert classes[0x2EBF0] == 1
     assert classes[0x1C89] == 0
-    assert sum(bits == 32 for bits in classes.values()) == 25
+    assert sum(bits & 32 != 0 for bits in classes.values()) == 25

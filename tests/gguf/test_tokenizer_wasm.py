@@ -55,12 +55,14 @@ def request(file: GGUFFile) -> dict[str, Any]:
         "model": text(file.metadata["tokenizer.ggml.model"]),
         "pre": text(file.metadata["tokenizer.ggml.pre"]),
         "name": text(file.metadata["general.name"]),
+        "architecture": text(file.metadata["general.architecture"]),
         "types": array(file, "token_type"),
     }
-    metadata |= {key: array(file, key) for key in ("tokens", "merges", "scores")}
-    ids = ("bos", "eos", "eot", "eom", "unknown")
+    metadata |= {key: array(file, key) for key in ("tokens", "merges", "scores", "charsmap")}
+    ids = ("bos", "eos", "eot", "eom", "unknown", "separator")
     metadata |= {key: file.metadata.get(f"tokenizer.ggml.{key}_token_id", -1) for key in ids}
     metadata |= dict.fromkeys(("add_bos", "add_eos", "add_space_prefix"), -1)
+    metadata |= dict.fromkeys(("remove_extra_whitespaces", "lowercase", "strip_accents"), -1)
     return {"metadata": metadata, "texts": TEXTS}
 
 

@@ -16,8 +16,9 @@ const place = (bytes) => {
 };
 const take = (address, size) => Buffer.from(api.memory.buffer, address, size);
 
-const ARRAYS = ["model", "pre", "name", "tokens", "merges", "scores", "types"];
-const NUMBERS = ["bos", "eos", "eot", "eom", "unknown", "add_bos", "add_eos", "add_space_prefix"];
+const ARRAYS = ["model", "pre", "name", "architecture", "tokens", "merges", "scores", "types", "charsmap"];
+const NUMBERS = ["bos", "eos", "eot", "eom", "unknown", "separator", "add_bos", "add_eos", "add_space_prefix"];
+NUMBERS.push("remove_extra_whitespaces", "lowercase", "strip_accents");
 
 function placeMetadata() {
   const words = [];

@@ -136,6 +136,11 @@ class Tokenizer:
         return _id(self._native.unknown)
 
     @property
+    def separator_id(self) -> int | None:
+        """What ends a text of a BERT."""
+        return _id(self._native.separator)
+
+    @property
     def add_bos(self) -> bool:
         """Whether `add_special` puts BOS in front."""
         return self._native.add_bos
@@ -170,18 +175,24 @@ def _build(file: GGUFFile) -> _tokenizer.Tokenizer:
         model=model,
         pre=_scalar(file, _PREFIX + "pre", str) or "",
         name=_scalar(file, "general.name", str) or "",
+        architecture=_scalar(file, "general.architecture", str) or "",
         tokens=tokens,
         merges=_array(file, "merges", ValueType.STRING),
         scores=_array(file, "scores", ValueType.FLOAT32),
         types=_array(file, "token_type", ValueType.INT32),
+        charsmap=_array(file, "precompiled_charsmap", ValueType.INT8, ValueType.UINT8),
         bos=_token(file, "bos_token_id"),
         eos=_token(file, "eos_token_id"),
         eot=_token(file, "eot_token_id"),
         eom=_token(file, "eom_token_id"),
         unknown=_token(file, "unknown_token_id"),
+        separator=_token(file, "seperator_token_id"),  # GGUF spells it so
         add_bos=_switch(file, "add_bos_token"),
         add_eos=_switch(file, "add_eos_token"),
         add_space_prefix=_switch(file, "add_space_prefix"),
+        remove_extra_whitespaces=_switch(file, "remove_extra_whitespaces"),
+        lowercase=_switch(file, "normalizer.lowercase"),
+        strip_accents=_switch(file, "normalizer.strip_accents"),
     )
 
 
@@ -217,12 +228,13 @@ def _switch(file: GGUFFile, key: str) -> int:
     return _ABSENT if value is None else int(value)
 
 
-def _array(file: GGUFFile, key: str, type: ValueType) -> tuple[memoryview, int] | None:
+def _array(file: GGUFFile, key: str, *types: ValueType) -> tuple[memoryview, int] | None:
     value = file.metadata.get(_PREFIX + key)
     if value is None:
         return None
-    if not isinstance(value, ArrayView) or value.type is not type:
-        raise TokenizerError(f"{_PREFIX}{key} is {value!r}, expected an array of {type.name}")
+    if not isinstance(value, ArrayView) or value.type not in types:
+        expected = " or ".join(type.name for type in types)
+        raise TokenizerError(f"{_PREFIX}{key} is {value!r}, expected an array of {expected}")
     return value.raw, value.count
 
 

@@ -1,6 +1,6 @@
-// The alphabet of byte-level BPE: every byte is a printable character (OpenAI's gpt-2 encoder.py,
-// bytes_to_unicode). The printing characters of Latin-1 stand for themselves, the other 68 bytes for U+0100,
-// U+0101, ... in order.
+// How tokens are written. The alphabet of byte-level BPE: every byte is a printable character (OpenAI's gpt-2
+// encoder.py, bytes_to_unicode). The printing characters of Latin-1 stand for themselves, the other 68 bytes
+// for U+0100, U+0101, ... in order.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -35,5 +35,16 @@ inline constexpr Alphabet kAlphabet;
 void to_alphabet(std::string_view bytes, std::string& out);
 // Appends the bytes that the characters of `text` stand for; what is not of the alphabet stands for itself.
 void from_alphabet(std::string_view text, std::string& out);
+
+inline constexpr std::string_view kEscapedSpace = "\xE2\x96\x81";  // U+2581: how SentencePiece writes a space
+
+// Appends `text` with every space as U+2581, and the other way round.
+void escape_spaces(std::string_view text, std::string& out);
+void unescape_spaces(std::string_view text, std::string& out);
+
+// The text of the token that means one byte, "<0x0A>", and the byte that such a text means, or -1.
+std::string byte_token(int byte);
+int byte_of_token(std::string_view text);
+int byte_of_hex(std::string_view digits);  // two digits, or -1
 
 }  // namespace ostinato::tokenizer
