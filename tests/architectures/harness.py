@@ -65,7 +65,7 @@ class Specimen:
     """A model of `transformers` beside its checkpoint and the files converted from it."""
 
     def __init__(self, animal: Animal, folder: Path) -> None:
-        self._folder = folder
+        self._animal, self._folder = animal, folder
         self._checkpoint = folder / "hf"
         model = build(animal)
         model.save_pretrained(self._checkpoint)
@@ -115,12 +115,11 @@ class Specimen:
         """The model with the values of the file of this type."""
         if type not in self._models:
             from safetensors.numpy import save_file
-            from transformers import AutoModelForCausalLM
 
             folder = self._folder / f"hf-{type}"
             shutil.copytree(self._checkpoint, folder)
             save_file(self._put_back(type), folder / SAFETENSORS, metadata={"format": "pt"})
-            loaded: Any = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager", dtype="float32")
+            loaded = _builder(self._animal).from_pretrained(folder, attn_implementation="eager", dtype="float32")
             self._models[type] = loaded.eval()
         return self._models[type]
 
@@ -170,6 +169,16 @@ def _home() -> str:
 _kept: list[tempfile.TemporaryDirectory[str]] = []
 
 
+def _builder(animal: Animal) -> Any:
+    """What makes the model of a configuration."""
+    import transformers
+
+    if animal.model:
+        classes = getattr(transformers, animal.config), getattr(transformers, animal.model)
+        transformers.AutoModelForCausalLM.register(*classes, exist_ok=True)
+    return transformers.AutoModelForCausalLM
+
+
 def build(animal: Animal) -> Any:
     """The model, its weights random and far from their initial values, which hide mistakes (gains of 1, biases of
     0)."""
@@ -179,8 +188,7 @@ def build(animal: Animal) -> Any:
     torch.set_num_threads(1)
     torch.manual_seed(SEED)
     config = getattr(transformers, animal.config)(**animal.arguments)
-    builder: Any = transformers.AutoModelForCausalLM
-    model = builder.from_config(config, attn_implementation="eager").float().eval()
+    model = _builder(animal).from_config(config, attn_implementation="eager").float().eval()
     stored = model.state_dict().keys()
     learned = [item for item in model.named_buffers() if item[0] in stored and item[1].is_floating_point()]
     with torch.no_grad():

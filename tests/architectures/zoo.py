@@ -23,11 +23,12 @@ SMALL: Mapping[str, Any] = {
 class Animal:
     """One small model: `config` names a configuration class of transformers, whose causal language model is built.
 
-    `changes` to SMALL (None removes a value).
+    `changes` to SMALL (None removes a value); `model`: its class, where transformers does not tell which.
     """
 
     config: str
     changes: Mapping[str, Any] = field(default_factory=dict)
+    model: str = ""
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -54,6 +55,7 @@ _YARN = {
     "beta_fast": 24.0, "beta_slow": 2.0,
 }  # fmt: skip
 _MSCALE = {**_YARN, "mscale": 1.0, "mscale_all_dim": 1.0}
+_GROWING = {**_MSCALE, "llama_4_scaling_beta": 0.2}
 _LATENT = {
     "num_key_value_heads": 8, "q_lora_rank": 96, "kv_lora_rank": 128, "qk_nope_head_dim": 48, "qk_rope_head_dim": 32,
     "v_head_dim": 40, "moe_intermediate_size": 256, "n_routed_experts": 8, "num_experts_per_tok": 3,
@@ -95,6 +97,24 @@ ZOO: Mapping[str, Animal] = {
     "olmoe": Animal("OlmoeConfig", {"num_experts": 6, "num_experts_per_tok": 2, "intermediate_size": 256}),
     "smollm3": Animal("SmolLM3Config", {"num_hidden_layers": 5}),
     "starcoder2": Animal("Starcoder2Config", {"sliding_window": 12}),
+    "mistral3": Animal("Ministral3Config", {"head_dim": 64, "rope_parameters": _GROWING}),
+    "mistral4": Animal(
+        "Mistral4Config",
+        {**_LATENT, "n_group": 1, "topk_group": 1, "head_dim": None, "rope_parameters": _GROWING},
+        "Mistral4ForCausalLM",
+    ),
+    "hunyuan-moe": Animal("HunYuanMoEV1Config", {"num_experts": 6, "moe_topk": 2, "head_dim": 32}),
+    "hunyuan-dense": Animal("HunYuanDenseV1Config", {"head_dim": 64}),
+    "ernie4.5": Animal("Ernie4_5Config", {"head_dim": 64}),
+    "ernie4.5-moe": Animal(
+        "Ernie4_5_MoeConfig", {"moe_num_experts": 6, "moe_k": 2, "moe_intermediate_size": 256, "moe_layer_end_index": 2}
+    ),
+    "exaone4": Animal("Exaone4Config", {"num_hidden_layers": 5, "sliding_window": 12}),
+    "olmo2": Animal("Olmo2Config"),
+    "olmo3": Animal("Olmo3Config", {"num_hidden_layers": 5, "sliding_window": 12}),
+    "seed-oss": Animal("SeedOssConfig", {"head_dim": 64}),
+    "arcee": Animal("ArceeConfig"),
+    "dots1": Animal("Dots1Config", {**_SIGMOID, "first_k_dense_replace": 1, "n_group": 1, "topk_group": 1}),
     "gpt-oss": Animal(
         "GptOssConfig",
         {

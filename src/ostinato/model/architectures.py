@@ -36,14 +36,20 @@ def _gemma_scale(large: int) -> Callable[[Reader, int], float]:
 
 _NORM = Traits(rope=RopeStyle.NORM)
 _NEOX = Traits()
+_SIGMOID = Traits(routing=Routing(scoring=Scoring.SIGMOID, floor=1e-20))
 _UNNORMALISED = Traits(routing=Routing(normalise=False))
 _GEMMA = Traits(act=Activation.GELU, embedding_scale=_root_of_width)
 
 ARCHITECTURES: Mapping[str, tuple[Traits, Mapped]] = {
+    "arcee": (Traits(rope=RopeStyle.NORM, act=Activation.RELU_SQUARED), read_decoder),
     "cohere2": (
         Traits(rope=RopeStyle.NORM, parallel=True, rope_in_windows_only=True, windows=Windows(period=4)), read_decoder),
     "command-r": (Traits(rope=RopeStyle.NORM, parallel=True), read_decoder),
     "deepseek2": (Traits(rope=RopeStyle.NORM, routing=Routing(normalise=False)), read_decoder),
+    "dots1": (_SIGMOID, read_decoder),
+    "ernie4_5": (_NORM, read_decoder),
+    "ernie4_5-moe": (Traits(rope=RopeStyle.NORM, routing=Routing(floor=1e-12)), read_decoder),
+    "exaone4": (Traits(rope_in_windows_only=True, windows=Windows(period=4)), read_decoder),
     "gemma": (_GEMMA, read_decoder),
     "gemma2": (
         Traits(act=Activation.GELU, embedding_scale=_root_of_width, attention_scale=_gemma_scale(46),
@@ -52,7 +58,7 @@ ARCHITECTURES: Mapping[str, tuple[Traits, Mapped]] = {
         Traits(act=Activation.GELU, embedding_scale=_root_of_width, attention_scale=_gemma_scale(62),
                windows=Windows(period=6, base=10000.0, plain=True)), read_decoder),
     "glm4": (_NORM, read_decoder),
-    "glm4moe": (Traits(routing=Routing(scoring=Scoring.SIGMOID, floor=1e-20)), read_decoder),
+    "glm4moe": (_SIGMOID, read_decoder),
     "gpt-oss": (
         Traits(act=Activation.QUICK_GELU, glu_limit=7.0, glu_shift=1.0, windows=Windows(period=2)), read_decoder),
     "granite": (Traits(rope=RopeStyle.NORM, logit_scale_divides=True), read_decoder),
@@ -64,6 +70,12 @@ ARCHITECTURES: Mapping[str, tuple[Traits, Mapped]] = {
                routing=Routing(Scoring.SIGMOID, normalise=False, weigh_input=True)), read_decoder),
     "minimax-m2": (Traits(routing=Routing(scoring=Scoring.SIGMOID)), read_decoder),
     "llama": (_NORM, read_decoder),
+    "hunyuan-dense": (Traits(rope_first=True), read_decoder),
+    "hunyuan-moe": (Traits(rope_first=True), read_decoder),
+    "mistral3": (_NORM, read_decoder),
+    "mistral4": (Traits(rope=RopeStyle.NORM, routing=Routing(floor=1e-20)), read_decoder),
+    "olmo2": (Traits(windows=Windows(period=4, plain=True)), read_decoder),
+    "seed_oss": (_NEOX, read_decoder),
     "olmoe": (_UNNORMALISED, read_decoder),
     "phi3": (_NEOX, read_decoder),
     "qwen2": (_NEOX, read_decoder),
