@@ -24,19 +24,20 @@ HEAD = """# What runs where
 
 Generated from the op cases (`tests/backends/cases.py`) by `python -m tests.backends.support`; the tests hold every
 backend to it. `reference` computes everything; `sample` runs everywhere and has tests of its own (`test_sample.py`).
+A name in brackets is a field or an operand of the op that not every backend knows (`attend[sinks]`).
 The `cuda` column is what its kernels give when they are compiled for the host; not yet run on a card.
 
 """
 
 
 def variant(case: OpCase) -> tuple[str, str]:
-    """Op and type of a case: ("linear", "Q4_K"), ("attend", "F16"), ("rope", "")."""
+    """Op and type of a case: ("linear", "Q4_K"), ("attend[sinks]", "F16"), ("rope", "")."""
     op, *words = case.name.split()
     found = next((word for word in words if word.upper() in TensorType.__members__), "")
     return op, found.upper()
 
 
-MAIN = {variant(case)[0] for case in CASES}
+MAIN = {variant(case)[0] for case in CASES}  # with cases of their own, of all that they are
 
 
 def shown(case: OpCase) -> set[tuple[str, str]]:
@@ -77,7 +78,8 @@ def render(supported: Iterable[tuple[str, str, str]]) -> str:
         if (kind or "yes") not in cells[op, name]:
             cells[op, name].append(kind or "yes")
     rows = [["op", *COLUMNS.values()], ["---"] * (1 + len(COLUMNS))]
-    ops = [op.name for op in OPS if any((op.name, name) in cells for name in COLUMNS)]
+    place = {op.name: index for index, op in enumerate(OPS)}
+    ops = sorted({op for op, _ in cells}, key=lambda op: (place[op.split("[")[0]], op))
     rows += ([f"`{op}`", *(" ".join(cells[op, name]) for name in COLUMNS)] for op in ops)
     return HEAD + "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 

@@ -55,7 +55,7 @@ class Compiler:
     def compile(self, source: Path, *more: str) -> Path:
         target = self.folder / f"{source.parent.name}_{source.stem}.o"
         includes = ("-I", str(self.folder), "-I", str(NATIVE))
-        command = [*self.command, *more, *includes, "-c", str(source), "-o", str(target)]
+        command: list[str] = [*self.command, *more, *includes, "-c", str(source), "-o", str(target)]
         built = subprocess.run(command, capture_output=True, text=True)
         assert built.returncode == 0, built.stderr[-4000:]
         return target
@@ -103,7 +103,7 @@ def test_on_arm(test: str, tmp_path: Path) -> None:
     if compiler is None or emulator is None:
         pytest.skip("g++-aarch64-linux-gnu or qemu-user-static is absent")
     emit_tables(tmp_path)
-    flags = [compiler, "-std=c++20", "-O2", "-pthread", "-static", "-I", tmp_path, "-I", NATIVE]
+    flags: list[str | Path] = [compiler, "-std=c++20", "-O2", "-pthread", "-static", "-I", tmp_path, "-I", NATIVE]
     vectors = tmp_path / "vectors.o"
     subprocess.run([*flags, *PORTABLE, "-c", NATIVE / "cpu" / "isa" / "vectors.cpp", "-o", vectors], check=True)
     program = tmp_path / test

@@ -14,13 +14,14 @@ from ostinato.backends.reference import ReferenceBackend
 from ostinato.gguf.types_table import TensorType
 from ostinato.model.kinds_table import Activation
 from ostinato.program.builder import Builder
-from tests.backends.cases import BLOCK_CASES, CASES, TYPES, OpCase, Weights, nmse, run_case
+from tests.backends.cases import BLOCK_CASES, CASES, FIELD_CASES, TYPES, OpCase, Weights, nmse, run_case
 from tests.backends.cuda import host, sums
 from tests.backends.cuda.host import HostBackend
 from tests.backends.cuda.small import GRIDS, Floats, Small, raw
 from tests.support import same_bits
 
-MATMULS = [case for case in CASES if case.name.startswith(("linear", "experts")) and case not in BLOCK_CASES]
+COMMON = [case for case in CASES if case not in BLOCK_CASES + FIELD_CASES]
+MATMULS = [case for case in COMMON if case.name.startswith(("linear", "experts"))]
 ODD = {TensorType.F32: (1, 7, 172, 389), TensorType.F16: (2, 44, 261, 600), TensorType.Q8_0: (32, 96, 1056)}
 
 

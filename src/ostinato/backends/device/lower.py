@@ -14,6 +14,7 @@ from ostinato.backends.device.phases_table import BY_NAME, packed_words
 from ostinato.backends.device.planes import FORMATS, device_bytes, row_bytes
 from ostinato.backends.device.state_table import ATTEND_SPLIT, MAX_HEAD
 from ostinato.gguf.types_table import TensorType
+from ostinato.model.kinds_table import Activation
 from ostinato.model.weights import Rows, StoredTensor, WeightExpr, WeightView, resolve
 from ostinato.passes.buffers import ALIGNMENT, BufferPlan, plan_buffers
 from ostinato.program.ir import Instruction, Program
@@ -105,6 +106,8 @@ class _Lowering:
 
     def rms_norm(self, i: Instruction) -> None:
         self._floats(i, 0)
+        if self._view(i, 0).dims[0] * int(i.fields["groups"]) != self._program.values[i.outputs[0]].width:
+            raise CompileError("op 'rms_norm' with a gain for each group: devices have no phases for it")
         self._emit("rms_norm", self._plain(i, ("x",)) | dict(i.fields), i.weights)
 
     def linear(self, i: Instruction) -> None:
@@ -343,6 +346,8 @@ def _check_plain(i: Instruction) -> None:
     for name in _REQUIRED.get(i.op, ()):
         if operands[name] is None:
             raise CompileError(f"op {i.op!r} without {name.removesuffix('?')}: devices have no phases for it")
+    if i.fields.get("act", Activation.SILU) not in (Activation.SILU, Activation.GELU):
+        raise CompileError(f"op {i.op!r} with {Activation(int(i.fields['act'])).name}: devices have no phases for it")
 
 
 _RULES: Mapping[str, Callable[[_Lowering, Instruction], None]] = {
