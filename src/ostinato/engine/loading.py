@@ -120,9 +120,10 @@ def make_plan(spec: ModelSpec, programs: Programs, file: GGUFFile, options: Opti
     per_block = max(1, sum(g.block_bytes(options.block_size, kv_type.nbytes) for g in programs.caches))
     per_sequence = -(-context // options.block_size)
     memory, share = _memory(file, probe.memory_bytes)
+    memory = max(0, memory - options.max_sequences * sum(group.slot_bytes for group in programs.states))
     per_layer = max((g.block_bytes(options.block_size, kv_type.nbytes) // g.layers for g in programs.caches), default=1)
     possible = probe.layer_bytes // per_layer if probe.layer_bytes else memory // per_block
-    _check_context(context, memory, possible * options.block_size, per_block // options.block_size)
+    _check_context(context, memory, possible * options.block_size, max(1, per_block // options.block_size))
     affordable = min(memory // share // per_block, possible)
     blocks = options.blocks or max(per_sequence, min(affordable, per_sequence * options.max_sequences))
     return Plan(

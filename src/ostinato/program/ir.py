@@ -45,6 +45,11 @@ class StateGroup:
     layers: int
     elements: int
 
+    @property
+    def slot_bytes(self) -> int:
+        """Bytes of one sequence's state."""
+        return 4 * self.layers * self.elements
+
 
 @dataclass(frozen=True)
 class Instruction:
