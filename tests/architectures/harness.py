@@ -27,7 +27,6 @@ from ostinato.convert.safetensors import Source
 from ostinato.engine.loading import MIN_CONTEXT, Opened, Options, open_model
 from ostinato.gguf.reader import open_gguf
 from ostinato.gguf.types_table import TensorType
-from ostinato.model.architectures import ARCHITECTURES
 from tests.architectures.requantize import dequantized, requantize
 from tests.architectures.zoo import CONTEXT, VOCAB, ZOO, Animal
 from tests.backends.machines import machine
@@ -152,10 +151,7 @@ def specimen(name: str) -> Specimen:
     transformers = pytest.importorskip("transformers", reason="transformers is not installed")
     if not hasattr(transformers, ZOO[name].config):
         pytest.skip(f"transformers {transformers.__version__} has no {ZOO[name].config}")
-    made = Specimen(ZOO[name], Path(tempfile.mkdtemp(prefix=f"ostinato-{name}-", dir=_home())))
-    if (architecture := made.plan().architecture) not in ARCHITECTURES:
-        pytest.skip(f"architecture {architecture!r} is not mapped in model/architectures.py")
-    return made
+    return Specimen(ZOO[name], Path(tempfile.mkdtemp(prefix=f"ostinato-{name}-", dir=_home())))
 
 
 @cache

@@ -19,11 +19,13 @@ VOCAB, WIDTH, INNER, LAYERS, HEADS, KV_HEADS = 96, 64, 96, 2, 4, 2
 
 CORPUS = (
     "The quick brown fox jumps over the lazy dog. It's 1234567 o'clock, isn't it?\n\n  Indented\ttext; and MORE: "
-    "CamelCaseWords, naïve café, ελληνικά, Привет мир, 你好世界, こんにちは, 한국어 텍스트, 🙂🚀 emoji!! 3.14 + 2,71 = x_y*z"
+    "CamelCaseWords, naïve café, ελληνικά, Привет мир, 你好世界, こんにちは, 한국어 텍스트, "
+    "🙂🚀 emoji!! 3.14 + 2,71 = x_y*z"
 )
 TEXTS = (
-    "", " ", "Hello world", "It's 12345 o'clock", "I'LL go, WE'VE been; you'd", "  two  spaces \n\n\n\tand tabs \r\n end ",
-    "naïve Привет 你好世界 こんにちは 한국어", "🙂🚀!!! ... ---", "x=3.14; y_1 += foo(bar)[2] // comment", "CamelCaseHTTPServer",
+    "", " ", "Hello world", "It's 12345 o'clock", "I'LL go, WE'VE been; you'd", "CamelCaseHTTPServer",
+    "  two  spaces \n\n\n\tand tabs \r\n end ", "naïve Привет 你好世界 こんにちは 한국어", "🙂🚀!!! ... ---",
+    "x=3.14; y_1 += foo(bar)[2] // comment",
 )  # fmt: skip
 
 

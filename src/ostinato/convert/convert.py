@@ -10,10 +10,10 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 
+from ostinato.convert.check import check_layers, check_model
 from ostinato.convert.config import Config, read_config
 from ostinato.convert.errors import ConvertError
 from ostinato.convert.metadata import model_metadata, stored_types
@@ -27,7 +27,6 @@ from ostinato.convert.types import AUTO, TYPES, choose_type, encoded
 from ostinato.gguf.encode import Addable
 from ostinato.gguf.types_table import TensorType, nbytes
 from ostinato.gguf.writer import GGUFWriter
-from ostinato.model.architectures import ARCHITECTURES, ModelError, read_spec
 
 Advance = Callable[[int], None]
 
@@ -64,7 +63,12 @@ def plan(folder: str | os.PathLike[str], type: str = AUTO, tokenizer: bool = Tru
     extras = {**rope_factors(config), **recipe.extras(config)}
     metadata |= tokenizer_metadata(folder, config, _rows(tensors)) if tokenizer else {"tokenizer.ggml.model": "none"}
     made = Plan(recipe.architecture, metadata, tensors, types, extras)
-    _check(folder, made)
+    try:
+        if not recipe.uneven:
+            check_layers(tensors, config.layers)
+        check_model(metadata, tensors, types, extras)
+    except ConvertError as error:
+        raise ConvertError(f"{folder}: {error}") from None
     return made
 
 
@@ -105,16 +109,3 @@ def _recipe(folder: Path) -> tuple[Recipe, Config]:
 def _rows(tensors: tuple[Planned, ...]) -> int:
     """Rows of the embedding, so many tokens the vocabulary has."""
     return next((planned.shape[0] for planned in tensors if planned.name == "token_embd.weight"), 0)
-
-
-def _check(folder: Path, made: Plan) -> None:
-    """The file would be a model: nothing is missing, nothing is left over."""
-    tensors = {
-        planned.name: SimpleNamespace(name=planned.name, type=made.types[planned.name], shape=elements(planned))
-        for planned in made.tensors
-    } | {name: SimpleNamespace(name=name, type=TensorType.F32, shape=v.shape) for name, v in made.extras.items()}
-    try:
-        if made.architecture in ARCHITECTURES:
-            read_spec(SimpleNamespace(metadata=made.metadata, tensors=tensors))
-    except ModelError as error:
-        raise ConvertError(f"{folder}: the converted model would not load: {error}") from None

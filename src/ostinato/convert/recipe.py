@@ -66,7 +66,8 @@ class Recipe:
 
     `rules` come before the shared ones: the first rule that knows a tensor has it. `defaults` are those values of the
     configuration class that published config.json files leave out. `keys` and `facts` come after the shared ones and
-    override them. `prefixes` are what may stand before the names that the rules use.
+    override them. `prefixes` are what may stand before the names that the rules use. `uneven`: some layers lack what
+    others have (otherwise a sign of a damaged checkpoint).
     """
 
     classes: tuple[str, ...]
@@ -77,3 +78,4 @@ class Recipe:
     extras: Callable[[Config], Extras] = lambda config: {}
     defaults: Mapping[str, Any] | None = None
     prefixes: Mapping[str, str] | None = None
+    uneven: bool = False

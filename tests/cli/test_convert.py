@@ -1,0 +1,38 @@
+"""`ostinato convert`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ostinato.cli.convert import TYPES as OFFERED
+from ostinato.convert.types import AUTO, TYPES
+from tests.cli.support import call
+from tests.convert.checkpoints import checkpoint
+
+
+def test_convert_and_show(tmp_path: Path) -> None:
+    folder, output = checkpoint(tmp_path / "hf"), tmp_path / "out.gguf"
+    done = call("convert", str(folder), str(output), "--no-tokenizer", "--type", "Q8_0", "--name", "Small one")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{output}: llama, 21 tensors, ")
+    shown = call("show", str(output)).stdout
+    assert "Small one" in shown
+    assert "llama" in shown
+
+
+def test_errors_are_one_line(tmp_path: Path) -> None:
+    folder = checkpoint(tmp_path / "hf")
+    for words in (
+        (str(tmp_path / "gone"), str(tmp_path / "out.gguf")),
+        (str(folder), str(tmp_path / "out.gguf")),
+        (str(folder), str(tmp_path / "no" / "out.gguf"), "--no-tokenizer"),
+        (str(folder), str(tmp_path), "--no-tokenizer"),
+    ):
+        done = call("convert", *words)
+        assert done.returncode == 1
+        assert len(done.stderr.splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["hf"]
+
+
+def test_types_offered_are_those_there_are() -> None:
+    assert (AUTO, *TYPES) == OFFERED

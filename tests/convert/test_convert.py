@@ -1,0 +1,176 @@
+"""From folder to file: values, types, names, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ostinato.convert import ConvertError, convert, plan
+from ostinato.convert.numbers import BF16
+from ostinato.convert.recipes import RECIPES
+from ostinato.gguf.blocks import dequantize, quantize
+from ostinato.gguf.reader import GGUFFile, open_gguf
+from ostinato.gguf.types_table import TensorType
+from ostinato.model.architectures import ARCHITECTURES
+from tests.convert.checkpoints import HEADS, VOCAB, WIDTH, checkpoint, llama_tensors, safetensors, write_json
+
+Q = "model.layers.0.self_attn.q_proj.weight"
+
+
+def values(file: GGUFFile, name: str) -> np.ndarray:
+    tensor = file.tensors[name]
+    return dequantize(np.asarray(tensor.data).reshape(-1), tensor.type, tensor.shape)
+
+
+def converted(tmp_path: Path, type: str = "auto", **changes: Any) -> GGUFFile:
+    convert(checkpoint(tmp_path / "hf", **changes), tmp_path / "out.gguf", type, tokenizer=False)
+    return open_gguf(tmp_path / "out.gguf")
+
+
+def test_values_and_metadata(tmp_path: Path) -> None:
+    theirs = llama_tensors()
+    with converted(tmp_path) as file:
+        assert file.metadata["general.architecture"] == "llama"
+        assert file.metadata["llama.attention.head_count_kv"] == 2
+        assert file.metadata["llama.rope.freq_base"] == 10000.0
+        assert file.metadata["general.name"] == "hf"
+        np.testing.assert_array_equal(values(file, "token_embd.weight"), theirs["model.embed_tokens.weight"])
+        np.testing.assert_array_equal(values(file, "output_norm.weight"), theirs["model.norm.weight"])
+        rows = theirs[Q].reshape(HEADS, 2, WIDTH // HEADS // 2, WIDTH).swapaxes(1, 2).reshape(WIDTH, WIDTH)
+        np.testing.assert_array_equal(values(file, "blk.0.attn_q.weight"), rows)
+
+
+@pytest.mark.parametrize("type", ["F16", "BF16", "Q8_0"])
+def test_types(tmp_path: Path, type: str) -> None:
+    stored = TensorType[type]
+    theirs = llama_tensors()["model.layers.1.mlp.down_proj.weight"]
+    with converted(tmp_path, type) as file:
+        assert file.tensors["blk.1.ffn_down.weight"].type is stored
+        assert file.tensors["blk.1.ffn_norm.weight"].type is TensorType.F32
+        assert np.asarray(file.tensors["blk.1.ffn_down.weight"].data).tobytes() == quantize(theirs, stored).tobytes()
+
+
+def test_rows_that_hold_no_whole_blocks_become_f16(tmp_path: Path) -> None:
+    tensors = llama_tensors()
+    for i in range(2):
+        stem = f"model.layers.{i}.mlp."
+        for part in ("gate_proj", "up_proj"):
+            tensors[f"{stem}{part}.weight"] = tensors[f"{stem}{part}.weight"][:90]
+        tensors[stem + "down_proj.weight"] = np.ascontiguousarray(tensors[stem + "down_proj.weight"][:, :90])
+    convert(checkpoint(tmp_path / "hf", tensors, intermediate_size=90), tmp_path / "o.gguf", "Q8_0", tokenizer=False)
+    with open_gguf(tmp_path / "o.gguf") as file:
+        assert file.tensors["blk.0.ffn_down.weight"].type is TensorType.F16
+        assert file.tensors["blk.0.ffn_up.weight"].type is TensorType.Q8_0
+
+
+def test_bf16_stays_as_it_is(tmp_path: Path) -> None:
+    theirs = {name: (array.view(np.uint32) >> 16).astype(np.uint16) for name, array in llama_tensors().items()}
+    folder = checkpoint(tmp_path / "hf")
+    safetensors(folder / "model.safetensors", theirs, "BF16")
+    convert(folder, tmp_path / "out.gguf", tokenizer=False)
+    with open_gguf(tmp_path / "out.gguf") as file:
+        down = file.tensors["blk.0.ffn_down.weight"]
+        assert down.type is TensorType.BF16
+        assert np.asarray(down.data).tobytes() == theirs["model.layers.0.mlp.down_proj.weight"].tobytes()
+        assert file.tensors["output_norm.weight"].type is TensorType.F32
+    assert BF16.itemsize == 2
+
+
+def test_tied_output_is_not_stored_twice(tmp_path: Path) -> None:
+    with converted(tmp_path, tie_word_embeddings=True) as file:
+        assert "output.weight" not in file.tensors
+
+
+def test_names_of_larger_models(tmp_path: Path) -> None:
+    """A text model inside one that sees: its own names and configuration come forward, eyes are left out."""
+    tensors = {f"language_model.{name}": array for name, array in llama_tensors().items()}
+    tensors["vision_tower.blocks.0.weight"] = np.ones((2, 2), np.float32)
+    folder = checkpoint(tmp_path / "hf", tensors)
+    text = json.loads((folder / "config.json").read_text())
+    write_json(folder / "config.json", {"architectures": text.pop("architectures"), "text_config": text})
+    convert(folder, tmp_path / "out.gguf", tokenizer=False)
+    with open_gguf(tmp_path / "out.gguf") as file:
+        assert "blk.1.ffn_up.weight" in file.tensors
+
+
+def refused(tmp_path: Path, message: str, tensors: dict[str, np.ndarray] | None = None, **changes: Any) -> None:
+    folder = checkpoint(tmp_path / "hf", tensors, **changes)
+    with pytest.raises(ConvertError, match=message) as caught:
+        convert(folder, tmp_path / "out.gguf", tokenizer=False)
+    assert "\n" not in str(caught.value)
+    assert {path.name for path in tmp_path.iterdir()} == {"hf"}
+
+
+def test_unknown_architectures_list_those_known(tmp_path: Path) -> None:
+    refused(
+        tmp_path,
+        "'MambaForCausalLM' is not supported; supported: .*LlamaForCausalLM",
+        architectures=["MambaForCausalLM"],
+    )
+
+
+@pytest.mark.parametrize("name", [Q, "model.layers.1.input_layernorm.weight", "model.norm.weight"])
+def test_missing_tensors_are_named(tmp_path: Path, name: str) -> None:
+    refused(tmp_path, "has no tensor|no tensor", {k: v for k, v in llama_tensors().items() if k != name})
+
+
+def test_tensors_left_over_are_named(tmp_path: Path) -> None:
+    tensors = llama_tensors() | {"model.layers.0.self_attn.secret.weight": np.ones((2, 2), np.float32)}
+    refused(tmp_path, r"1 tensors .* no use for: model\.layers\.0\.self_attn\.secret\.weight", tensors)
+
+
+def test_layers_beyond_the_configuration_are_refused(tmp_path: Path) -> None:
+    refused(tmp_path, "would not load", num_hidden_layers=1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_attention_heads": "4"}, "'num_attention_heads' is '4'; expected a whole number"),
+        ({"num_attention_heads": 0}, "expected at least 1"),
+        ({"num_attention_heads": 7}, "are not 7 heads|head"),
+        ({"num_hidden_layers": 10**7}, "layers; expected 1 to"),
+        ({"num_hidden_layers": None}, "'num_hidden_layers' .* is missing"),
+        ({"rms_norm_eps": True}, "'rms_norm_eps' is True; expected a number"),
+        ({"rope_scaling": {"rope_type": "spiral"}}, "rope scaling 'spiral' is not known"),
+        ({"rope_scaling": {"rope_type": "linear"}}, "'factor' is missing"),
+        ({"architectures": "LlamaForCausalLM"}, "'architectures' must be a list"),
+        ({"architectures": []}, "'architectures' must be a list"),
+        ({"vocab_size": 10**30}, "'vocab_size' is"),
+    ],
+)
+def test_broken_configurations(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    refused(tmp_path, message, **changes)
+
+
+def test_values_that_f16_cannot_hold(tmp_path: Path) -> None:
+    tensors = llama_tensors()
+    tensors[Q][0, 0] = 1e6
+    folder = checkpoint(tmp_path / "hf", tensors)
+    with pytest.raises(ConvertError, match=r"q_proj.*1e\+06 does not fit F16; choose BF16 or F32"):
+        convert(folder, tmp_path / "out.gguf", "F16", tokenizer=False)
+    assert not (tmp_path / "out.gguf").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["hf"]
+
+
+def test_no_folder_and_no_tokenizer(tmp_path: Path) -> None:
+    with pytest.raises(ConvertError, match="not a folder"):
+        plan(tmp_path / "gone")
+    with pytest.raises(ConvertError, match=r"neither tokenizer\.json nor tokenizer\.model is there \(--no-tokenizer"):
+        plan(checkpoint(tmp_path / "hf"))
+    with pytest.raises(ConvertError, match="type 'Q9' is not known; known: auto, F32"):
+        plan(tmp_path / "hf", "Q9")
+
+
+def test_every_recipe_makes_a_model_that_can_be_read() -> None:
+    assert {recipe.architecture for recipe in RECIPES.values()} <= ARCHITECTURES.keys()
+
+
+def test_sizes_are_told_before_anything_is_written(tmp_path: Path) -> None:
+    made = plan(checkpoint(tmp_path / "hf"), "F32", tokenizer=False)
+    assert made.nbytes == sum(array.nbytes for array in llama_tensors().values())
+    assert made.tensors[0].shape == (VOCAB, WIDTH)
