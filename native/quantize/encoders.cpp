@@ -18,6 +18,7 @@ namespace {
 #include "quantize/lanes.h"
 #include "quantize/pack.h"
 #include "quantize/affine.h"
+#include "quantize/refine.h"
 #include "quantize/scaled.h"
 #include "quantize/formats/plain.h"
 #include "quantize/formats/blocks32.h"

@@ -35,4 +35,9 @@ LANE_INLINE void load_runs(const float* x, Vec* out) {
     for (int lane = 0; lane < kLanes; ++lane) out[i][lane] = x[lane * kCount + i];
 }
 
+LANE_INLINE Vec load(const float* x) {
+  Vec out;
+  std::memcpy(&out, x, sizeof(out));
+  return out;
+}
 LANE_INLINE void store(Vec x, float* out) { std::memcpy(out, &x, sizeof(x)); }

@@ -12,7 +12,7 @@ struct Unit {
   float value;
 
   bool finite() const { return (bits & 0x7fff) < kHalfInfinity; }
-  // `x` in units, 0 where the unit is; as long as that is within float's integers.
+  // `x` in units, rounded, between `low` and `high`; 0 in units of 0.
   float count(float x, float low, float high) const {
     return value == 0 ? 0.0f : round_even(clamp(x / value, low, high));
   }

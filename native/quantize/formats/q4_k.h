@@ -19,28 +19,52 @@ LANE_INLINE void pack_fifth_bits_q5_k(const uint8_t* q, uint8_t* out) {
   }
 }
 
+constexpr float kTopScaleQ4_K = 63;
+
+// The units of all super-blocks of a chunk, and its runs counted in them. Returns how many blocks come before
+// the first whose units float16 cannot hold.
+template <class Rule>
+LANE_INLINE int count_lines(const float* scale, const float* low, int blocks, Unit* d, Unit* dmin,
+                            StoredLines<Rule>* lines) {
+  constexpr int kRuns = kSuper / Rule::kCount;
+  int sound = blocks;
+  for (int b = kChunk / kSuper - 1; b >= 0; --b) {
+    d[b] = unit_for(extreme_of(scale + kRuns * b, kRuns), kTopScaleQ4_K);
+    dmin[b] = unit_for(extreme_of(low + kRuns * b, kRuns), kTopScaleQ4_K);
+    if (!d[b].finite() || !dmin[b].finite()) sound = b;
+    for (int run = kRuns * b; run < kRuns * (b + 1); ++run) {
+      lines->d[run] = d[b].value;
+      lines->dmin[run] = dmin[b].value;
+      lines->sc[run] = d[b].count(scale[run], 0, kTopScaleQ4_K);
+      lines->m[run] = dmin[b].count(low[run], 0, kTopScaleQ4_K);
+    }
+  }
+  return sound;
+}
+
 template <class Rule>
 int encode_q4_or_q5_k(const float* x, int blocks, uint8_t* out) {
-  constexpr int kRuns = 8, kTopScale = 63, kFifth = Rule::kTop == 31 ? 32 : 0, kBytes = 144 + kFifth;
+  constexpr int kRuns = 8, kFifth = Rule::kTop == 31 ? 32 : 0, kBytes = 144 + kFifth;
   float scale[kChunk / 32], low[kChunk / 32];
+  Unit d[kChunk / kSuper], dmin[kChunk / kSuper];
+  StoredLines<Rule> lines;
   fit_affine<Rule>(x, scale, low);
-  for (int b = 0; b < blocks; ++b, x += kSuper, out += kBytes) {
-    const Unit d = unit_for(extreme_of(scale + kRuns * b, kRuns), kTopScale);
-    const Unit dmin = unit_for(extreme_of(low + kRuns * b, kRuns), kTopScale);
-    if (!d.finite() || !dmin.finite()) return b;
+  const int sound = count_lines(scale, low, blocks, d, dmin, &lines);
+  refine(x, kTopScaleQ4_K, &lines);
+  for (int b = 0; b < sound; ++b, x += kSuper, out += kBytes) {
     uint8_t q[kSuper], sc[kRuns], m[kRuns];
     for (int j = 0; j < kRuns; ++j) {
-      const float scales = d.count(scale[kRuns * b + j], 0, kTopScale);
-      const float mins = dmin.count(low[kRuns * b + j], 0, kTopScale);
-      sc[j] = static_cast<uint8_t>(scales);
-      m[j] = static_cast<uint8_t>(mins);
-      quantise(x + 32 * j, 32, d.value * scales, dmin.value * mins, 0, Rule::kTop, q + 32 * j);
+      const int run = kRuns * b + j;
+      sc[j] = static_cast<uint8_t>(lines.sc[run]);
+      m[j] = static_cast<uint8_t>(lines.m[run]);
+      quantise(x + 32 * j, 32, lines.d[run] * lines.sc[run], lines.dmin[run] * lines.m[run], 0, Rule::kTop,
+               q + 32 * j);
     }
-    store_half(d.bits, out);
-    store_half(dmin.bits, out + 2);
+    store_half(d[b].bits, out);
+    store_half(dmin[b].bits, out + 2);
     pack_scales_q4_k(sc, m, out + 4);
     if (kFifth) pack_fifth_bits_q5_k(q, out + 16);
     for (int p = 0; p < 4; ++p) pack_nibbles(q + 64 * p, 32, out + 16 + kFifth + 32 * p);
   }
-  return blocks;
+  return sound;
 }
