@@ -14,7 +14,7 @@ from ostinato.cli.typeahead import unechoed
 
 if TYPE_CHECKING:
     from ostinato.cli.settings import Values
-    from ostinato.cli.speaker import Speaker
+    from ostinato.cli.speaker import Speaker, Spoken
 
 HINT = "/help lists what can be said; Ctrl-C stops an answer, Ctrl-D leaves."
 
@@ -59,11 +59,17 @@ def _turn(speaker: Speaker, session: Session, text: str) -> None:
         session.messages.pop()
         print(dim(" (given up)"), end="\n\n")
         return
-    session.messages.append({"role": "assistant", "content": spoken.text})
-    end = "(stopped)" if spoken.stopped else ""
-    if spoken.cut:
-        end = f"(the context of {speaker.model.context} tokens is full; /clear starts afresh)"
-    print(dim(f" {end}" if end else ""), end="\n\n", flush=True)
+    if spoken.stopped and not spoken.text:
+        session.messages.pop()  # it was taken back before it was answered
+    else:
+        session.messages.append({"role": "assistant", "content": spoken.text})
+    print(dim(_ending(spoken, speaker.model.context)), end="\n\n", flush=True)
     if session.values["verbose"]:
-        first = len(session.messages) == 2
-        print(report(speaker.load_seconds if first else 0.0, spoken), end="\n\n", file=sys.stderr)
+        print(report(spoken), end="\n\n", file=sys.stderr)
+
+
+def _ending(spoken: Spoken, context: int) -> str:
+    """What follows an answer that did not end by itself."""
+    if spoken.stopped:
+        return " (stopped)"
+    return f" (the context of {context} tokens is full; /clear starts afresh)" if spoken.cut else ""

@@ -93,13 +93,13 @@ def _answer(speaker: Speaker, path: Path, prompt: str, values: Values, as_json: 
     session = Session(speaker.name, values, [{"role": "user", "content": prompt}])
     spoken = speaker.say(speaker.encode(session.prompt()), values, quiet=as_json)
     if as_json:
-        print_json(_json(speaker, path, spoken, rates(speaker.load_seconds, spoken)))
+        print_json(_json(speaker, path, spoken, rates(spoken)))
     else:
         print(flush=True)
     if spoken.cut:
         print(f"ostinato: the answer is cut: the context of {speaker.model.context} tokens is full", file=sys.stderr)
     if values["verbose"]:
-        print(f"\n{report(speaker.load_seconds, spoken)}", file=sys.stderr)
+        print(f"\n{report(spoken)}", file=sys.stderr)
     return STOPPED if spoken.stopped else 0
 
 

@@ -33,6 +33,7 @@ class Spoken:
     seed: int
     stopped: bool  # by Ctrl-C
     cut: bool  # by the length of the context
+    load_seconds: float  # 0 for all but the first answer: the model was loaded once
 
     @property
     def reason(self) -> str:
@@ -55,7 +56,7 @@ class Speaker:
             opened = open_model(path, options)
             self.model: Model = Model(opened)
             self.template: ChatEncoder | None = None if raw else ChatEncoder.of(self.model.tokenizer)
-        self.load_seconds = time.perf_counter() - started
+        self._load_seconds = time.perf_counter() - started
         self.spec, self.backend = opened.spec, opened.backend.name
         self.name = opened.spec.name or path.stem
 
@@ -93,7 +94,8 @@ class Speaker:
             values["max_tokens"] is None
         )
         cached = self.model.counters["prefix_hits"] - hits
-        return Spoken("".join(pieces), figures, cached, settings["seed"], interrupt.came, cut)
+        load_seconds, self._load_seconds = self._load_seconds, 0.0
+        return Spoken("".join(pieces), figures, cached, settings["seed"], interrupt.came, cut, load_seconds)
 
 
 def _writer() -> Callable[[str], None]:
@@ -108,13 +110,13 @@ def _writer() -> Callable[[str], None]:
     return write
 
 
-def rates(load_seconds: float, spoken: Spoken) -> dict[str, float]:
+def rates(spoken: Spoken) -> dict[str, float]:
     """What an answer took. The prompt ends with the first token; what was cached was not computed."""
     figures = spoken.figures
     generating = figures.seconds - figures.first_seconds
     computed = figures.prompt_tokens - spoken.cached
     return {
-        "load_seconds": load_seconds,
+        "load_seconds": spoken.load_seconds,
         "prompt_tokens": figures.prompt_tokens,
         "cached_tokens": spoken.cached,
         "prompt_seconds": figures.first_seconds,
@@ -125,13 +127,13 @@ def rates(load_seconds: float, spoken: Spoken) -> dict[str, float]:
     }
 
 
-def report(load_seconds: float, spoken: Spoken) -> str:
-    """The same for people, as Ollama prints it; `load_seconds` 0: it was loaded for an answer before."""
-    found = rates(load_seconds, spoken)
+def report(spoken: Spoken) -> str:
+    """The same for people, as Ollama prints it."""
+    found = rates(spoken)
     known = f" ({spoken.cached} of them known from before)" if spoken.cached else ""
     rows = {
-        "total duration": _duration(load_seconds + spoken.figures.seconds),
-        **({"load duration": _duration(load_seconds)} if load_seconds else {}),
+        "total duration": _duration(spoken.load_seconds + spoken.figures.seconds),
+        **({"load duration": _duration(spoken.load_seconds)} if spoken.load_seconds else {}),
         "prompt eval count": f"{found['prompt_tokens']} token(s){known}",
         "prompt eval duration": _duration(found["prompt_seconds"]),
         "prompt eval rate": f"{found['prompt_tokens_per_second']:.2f} tokens/s",
