@@ -15,7 +15,7 @@ from tests.backends.opcase import EXACT, HALF, OpCase, Weights
 HEADS, KV_HEADS, KEY, VALUE = 6, 2, 24, 40
 
 
-def _attend(
+def attend_case(
     what: str, heads: int = HEADS, kv_heads: int = KV_HEADS, key: int = KEY, value: int = VALUE,
     kv_type: KVType = KVType.F32, mask: AttentionMask = AttentionMask.CAUSAL, window: int = 0, softcap: float = 0.0,
     sinks: bool = False, in_keys: bool = False,
@@ -57,7 +57,7 @@ def _temper(b: Builder, _: Weights, x: str) -> str:
 
 ATTENTION_CASES: tuple[OpCase, ...] = (
     *(
-        _attend("mask", mask=mask, window=window, kv_type=kv_type)
+        attend_case("mask", mask=mask, window=window, kv_type=kv_type)
         for kv_type in KVType
         for mask, window in (
             (AttentionMask.WINDOW, 1), (AttentionMask.WINDOW, 5), (AttentionMask.WINDOW, 50), (AttentionMask.CHUNK, 8),
@@ -65,15 +65,15 @@ ATTENTION_CASES: tuple[OpCase, ...] = (
         )
     ),
     *(
-        _attend(what, mask=AttentionMask.WINDOW, window=7, softcap=cap, sinks=sinks)
+        attend_case(what, mask=AttentionMask.WINDOW, window=7, softcap=cap, sinks=sinks)
         for what, cap, sinks in (("sinks", 0.0, True), ("softcap", 2.0, False), ("softcap+sinks", 5.0, True))
     ),
-    _attend("sinks", sinks=True),
-    *(_attend("in keys".replace(" ", "-"), 4, 1, 48, 33, kv_type, in_keys=True) for kv_type in KVType),
-    _attend("in-keys", 6, 3, 32, 32, in_keys=True),
-    *(_attend("latent", 8, 1, 576, 512, kv_type, in_keys=True) for kv_type in KVType),
-    *(_attend("heads", 4, 2, size, size, kv_type) for kv_type in KVType for size in (80, 96)),
-    *(_attend("large", 2, 1, 512, 512, kv_type) for kv_type in KVType),
+    attend_case("sinks", sinks=True),
+    *(attend_case("in keys".replace(" ", "-"), 4, 1, 48, 33, kv_type, in_keys=True) for kv_type in KVType),
+    attend_case("in-keys", 6, 3, 32, 32, in_keys=True),
+    *(attend_case("latent", 8, 1, 576, 512, kv_type, in_keys=True) for kv_type in KVType),
+    *(attend_case("heads", 4, 2, size, size, kv_type) for kv_type in KVType for size in (80, 96)),
+    *(attend_case("large", 2, 1, 512, 512, kv_type) for kv_type in KVType),
     _rope(RopeStyle.NORM, 3, 24, 8, 16),
     _rope(RopeStyle.NEOX, 2, 50, 3, 20),
     OpCase("angles[gain] 16", 72, _gain),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,9 @@ from ostinato.backends.contract import KVType, Plan
 from ostinato.backends.cpu import CpuBackend
 from ostinato.backends.reference import ReferenceBackend
 from ostinato.engine.loading import Opened, Options, open_model
+from ostinato.model.kinds_table import AttentionMask
 from tests.backends.cases import CASES, OpCase, nmse
+from tests.backends.cases_attention import attend_case
 from tests.backends.drive import enter, generate, prompt_logits
 from tools.tiny_models import write_tiny_model
 
@@ -118,6 +121,32 @@ def test_attention_over_several_splits(name: str, level: str) -> None:
         ReferenceBackend().compile(programs, tensors, LONG), LONG, [(29 * i) % 64 for i in range(last)], last
     )
     assert nmse(whole, wanted) < 1e-6
+
+
+MASKS = {
+    "all of a window in one split": (AttentionMask.WINDOW, 300, 0.0, False),
+    "a window over splits": (AttentionMask.WINDOW, 700, 5.0, True),
+    "narrow": (AttentionMask.WINDOW, 3, 0.0, True),
+    "chunks": (AttentionMask.CHUNK, 200, 0.0, False),
+}
+
+
+@pytest.mark.parametrize("name", MASKS)
+@pytest.mark.parametrize("in_keys", [False, True])
+def test_masks_over_several_splits(name: str, in_keys: bool, level: str) -> None:
+    """Tiles whose rows see different splits, whole splits that nobody sees, sinks: the same bits however it is fed."""
+    mask, window, softcap, sinks = MASKS[name]
+    last, widths = 1100, (40, 33) if in_keys else (40, 24)
+    case = attend_case("mask", 6, 1, *widths, KVType.F16, mask, window, softcap, sinks, in_keys)
+    whole = attention(case, LONG, [(Kind.PROMPT, 0, last)])
+    assert np.isfinite(whole).all()
+    cuts = [0, 515, 1019, 1025, *range(1090, last + 1)]
+    pieces = [(Kind.PROMPT, start, stop) for start, stop in pairwise(cuts)]
+    np.testing.assert_array_equal(attention(case, replace(LONG, threads=4), pieces), whole)
+    np.testing.assert_array_equal(attention(case, replace(LONG, block_size=24, blocks=100), pieces[:3]), whole[:1025])
+    programs, tensors = case.programs()
+    reference = ReferenceBackend().compile(programs, tensors, LONG)
+    assert nmse(whole, prompt_logits(reference, LONG, [(29 * i) % 64 for i in range(last)], last)) < 1e-6
 
 
 def test_levels_agree_with_each_other(model: Opened, monkeypatch: pytest.MonkeyPatch) -> None:

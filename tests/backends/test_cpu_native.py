@@ -30,15 +30,8 @@ SOURCES = (
 
 def emit_tables(folder: Path) -> None:
     generated = folder / "ostinato"
-    command = [
-        sys.executable,
-        ROOT / "tools/emit.py",
-        "--cpp",
-        generated / "tables.h",
-        "--grids",
-        generated / "grids.h",
-    ]
-    subprocess.run(command, check=True)
+    headers: list[str | Path] = ["--cpp", generated / "tables.h", "--grids", generated / "grids.h"]
+    subprocess.run([sys.executable, ROOT / "tools/emit.py", *headers], check=True)
 
 
 @dataclass(frozen=True)
