@@ -19,13 +19,13 @@ struct RuleIQ4 {
 
 // The index of the level nearest to x / scale for 32 values, two to a byte.
 LANE_INLINE void quantise_iq4(const float* x, float scale, uint8_t* out) {
+  float exact[32];
+  for (int i = 0; i < 32; ++i) exact[i] = scale == 0 ? 0.0f : x[i] / scale;
+  int32_t index[32] = {};
+  for (int level = 1; level < 16; ++level)
+    for (int i = 0; i < 32; ++i) index[i] += exact[i] >= (kLevels[level - 1] + kLevels[level]) / 2;
   uint8_t q[32];
-  for (int i = 0; i < 32; ++i) {
-    const float exact = scale == 0 ? 0.0f : x[i] / scale;
-    int index = 0;
-    for (int level = 1; level < 16; ++level) index += exact >= (kLevels[level - 1] + kLevels[level]) / 2;
-    q[i] = static_cast<uint8_t>(index);
-  }
+  for (int i = 0; i < 32; ++i) q[i] = static_cast<uint8_t>(index[i]);
   pack_nibbles(q, 16, out);
 }
 

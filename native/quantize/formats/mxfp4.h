@@ -3,23 +3,22 @@
 
 constexpr float kE2M1[8] = {0, 0.5f, 1, 1.5f, 2, 3, 4, 6};  // sign in the fourth bit
 
-// The nibble nearest to `value`, ties to the smaller magnitude.
-LANE_INLINE uint8_t nearest_e2m1(float value) {
-  const float size = std::fabs(value);
-  int index = 0;
-  for (int i = 1; i < 8; ++i) index += size > (kE2M1[i - 1] + kE2M1[i]) / 2;
-  return static_cast<uint8_t>(value < 0 && index ? index | 8 : index);
-}
-
+// 32 nibbles, each the nearest to x / 2^(e - 127), ties to the smaller magnitude. Returns the sum of squared
+// errors.
 LANE_INLINE float quantise_mxfp4(const float* x, int e, uint8_t* q) {
-  const float scale = std::ldexp(1.0f, e - 127);
+  const float scale = std::ldexp(1.0f, e - 127), inverse = std::ldexp(1.0f, 127 - e);
+  int32_t index[32] = {};
+  float rest[32];
+  for (int i = 0; i < 32; ++i) rest[i] = std::fabs(x[i]) * inverse;
+  for (int level = 1; level < 8; ++level)
+    for (int i = 0; i < 32; ++i) index[i] += rest[i] > (kE2M1[level - 1] + kE2M1[level]) / 2;
   float error = 0;
   for (int i = 0; i < 32; ++i) {
-    q[i] = nearest_e2m1(x[i] / scale);
-    const float rest = std::fabs(x[i]) / scale - kE2M1[q[i] & 7];
-    error += rest * rest;
+    const float difference = (rest[i] - kE2M1[index[i]]) * scale;
+    error += difference * difference;
+    q[i] = static_cast<uint8_t>(x[i] < 0 && index[i] > 0 ? index[i] | 8 : index[i]);
   }
-  return error * scale * scale;
+  return error;
 }
 
 // The exponent of the standard leaves the largest magnitude in [4, 8), where what is above 6 is cut off; the
