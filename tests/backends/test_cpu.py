@@ -15,9 +15,11 @@ from ostinato.backends.batch_table import HEADER, SPAN, Kind
 from ostinato.backends.contract import BatchError, CompileError, Plan, StateAction
 from ostinato.backends.cpu import CpuBackend
 from ostinato.backends.cpu.executable import CpuExecutable
+from ostinato.backends.reference import ReferenceBackend
 from ostinato.backends.sampling import Sampling
 from ostinato.engine.loading import Opened, Options, open_model
 from ostinato.gguf.types_table import TensorType, nbytes
+from ostinato.model.kinds_table import EmbedBy, Pooling
 from ostinato.model.weights import Tensor
 from ostinato.program.builder import Builder
 from ostinato.program.ir import Programs
@@ -64,12 +66,12 @@ def test_an_unknown_level_is_refused(monkeypatch: pytest.MonkeyPatch, model: Ope
 
 def test_an_unsupported_type_is_named() -> None:
     weights = Weights(1)
-    size = nbytes(TensorType.IQ3_S, (8, 256))
-    weights.tensors["odd"] = MemoryTensor("odd", TensorType.IQ3_S, (8, 256), np.zeros(size, np.uint8))
+    size = nbytes(TensorType.I32, (8, 256))
+    weights.tensors["odd"] = MemoryTensor("odd", TensorType.I32, (8, 256), np.zeros(size, np.uint8))
     b = Builder(weights.tensors)
     x = b.add("select", b.add("embed", weights=(weights.normal("table", (8, 256), TensorType.F32),)))
     program = b.program("odd", {"logits": b.add("linear", x, weights=(Tensor("odd"), None))}, 8)
-    with pytest.raises(CompileError, match=r"odd of type IQ3_S: .*not supported"):
+    with pytest.raises(CompileError, match=r"odd of type I32: .*not supported"):
         CpuBackend().compile(Programs(program, program), weights.tensors, Plan(blocks=1))
 
 
@@ -276,6 +278,44 @@ def test_a_vocabulary_without_embeddings_is_refused() -> None:
     program = b.program("short", {"logits": logits}, 9)
     with pytest.raises(CompileError, match="8 rows for a vocabulary of 9"):
         CpuBackend().compile(Programs(program, program), weights.tensors, Plan(blocks=1))
+
+
+def test_every_named_output_is_handed_out() -> None:
+    """An encoder has no logits, and a prompt program may name what a decode program does not have."""
+    weights = Weights(3)
+    table, odd = weights.normal("table", (9, 32), TensorType.F32), weights.normal("gain", (32,), TensorType.F16)
+    b = Builder(weights.tensors)
+    x = b.add("embed", weights=(table,))
+    pooled, normed = (
+        b.add("pool", x, pooling=Pooling.MEAN),
+        b.add("select", b.add("rms_norm", x, weights=(odd,), eps=0.1)),
+    )
+    both = b.program("both", {"embedding": pooled, "rows": normed}, 9)
+    found = {}
+    for backend in (CpuBackend(), ReferenceBackend()):
+        executable = backend.compile(
+            Programs(both, b.program("one", {"embedding": pooled}, 9)), weights.tensors, Plan()
+        )
+        spans = [Span(0, Kind.PROMPT, 0, [1, 2, 3], 1), Span(1, Kind.PROMPT, 0, [8], 1)]
+        executable.submit(Batch(spans, want_logits=True))
+        executable.submit(Batch([Span(0, Kind.GENERATED, 3, [4], 1)], want_logits=True))
+        found[backend.name] = [executable.collect().outputs, executable.collect().outputs]
+        executable.close()
+    for cpu, reference in zip(found["cpu"], found["reference"], strict=True):
+        assert set(cpu) == set(reference)
+        for name, wanted in reference.items():
+            np.testing.assert_allclose(cpu[name], wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize("backend", [CpuBackend(), ReferenceBackend()])
+def test_a_table_of_positions_shorter_than_the_context_is_refused(backend: CpuBackend | ReferenceBackend) -> None:
+    weights = Weights(4)
+    b = Builder(weights.tensors)
+    x = b.add("embed", weights=(weights.normal("positions", (8, 32), TensorType.F32),), by=EmbedBy.POSITION)
+    program = b.program("positions", {"logits": b.add("select", x)}, 32)
+    backend.compile(Programs(program, program), weights.tensors, Plan(context=8, blocks=1)).close()
+    with pytest.raises(CompileError, match="8 positions for a context of 9"):
+        backend.compile(Programs(program, program), weights.tensors, Plan(context=9, blocks=1))
 
 
 def test_weights_stay_where_they_are(tmp_path: Path) -> None:
