@@ -86,14 +86,14 @@ def _ended_by_sigterm() -> Iterator[None]:
 def _warn(plan: Plan) -> None:
     """What one would like to know before it is done."""
     if plan.requantised:
-        _note(plan.requantised, "quantised already: errors add up, a file of F32, F16 or BF16 gives a better one")
+        _note("quantised before, so errors add up (F32, F16 or BF16 give a better file)", plan.requantised)
     if plan.fallbacks:
-        _note(plan.fallbacks, f"of rows that do not hold whole blocks of {plan.mix.base.name}: another type serves")
+        _note(f"rows do not hold whole blocks of {plan.mix.base.name}, another type serves", plan.fallbacks)
 
 
-def _note(names: Sequence[str], text: str) -> None:
-    count = "1 tensor is" if len(names) == 1 else f"{len(names)} tensors are"
-    print(f"note: {count} {text} ({one_line(names[0])}{', ...' if len(names) > 1 else ''})", file=sys.stderr)
+def _note(text: str, names: Sequence[str]) -> None:
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    print(f"note: {text}: {one_line(names[0])}{more}", file=sys.stderr)
 
 
 def _summarise(plan: Plan, target: Path, seconds: float) -> None:
