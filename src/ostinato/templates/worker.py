@@ -7,6 +7,7 @@ line}. Run as `python -m ostinato.templates.worker`.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import importlib
 import json
 import sys
@@ -47,14 +48,10 @@ class Worker:
         except (Exception, TooLong) as error:
             return {"error": _words(error), "line": failed_line(error, self._compiled.get(name))}
 
-    def prepare(self) -> None:
-        """Compiles what will be asked for most; a template that does not compile says so when it is asked for."""
-        for name in self._sources:
-            try:
-                with limited_time():
-                    self._template(name)
-            except (Exception, TooLong):
-                continue
+    def prepare(self, name: str) -> None:
+        """Compiles what will be asked for first; if it does not compile, that is said when it is asked for."""
+        with contextlib.suppress(Exception, TooLong), limited_time():
+            self._template(name)
 
     def _template(self, name: str) -> Template:
         if name not in self._compiled:
@@ -76,7 +73,7 @@ def main() -> None:
         codecs.lookup(codec)
     confine()
     worker = Worker(json.loads(sys.stdin.readline()))
-    worker.prepare()
+    worker.prepare("default")
     for line in sys.stdin:
         print(json.dumps(worker.answer(json.loads(line))), flush=True)
 
