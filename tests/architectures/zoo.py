@@ -61,6 +61,11 @@ _LATENT = {
     "v_head_dim": 40, "moe_intermediate_size": 256, "n_routed_experts": 8, "num_experts_per_tok": 3,
     "n_shared_experts": 1, "first_k_dense_replace": 1, "routed_scaling_factor": 1.5,
 }  # fmt: skip
+_DELTA = {
+    "num_hidden_layers": 4, "head_dim": 32, "linear_num_value_heads": 8, "linear_num_key_heads": 4,
+    "linear_key_head_dim": 32, "linear_value_head_dim": 32,
+}  # fmt: skip
+_MAMBA = {"mamba_n_heads": 16, "mamba_d_head": 32, "mamba_n_groups": 2, "mamba_d_state": 24}
 _EXPERTS = {"moe_intermediate_size": 256, "num_experts_per_tok": 2}
 _SIGMOID = {**_EXPERTS, "n_routed_experts": 6, "n_shared_experts": 1, "routed_scaling_factor": 1.5}
 _GEMMA = {"head_dim": 64, "sliding_window": 12, "query_pre_attn_scalar": 40, "tie_word_embeddings": True}
@@ -115,6 +120,62 @@ ZOO: Mapping[str, Animal] = {
     "seed-oss": Animal("SeedOssConfig", {"head_dim": 64}),
     "arcee": Animal("ArceeConfig"),
     "dots1": Animal("Dots1Config", {**_SIGMOID, "first_k_dense_replace": 1, "n_group": 1, "topk_group": 1}),
+    "qwen3next": Animal(
+        "Qwen3NextConfig", {**_DELTA, **_EXPERTS, "shared_expert_intermediate_size": 256, "num_experts": 6}
+    ),
+    "qwen35": Animal("Qwen3_5TextConfig", _DELTA),
+    "qwen35moe": Animal(
+        "Qwen3_5MoeTextConfig", {**_DELTA, **_EXPERTS, "shared_expert_intermediate_size": 256, "num_experts": 6}
+    ),
+    "granitehybrid": Animal(
+        "GraniteMoeHybridConfig",
+        {
+            **_GRANITE,
+            **_MAMBA,
+            "layer_types": ["mamba", "attention", "mamba"],
+            "num_local_experts": 6,
+            "num_experts_per_tok": 2,
+            "shared_intermediate_size": 256,
+            "position_embedding_type": "rope",
+        },
+    ),
+    "nemotron-h": Animal(
+        "NemotronHConfig",
+        {
+            "num_hidden_layers": None,
+            "hybrid_override_pattern": "M*-M",
+            "head_dim": 32,
+            "mamba_num_heads": 8,
+            "time_step_min": 0.0,  # transformers 5 clamps steps here; no GGUF key tells it, and llama.cpp does not
+            "mamba_head_dim": 32,
+            "n_groups": 2,
+            "ssm_state_size": 16,
+        },
+    ),
+    "lfm2": Animal("Lfm2Config", {"layer_types": ["conv", "full_attention", "conv"], "block_multiple_of": 256}),
+    "lfm2moe": Animal(
+        "Lfm2MoeConfig",
+        {**_EXPERTS, "layer_types": ["conv", "full_attention", "conv"], "num_dense_layers": 1, "num_experts": 6},
+    ),
+    "kimi-linear": Animal(
+        "KimiLinearConfig",
+        {
+            **_LATENT,
+            "q_lora_rank": None,
+            "num_experts": 8,
+            "n_routed_experts": None,
+            "num_experts_per_token": 3,
+            "num_shared_experts": 1,
+            "n_shared_experts": None,
+            "linear_attn_config": {
+                "full_attn_layers": [2],
+                "kda_layers": [1, 3],
+                "head_dim": 32,
+                "num_heads": 8,
+                "short_conv_kernel_size": 4,
+            },
+        },
+    ),
     "gpt-oss": Animal(
         "GptOssConfig",
         {

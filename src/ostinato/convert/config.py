@@ -65,7 +65,8 @@ class Config:
 
     @property
     def layers(self) -> int:
-        count = self.integer("num_hidden_layers", "n_layers", "n_layer", "num_layers")
+        listed = len(self.items("layers_block_type")) if "layers_block_type" in self else None
+        count = self.integer("num_hidden_layers", "n_layers", "n_layer", "num_layers", default=listed)
         if not 1 <= count <= MAX_LAYERS:
             raise ConvertError(f"{self._where}: {count} layers; expected 1 to {MAX_LAYERS}")
         return count

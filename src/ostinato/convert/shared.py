@@ -60,7 +60,7 @@ OTHER_MODALITIES = (
 )  # fmt: skip
 
 KEYS = (
-    Key("context_length", int, ("max_position_embeddings", "n_positions", "n_ctx")),
+    Key("context_length", int, ("max_position_embeddings", "n_positions", "n_ctx", "model_max_length")),
     Key("feed_forward_length", int, ("intermediate_size", "n_inner")),
     Key("vocab_size", int, ("vocab_size",)),
     Key("attention.layer_norm_rms_epsilon", float, ("rms_norm_eps",)),
@@ -71,7 +71,7 @@ KEYS = (
     Key("expert_used_count", int, ("num_experts_per_tok", "num_experts_per_token", "top_k_experts", "moe_k")),
     Key("expert_feed_forward_length", int, ("moe_intermediate_size",)),
     Key("expert_shared_feed_forward_length", int, ("shared_expert_intermediate_size",)),
-    Key("expert_group_count", int, ("n_group",)),
+    Key("expert_group_count", int, ("n_group", "num_expert_group")),
     Key("expert_group_used_count", int, ("topk_group",)),
     Key("expert_shared_count", int, ("n_shared_experts",)),
     Key("expert_weights_scale", float, ("routed_scaling_factor",)),

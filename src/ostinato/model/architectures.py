@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from ostinato.model.decoder import read_decoder
-from ostinato.model.kinds_table import Activation, AttentionMask, RopeStyle, Scoring
+from ostinato.model.kinds_table import Activation, AttentionMask, HeadOrder, RopeStyle, Scoring
 from ostinato.model.reader import ModelError, ModelFile, Reader
 from ostinato.model.spec import ModelSpec, Temperature
 from ostinato.model.traits import Routing, Traits, Windows
@@ -81,6 +81,17 @@ ARCHITECTURES: Mapping[str, tuple[Traits, Mapped]] = {
     "qwen2": (_NEOX, read_decoder),
     "qwen2moe": (_UNNORMALISED, read_decoder),
     "qwen3": (_NEOX, read_decoder),
+    "granitehybrid": (Traits(rope=RopeStyle.NORM, logit_scale_divides=True), read_decoder),
+    "kimi-linear": (Traits(rope=None, routing=Routing(scoring=Scoring.SIGMOID, floor=1e-20)), read_decoder),
+    "lfm2": (_NEOX, read_decoder),
+    "lfm2moe": (Traits(routing=Routing(scoring=Scoring.SIGMOID, floor=1e-6)), read_decoder),
+    "nemotron_h": (Traits(rope=None, act=Activation.RELU_SQUARED), read_decoder),
+    "nemotron_h_moe": (
+        Traits(rope=None, act=Activation.RELU_SQUARED, routing=Routing(scoring=Scoring.SIGMOID, floor=1e-20)),
+        read_decoder),
+    "qwen35": (Traits(head_order=HeadOrder.TILED), read_decoder),
+    "qwen35moe": (Traits(head_order=HeadOrder.TILED), read_decoder),
+    "qwen3next": (_NEOX, read_decoder),
     "qwen3moe": (_NEOX, read_decoder),
     "smollm3": (Traits(rope=RopeStyle.NORM, unrotated_period=4), read_decoder),
     "starcoder2": (Traits(act=Activation.GELU), read_decoder),

@@ -12,7 +12,7 @@ from ostinato.model.reader import ModelError, Reader
 from ostinato.model.rope import read_rope
 from ostinato.model.spec import Attention, LatentAttention, Norm, Projection, Rope, Temperature
 from ostinato.model.traits import Traits
-from ostinato.model.weights import Shaped
+from ostinato.model.weights import Concat, Rows, Shaped
 
 
 def read_attention(file: Reader, layer: int, width: int, traits: Traits) -> Attention | LatentAttention:
@@ -28,6 +28,7 @@ def read_attention(file: Reader, layer: int, width: int, traits: Traits) -> Atte
     if heads % kv_heads:
         raise ModelError(f"{heads} heads cannot share {kv_heads} KV heads evenly")
     query, key, value = _queries_keys_values(file, stem, heads * key_dim, kv_heads * key_dim, kv_heads * value_dim)
+    query, gate = _query_and_gate(file, stem, query, heads, key_dim)
     scale = key_dim**-0.5 if traits.attention_scale is None else traits.attention_scale(file, key_dim)
     rope = _rope(file, layer, key_dim, traits, windowed)
     unit = partial(Norm, None, file.eps, None, False) if traits.unit_heads and rope is not None else None
@@ -49,6 +50,7 @@ def read_attention(file: Reader, layer: int, width: int, traits: Traits) -> Atte
         window=window(file, traits) if windowed else 0,
         softcap=file.number("attn_logit_softcapping", 0.0, low=0, high=1e6),
         sinks=file.optional(f"{stem}.attn_sinks.weight"),
+        gate=gate,
         temperature=traits.unrotated_temperature if rope is None else _temperature(file),
     )
 
@@ -90,6 +92,23 @@ def _queries_keys_values(
     return file.projection(f"{stem}.attn_q"), file.projection(f"{stem}.attn_k"), file.projection(f"{stem}.attn_v")
 
 
+def _query_and_gate(
+    file: Reader, stem: str, query: Projection, heads: int, key_dim: int
+) -> tuple[Projection, Projection | None]:
+    """Queries, and the gate of the result: a projection of its own, or after each head's query in the same one."""
+    if file.has(f"{stem}.attn_gate.weight"):
+        return query, file.projection(f"{stem}.attn_gate")
+    name = f"{stem}.attn_q.weight"
+    if not file.has(name) or file.matrix(name)[0] != 2 * heads * key_dim or query.bias is not None:
+        return query, None
+
+    def part(offset: int) -> Projection:
+        starts = (2 * key_dim * head + offset for head in range(heads))
+        return Projection(Concat(tuple(Rows(query.weight, start, start + key_dim) for start in starts)))
+
+    return part(0), part(key_dim)
+
+
 def _head_norm(file: Reader, stem: str, heads: int, head_dim: int) -> Norm | None:
     """Norm of queries or keys: of each head (one gain for all heads, or each its own), or of the whole row."""
     name = f"{stem}.weight"
@@ -104,7 +123,11 @@ def _head_norm(file: Reader, stem: str, heads: int, head_dim: int) -> Norm | Non
 
 
 def _rope(file: Reader, layer: int, head_dim: int, traits: Traits, windowed: bool) -> Rope | None:
-    if traits.rope is None or (traits.rope_in_windows_only and not windowed and window(file, traits)):
+    if (
+        traits.rope is None
+        or not file.flag("rope.scaling.finetuned", True)
+        or (traits.rope_in_windows_only and not windowed and window(file, traits))
+    ):
         return None
     period = file.integer("no_rope_layer_step", traits.unrotated_period, low=0)
     if period and (layer + 1) % period == 0:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ostinato.model.attention import read_attention
 from ostinato.model.feedforward import read_dense, read_experts
-from ostinato.model.reader import Reader
+from ostinato.model.reader import ModelError, Reader
+from ostinato.model.recurrent import read_recurrent
 from ostinato.model.spec import Block, Body, Layer, ModelSpec, Norm, Part, Projection
 from ostinato.model.traits import Traits
 
@@ -25,10 +26,10 @@ def read_decoder(file: Reader, name: str, traits: Traits) -> ModelSpec:
         context=file.integer("context_length"),
         embedding=embedding,
         layers=tuple(_layer(file, i, width, traits) for i in range(file.layers)),
-        output_norm=file.norm("output_norm"),
+        output_norm=file.norm("output_norm" if file.has("output_norm.weight") else "token_embd_norm"),  # LFM2's name
         output=file.projection("output") if file.has("output.weight") else Projection(embedding),
         embedding_scale=file.number("embedding_scale", scale, low=1e-9, high=1e9),
-        embedding_norm=file.optional_norm("token_embd_norm"),
+        embedding_norm=file.optional_norm("token_embd_norm") if file.has("output_norm.weight") else None,
         position_embedding=file.optional("position_embd.weight"),
         logit_scale=_logit_scale(file, traits),
         logit_cap=file.number("final_logit_softcapping", 0.0, low=0, high=1e9),
@@ -42,21 +43,37 @@ def _logit_scale(file: Reader, traits: Traits) -> float:
 
 def _layer(file: Reader, index: int, width: int, traits: Traits) -> Layer:
     stem = f"blk.{index}"
-    mixer = read_attention(file, index, width, traits)
-    ffn = (
-        read_experts(file, stem, traits) if file.has(f"{stem}.ffn_gate_inp.weight") else read_dense(file, stem, traits)
-    )
-    return Layer(arrange(file, stem, mixer, ffn, traits))
+    return Layer(arrange(file, stem, _mixer(file, index, width, traits), _network(file, stem, traits), traits))
 
 
-def arrange(file: Reader, stem: str, mixer: Body, ffn: Body, traits: Traits) -> tuple[Block, ...]:
+def _mixer(file: Reader, index: int, width: int, traits: Traits) -> Body | None:
+    """What mixes positions: a recurrent mixer, attention, or nothing."""
+    stem = f"blk.{index}"
+    if (recurrent := read_recurrent(file, stem, traits)) is not None:
+        return recurrent
+    return read_attention(file, index, width, traits) if file.has(f"{stem}.attn_output.weight") else None
+
+
+def _network(file: Reader, stem: str, traits: Traits) -> Body | None:
+    if file.has(f"{stem}.ffn_gate_inp.weight"):
+        return read_experts(file, stem, traits)
+    return read_dense(file, stem, traits) if file.has(f"{stem}.ffn_down.weight") else None
+
+
+def arrange(file: Reader, stem: str, mixer: Body | None, ffn: Body | None, traits: Traits) -> tuple[Block, ...]:
     """The norms round mixer and feed-forward network, as the tensors tell: before, after, or both."""
     before = file.optional_norm(f"{stem}.attn_norm")
     between = file.optional_norm(f"{stem}.ffn_norm")
     after = file.optional_norm(f"{stem}.post_attention_norm")
     if between is None and before is not None and not traits.parallel:
         between, after = after, None  # files of some architectures call the second norm by this name
+    if mixer is None and ffn is None:
+        raise ModelError(f"the file has no tensor '{stem}.attn_output.weight' nor other ones that make a layer")
     scale = file.number("residual_scale", 1.0, low=-1e6, high=1e6)
+    if mixer is None or ffn is None:  # layers of one part
+        body = mixer if ffn is None else ffn
+        assert body is not None
+        return (Block((Part(body, before or between, after),), scale=scale),)
     attention = Part(mixer, before, after)
     network = Part(ffn, between, file.optional_norm(f"{stem}.post_ffw_norm"))
     if traits.parallel:

@@ -6,7 +6,7 @@ the `gguf` package lists them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from ostinato.model.spec import Norm, Projection
@@ -51,7 +51,7 @@ class Reader:
     def per_layer(self, key: str, layer: int, default: int | None = None, *, low: int = 0, high: int = 2**24) -> int:
         """A number that files store once for all layers, or once for each."""
         value = self.get(key)
-        if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        if not isinstance(value, int | float | str | bytes | None):  # a list, or an array of the file
             if layer >= len(value):
                 raise ModelError(f"metadata '{self.architecture}.{key}' has {len(value)} elements, no {layer}")
             return self._whole(key, self._number(key, value[layer], low, high))
