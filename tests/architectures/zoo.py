@@ -146,7 +146,7 @@ ZOO: Mapping[str, Animal] = {
             "hybrid_override_pattern": "M*-M",
             "head_dim": 32,
             "mamba_num_heads": 8,
-            "time_step_min": 0.0,  # transformers 5 clamps steps here; no GGUF key tells it, and llama.cpp does not
+            "time_step_min": 1e-12,  # transformers 5 clamps steps here; no GGUF key tells it, and llama.cpp does not
             "mamba_head_dim": 32,
             "n_groups": 2,
             "ssm_state_size": 16,
