@@ -54,8 +54,10 @@ class Speaker:
         started = time.perf_counter()
         with Spinner(f"loading {path.name}"):
             opened = open_model(path, options)
+            self.template: ChatEncoder | None = None if raw else ChatEncoder.of(opened.tokenizer)
+            if self.template is not None:
+                self.template.start()  # its process gets ready while the model does
             self.model: Model = Model(opened)
-            self.template: ChatEncoder | None = None if raw else ChatEncoder.of(self.model.tokenizer)
         self._load_seconds = time.perf_counter() - started
         self.spec, self.backend = opened.spec, opened.backend.name
         self.name = opened.spec.name or path.stem
