@@ -18,7 +18,11 @@ typedef uint16_t Words __attribute__((vector_size(32), may_alias));
 typedef uint32_t Longs __attribute__((vector_size(32), may_alias));
 typedef uint64_t Quads __attribute__((vector_size(32), may_alias));
 typedef uint16_t WideWords __attribute__((vector_size(64), may_alias));
-typedef uint8_t EightBytes __attribute__((vector_size(8), may_alias));
+typedef uint8_t SubMinima __attribute__((vector_size(16), may_alias));
+typedef int8_t SubScales __attribute__((vector_size(16), may_alias));
+typedef uint16_t HalfWords __attribute__((vector_size(16), may_alias));
+typedef uint32_t HalfLongs __attribute__((vector_size(16), may_alias));
+typedef uint64_t HalfQuads __attribute__((vector_size(16), may_alias));
 
 #define BYTES_INLINE [[gnu::always_inline]] static inline
 
@@ -45,9 +49,20 @@ BYTES_INLINE Bytes nibbles(const uint8_t* p) {
   return reinterpret_cast<Bytes>(both >> Quads{0, 0, 4, 4}) & splat(15);
 }
 
+// The nibbles of four bytes in as many bytes, low ones first.
+BYTES_INLINE uint64_t spread_nibbles(uint32_t bytes) {
+  uint64_t x = bytes;
+  x = (x | x << 16) & 0x0000ffff0000ffff;
+  x = (x | x << 8) & 0x00ff00ff00ff00ff;
+  return (x | x << 4) & 0x0f0f0f0f0f0f0f0f;
+}
+
 // Two bits for each of 32 elements, four to a byte, lowest first.
 BYTES_INLINE Bytes pairs_of_bits(const uint8_t* p) {
-  const Longs x = __builtin_convertvector(read<EightBytes>(p), Longs);
+  const auto v = reinterpret_cast<Bytes>(Quads{} + read<uint64_t>(p));
+  const Bytes spread = __builtin_shufflevector(v, v, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 20, 20,
+                                               20, 20, 21, 21, 21, 21, 22, 22, 22, 22, 23, 23, 23, 23);
+  const Longs x = reinterpret_cast<Longs>(spread) & 255;
   return reinterpret_cast<Bytes>(x | x << 6 | x << 12 | x << 18) & splat(3);
 }
 

@@ -73,58 +73,74 @@ BYTES_INLINE __m256i everywhere(__m256i words, int c) {
   return _mm256_shuffle_epi8(words, _mm256_set1_epi16(static_cast<int16_t>(0x0100 + 0x0202 * c)));
 }
 
-// Eight partial sums of sc (code - kZero) a over one block.
-template <class F>
-BYTES_INLINE __m256i scaled_products(const typename F::Block& block, __m128i sc, const SuperRow& a) {
+// Eight partial sums of sc (code - kZero) a over one block, for kRows activation rows, `stride` records
+// apart.
+template <class F, int kRows>
+BYTES_INLINE void scaled_products(const typename F::Block& block, __m128i sc, const SuperRow* a,
+                                  int64_t stride, __m256i* sums) {
   const __m256i scales = lane_scales<F>(sc);
-  __m256i acc = _mm256_setzero_si256();
-  if constexpr (kUnsigned<F> && F::kZero != 0) {
-    const __m128i offset = _mm_mullo_epi32(times_sums<F>(sc, a), _mm_set1_epi32(-F::kZero));
-    acc = _mm256_zextsi128_si256(offset);
+#pragma GCC unroll 4
+  for (int r = 0; r < kRows; ++r) {
+    sums[r] = _mm256_setzero_si256();
+    if constexpr (kUnsigned<F> && F::kZero != 0)
+      sums[r] = _mm256_zextsi128_si256(
+          _mm_mullo_epi32(times_sums<F>(sc, a[r * stride]), _mm_set1_epi32(-F::kZero)));
   }
 #pragma GCC unroll 8
   for (int c = 0; c < 8; ++c) {
-    const __m256i products = pair_products<F>(vector_codes<F>(block, c), vector_at(a.q + 32 * c));
-    acc = add_products(acc, products, everywhere(scales, c));
+    const __m256i q = vector_codes<F>(block, c), scale = everywhere(scales, c);
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r)
+      sums[r] = add_products(sums[r], pair_products<F>(q, vector_at(a[r * stride].q + 32 * c)), scale);
   }
-  return acc;
 }
 
-// Four weight rows with one activation row.
-template <class F>
-void super_dots(const uint8_t* const rows[4], int64_t k, const SuperRow* a, Prefetch prefetch, float* out) {
+// One number of each of four blocks.
+template <class Number>
+BYTES_INLINE __m128 four(Number number) {
+  return _mm_setr_ps(number(0), number(1), number(2), number(3));
+}
+
+// Four weight rows with kRows activation rows.
+template <class F, int kRows>
+void super_tile(const uint8_t* const rows[4], int64_t k, const SuperRow* a, Prefetch prefetch,
+                float (*out)[4]) {
   using Block = typename F::Block;
-  __m128 acc = _mm_setzero_ps();
-  for (int64_t b = 0; b < k / kSuper; ++b) {
+  const int64_t blocks = k / kSuper;
+  __m128 acc[kRows] = {};
+  for (int64_t b = 0; b < blocks; ++b, ++a) {
     const int64_t offset = b * sizeof(Block);
     prefetch(4 * offset, 4 * sizeof(Block));
-    const auto block = [&](int r) -> const Block& {
-      return *reinterpret_cast<const Block*>(rows[r] + offset);
+    const auto block = [&](int w) -> const Block& {
+      return *reinterpret_cast<const Block*>(rows[w] + offset);
     };
-    __m256i scaled[4];
-    __m128i least[4];
+    __m256i scaled[4][kRows];
+    __m128i least[4][kRows];
 #pragma GCC unroll 4
-    for (int r = 0; r < 4; ++r) {
-      const Subs subs = F::subs(block(r));
-      scaled[r] = scaled_products<F>(block(r), half_vector_at(subs.sc), a[b]);
-      if constexpr (F::kMins) least[r] = times_sums<F>(half_vector_at(subs.m), a[b]);
+    for (int w = 0; w < 4; ++w) {
+      const Subs subs = F::subs(block(w));
+      scaled_products<F, kRows>(block(w), reinterpret_cast<__m128i>(subs.sc), a, blocks, scaled[w]);
+      for (int r = 0; F::kMins && r < kRows; ++r)
+        least[w][r] = times_sums<F>(reinterpret_cast<__m128i>(subs.m), a[r * blocks]);
     }
-    const __m256i lanes = sum_in_lanes(scaled[0], scaled[1], scaled[2], scaled[3]);
-    const __m128 sums = _mm_cvtepi32_ps(_mm_add_epi32(low_lane(lanes), high_lane(lanes)));
-    const __m128 d = _mm_setr_ps(F::d(block(0)), F::d(block(1)), F::d(block(2)), F::d(block(3)));
-    __m128 term;
-    if constexpr (F::kMins) {
-      const __m128i minima =
-          _mm_hadd_epi32(_mm_hadd_epi32(least[0], least[1]), _mm_hadd_epi32(least[2], least[3]));
-      const __m128 dmin =
-          _mm_setr_ps(F::dmin(block(0)), F::dmin(block(1)), F::dmin(block(2)), F::dmin(block(3)));
-      term = _mm_fmsub_ps(d, sums, _mm_mul_ps(dmin, _mm_cvtepi32_ps(minima)));
-    } else {
-      term = _mm_mul_ps(d, sums);
+    const __m128 d = four([&](int w) { return F::d(block(w)); });
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r) {
+      const __m256i lanes = sum_in_lanes(scaled[0][r], scaled[1][r], scaled[2][r], scaled[3][r]);
+      const __m128 sums = _mm_cvtepi32_ps(_mm_add_epi32(low_lane(lanes), high_lane(lanes)));
+      __m128 term;
+      if constexpr (F::kMins) {
+        const __m128i minima = _mm_hadd_epi32(_mm_hadd_epi32(least[0][r], least[1][r]),
+                                              _mm_hadd_epi32(least[2][r], least[3][r]));
+        const __m128 dmin = four([&](int w) { return F::dmin(block(w)); });
+        term = _mm_fmsub_ps(d, sums, _mm_mul_ps(dmin, _mm_cvtepi32_ps(minima)));
+      } else {
+        term = _mm_mul_ps(d, sums);
+      }
+      acc[r] = _mm_fmadd_ps(_mm_set1_ps(a[r * blocks].d), term, acc[r]);
     }
-    acc = _mm_fmadd_ps(_mm_set1_ps(a[b].d), term, acc);
   }
-  _mm_storeu_ps(out, acc);
+  for (int r = 0; r < kRows; ++r) _mm_storeu_ps(out[r], acc[r]);
 }
 
 // ---- small blocks
@@ -142,56 +158,66 @@ BYTES_INLINE int32_t correction(const BlockRow& a, int64_t j, int at) {
   return F::kZero * (F::kWidth == 32 ? a.minus_sums[j] : -sum16(a.q + 32 * j + at));
 }
 
-// Eight products of four codes each, those of the first 16 elements in the low lane.
+// Eight sums of four products each, those of the first 16 elements in the low lane.
 template <class F>
-BYTES_INLINE __m256i chunk_products(const typename F::Block& block, int c, __m256i x) {
-  const __m256i pairs = pair_products<F>(vector_codes<F>(block, c), x);
-  return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+BYTES_INLINE __m256i chunk_products(__m256i q, __m256i x) {
+#ifdef __AVX512VNNI__
+  if constexpr (kUnsigned<F>) return _mm256_dpbusd_epi32(_mm256_setzero_si256(), q, x);
+#endif
+  return _mm256_madd_epi16(pair_products<F>(q, x), _mm256_set1_epi16(1));
 }
 
-// Four weight rows with one activation row.
-template <class F>
-void small_dots(const uint8_t* const rows[4], int64_t k, const BlockRow* a, Prefetch prefetch, float* out) {
+// acc + the terms of four weight rows: from the products of elements at .. at + kWidth - 1 of chunk c of
+// their blocks with chunk j of a.
+template <class F, class BlockOf>
+BYTES_INLINE __m128 small_term(__m128i sums, BlockOf block, int c, const BlockRow& a, int64_t j, int at,
+                               __m128 acc) {
+  if constexpr (kUnsigned<F>) sums = _mm_add_epi32(sums, _mm_set1_epi32(correction<F>(a, j, at)));
+  const __m128 exact = _mm_cvtepi32_ps(sums), da = _mm_set1_ps(a.d[j]);
+  const __m128 d = four([&](int w) { return F::d(block(w), (32 * c + at) / F::kWidth); });
+  if constexpr (F::kMins) {
+    const __m128 total = _mm_set1_ps(static_cast<float>(-a.minus_sums[j]));
+    const __m128 least = _mm_mul_ps(four([&](int w) { return F::m(block(w)); }), total);
+    return _mm_fmadd_ps(da, _mm_fmadd_ps(d, exact, least), acc);
+  } else {
+    return _mm_fmadd_ps(_mm_mul_ps(d, da), exact, acc);
+  }
+}
+
+// Four weight rows with kRows activation rows.
+template <class F, int kRows>
+void small_tile(const uint8_t* const rows[4], int64_t k, const BlockRow* a, Prefetch prefetch,
+                float (*out)[4]) {
   using Block = typename F::Block;
   constexpr int kChunks = F::kElements / 32;
-  __m128 acc = _mm_setzero_ps();
-  for (int64_t b = 0; b < k / F::kElements; ++b) {
-    const int64_t offset = b * sizeof(Block);
-    prefetch(4 * offset, 4 * sizeof(Block));
-    const auto block = [&](int r) -> const Block& {
-      return *reinterpret_cast<const Block*>(rows[r] + offset);
+  const int64_t stride = (k + kSuper - 1) / kSuper;
+  __m128 acc[kRows] = {};
+  for (int64_t chunk = 0; chunk < k / 32; ++chunk) {
+    const int64_t offset = chunk / kChunks * sizeof(Block), j = chunk % 8;
+    const int c = static_cast<int>(chunk % kChunks);
+    if (c == 0) prefetch(4 * offset, 4 * sizeof(Block));
+    const auto block = [&](int w) -> const Block& {
+      return *reinterpret_cast<const Block*>(rows[w] + offset);
     };
-    const auto four = [](auto of) { return _mm_setr_ps(of(0), of(1), of(2), of(3)); };
+    __m256i q[4];
 #pragma GCC unroll 4
-    for (int c = 0; c < kChunks; ++c) {
-      const BlockRow& group = a[(b * kChunks + c) / 8];
-      const int64_t j = (b * kChunks + c) % 8;
+    for (int w = 0; w < 4; ++w) q[w] = vector_codes<F>(block(w), c);
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r) {
+      const BlockRow& group = a[r * stride + chunk / 8];
       const __m256i x = vector_at(group.q + 32 * j);
-      const __m256i lanes =
-          sum_in_lanes(chunk_products<F>(block(0), c, x), chunk_products<F>(block(1), c, x),
-                       chunk_products<F>(block(2), c, x), chunk_products<F>(block(3), c, x));
-      const __m128 da = _mm_set1_ps(group.d[j]);
-      const auto add_term = [&](__m128i sums, int at) {
-        if constexpr (kUnsigned<F>) sums = _mm_add_epi32(sums, _mm_set1_epi32(correction<F>(group, j, at)));
-        const __m128 exact = _mm_cvtepi32_ps(sums);
-        const __m128 d = four([&](int r) { return F::d(block(r), (32 * c + at) / F::kWidth); });
-        if constexpr (F::kMins) {
-          const __m128 sum = _mm_set1_ps(static_cast<float>(-group.minus_sums[j]));
-          const __m128 least = _mm_mul_ps(four([&](int r) { return F::m(block(r)); }), sum);
-          acc = _mm_fmadd_ps(da, _mm_fmadd_ps(d, exact, least), acc);
-        } else {
-          acc = _mm_fmadd_ps(_mm_mul_ps(d, da), exact, acc);
-        }
-      };
+      const __m256i lanes = sum_in_lanes(chunk_products<F>(q[0], x), chunk_products<F>(q[1], x),
+                                         chunk_products<F>(q[2], x), chunk_products<F>(q[3], x));
       if constexpr (F::kWidth == 32) {
-        add_term(_mm_add_epi32(low_lane(lanes), high_lane(lanes)), 0);
+        const __m128i sums = _mm_add_epi32(low_lane(lanes), high_lane(lanes));
+        acc[r] = small_term<F>(sums, block, c, group, j, 0, acc[r]);
       } else {
-        add_term(low_lane(lanes), 0);
-        add_term(high_lane(lanes), 16);
+        acc[r] = small_term<F>(low_lane(lanes), block, c, group, j, 0, acc[r]);
+        acc[r] = small_term<F>(high_lane(lanes), block, c, group, j, 16, acc[r]);
       }
     }
   }
-  _mm_storeu_ps(out, acc);
+  for (int r = 0; r < kRows; ++r) _mm_storeu_ps(out[r], acc[r]);
 }
 
 // ---- panels

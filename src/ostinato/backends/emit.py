@@ -147,13 +147,18 @@ def cpp_grids() -> Iterator[str]:
     yield ""
     yield _cpp_array("int8_t kIQ4Values", grids_table.IQ4_VALUES)
     yield _cpp_array("int8_t kFP4Values", grids_table.FP4_VALUES)
-    yield "// Eight sign bits of a seven-bit index."
-    yield _cpp_array("uint8_t kSigns", [grids_table.signs(index) for index in range(128)])
+    yield "// The signs of a seven-bit index: byte i is 0xff where sign i is minus."
+    spread = [[-(signs >> i & 1) for i in range(8)] for signs in map(grids_table.signs, range(128))]
+    yield _cpp_array("uint64_t kSigns", [_word(signs) for signs in spread])
     for grid in grids_table.GRIDS:
         yield "// Point i: coordinate j in byte j."
-        words = [bytes(c & 255 for c in reversed(point)).hex() for point in grid.points]
-        yield _cpp_array(f"uint{8 * grid.width}_t k{grid.name}", [f"0x{word}" for word in words])
+        yield _cpp_array(f"uint{8 * grid.width}_t k{grid.name}", [_word(point) for point in grid.points])
     yield "}  // namespace ostinato::grids"
+
+
+def _word(coordinates: Sequence[int]) -> str:
+    """Small integers as the bytes of a number, the first lowest."""
+    return "0x" + bytes(c & 255 for c in reversed(coordinates)).hex()
 
 
 def _cpp_array(declaration: str, numbers: Sequence[int | str]) -> str:

@@ -12,7 +12,8 @@ struct Small {
   using Row = BlockRow;
   static constexpr int kDots = 4, kLanes = 8, kPanels = 1;
   static constexpr int64_t kFirstLevel = kFirstLevelGroup;
-  static constexpr int64_t kPanelsFrom = 3;
+  static constexpr int kTileWeights = 4, kTileRows = 2;
+  static constexpr int64_t kTilesFrom = 2, kPanelsFrom = 3;
   static constexpr int kScales = 32 / F::kWidth, kChunks = F::kElements / 32;  // of a chunk; of a block
 
   struct Panel {
@@ -22,7 +23,13 @@ struct Small {
   };
 
   static void dots(const uint8_t* const rows[4], int64_t k, const Row* a, Prefetch prefetch, float* out) {
-    small_dots<F>(rows, k, a, prefetch, out);
+    small_tile<F, 1>(rows, k, a, prefetch, reinterpret_cast<float (*)[4]>(out));
+  }
+
+  template <int kRows>
+  static void tile(const uint8_t* const rows[4], int64_t k, const Row* a, Prefetch prefetch,
+                   float (*out)[4]) {
+    small_tile<F, kRows>(rows, k, a, prefetch, out);
   }
 
   static void unpack(const uint8_t* const rows[8], int64_t step, int chunks, Panel& panel) {

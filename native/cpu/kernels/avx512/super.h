@@ -12,7 +12,8 @@ struct Super {
   using Row = SuperRow;
   static constexpr int kDots = 4, kLanes = 16, kPanels = 2;
   static constexpr int64_t kFirstLevel = sizeof(typename F::Block) <= 144 ? kFirstLevelGroup : 0;
-  static constexpr int64_t kPanelsFrom = 3;
+  static constexpr int kTileWeights = 4, kTileRows = 4;
+  static constexpr int64_t kTilesFrom = 2, kPanelsFrom = 5;
   static constexpr int kSubs = kSuper / F::kSub, kGroups = F::kSub / 4;
 
   struct Panel {
@@ -23,7 +24,13 @@ struct Super {
   };
 
   static void dots(const uint8_t* const rows[4], int64_t k, const Row* a, Prefetch prefetch, float* out) {
-    super_dots<F>(rows, k, a, prefetch, out);
+    super_tile<F, 1>(rows, k, a, prefetch, reinterpret_cast<float (*)[4]>(out));
+  }
+
+  template <int kRows>
+  static void tile(const uint8_t* const rows[4], int64_t k, const Row* a, Prefetch prefetch,
+                   float (*out)[4]) {
+    super_tile<F, kRows>(rows, k, a, prefetch, out);
   }
 
   static void unpack(const uint8_t* const rows[16], int64_t step, int, Panel& panel) {

@@ -54,7 +54,7 @@ struct TQ1_0 {
         Longs{81 * kOnes, 81 * kOnes, 81 * kOnes, 81 * kOnes, kOnes, 3 * kOnes, 9 * kOnes, 27 * kOnes});
     return digits(mixed, ends);
   }
-  BYTES_INLINE Subs subs(const Block&) { return {{1, 1, 1, 1, 1, 1, 1, 1}, {}}; }
+  BYTES_INLINE Subs subs(const Block&) { return ones(); }
   BYTES_INLINE float d(const Block& block) { return half_at(block.d); }
 
  private:
@@ -80,7 +80,7 @@ struct TQ2_0 {
   BYTES_INLINE Bytes codes(const Block& block, int c) {
     return bits(load32(block.q + 32 * (c / 4)), 2 * (c % 4), 3);
   }
-  BYTES_INLINE Subs subs(const Block&) { return {{1, 1, 1, 1, 1, 1, 1, 1}, {}}; }
+  BYTES_INLINE Subs subs(const Block&) { return ones(); }
   BYTES_INLINE float d(const Block& block) { return half_at(block.d); }
 };
 

@@ -21,10 +21,16 @@
 
 namespace ostinato::cpu {
 
-// The first 256 / kSub are used.
+// The first 256 / kSub are used. Vectors, so that kernels find them in registers.
 struct Subs {
-  int8_t sc[16];
-  uint8_t m[16];
+  SubScales sc;
+  SubMinima m = {};
 };
+
+BYTES_INLINE SubScales sub_scales(uint64_t low, uint64_t high = 0) {
+  return reinterpret_cast<SubScales>(HalfQuads{low, high});
+}
+
+BYTES_INLINE Subs ones() { return {SubScales{} + int8_t{1}}; }
 
 }  // namespace ostinato::cpu

@@ -5,29 +5,32 @@
 namespace ostinato::cpu {
 namespace {
 
-// 2 s + 1 of the nibbles of kBytes bytes, low nibble first.
-template <int kBytes>
-BYTES_INLINE Subs odd_nibbles(const uint8_t* p) {
-  Subs subs{};
-  for (int i = 0; i < kBytes; ++i) {
-    subs.sc[2 * i] = static_cast<int8_t>(2 * (p[i] & 15) + 1);
-    subs.sc[2 * i + 1] = static_cast<int8_t>(2 * (p[i] >> 4) + 1);
-  }
-  return subs;
+// 2 s + 1
+BYTES_INLINE Subs odd(SubScales s) { return {s + s + int8_t{1}}; }
+
+// Of nibbles, low ones first.
+BYTES_INLINE Subs odd_nibbles(uint32_t first, uint32_t second = 0) {
+  return odd(sub_scales(spread_nibbles(first), spread_nibbles(second)));
 }
 
-// 2 s + 1, s being the top four bits of eight words, `stride` bytes apart.
-BYTES_INLINE Subs odd_tops(const uint8_t* words, int stride) {
-  Subs subs{};
-  for (int j = 0; j < 8; ++j) subs.sc[j] = static_cast<int8_t>(2 * (words[stride * j + 3] >> 4) + 1);
-  return subs;
+// Of the top four bits of eight words.
+BYTES_INLINE Subs odd_tops(Longs words) {
+  const Longs s = words >> 28;
+  const auto pairs = reinterpret_cast<Quads>(s) | reinterpret_cast<Quads>(s) >> 24;  // in the lower two bytes
+  const uint64_t low = (pairs[0] & 0xffff) | (pairs[1] & 0xffff) << 16;
+  const uint64_t high = (pairs[2] & 0xffff) | (pairs[3] & 0xffff) << 16;
+  return odd(sub_scales(low | high << 32));
 }
 
-// Four sign indices of seven bits in a word -> 32 bytes, 0xff for minus.
+// 0xff for minus, from the sign indices of four points.
+BYTES_INLINE Bytes even_signs(uint32_t a, uint32_t b, uint32_t c, uint32_t d) {
+  const auto& signs = grids::kSigns;
+  return reinterpret_cast<Bytes>(Quads{signs[a], signs[b], signs[c], signs[d]});
+}
+
+// Four indices of seven bits in a word.
 BYTES_INLINE Bytes even_signs(uint32_t word) {
-  uint32_t signs = 0;
-  for (int i = 0; i < 4; ++i) signs |= uint32_t{grids::kSigns[word >> (7 * i) & 127]} << (8 * i);
-  return spread_bits(signs);
+  return even_signs(word & 127, word >> 7 & 127, word >> 14 & 127, word >> 21 & 127);
 }
 
 }  // namespace

@@ -29,9 +29,10 @@ struct IQ1_S {
     return eighths(at(0), at(1), at(2), at(3), splat(high >> 15 ? kZero - 1 : kZero + 1));
   }
   BYTES_INLINE Subs subs(const Block& block) {
-    Subs subs{};
-    for (int j = 0; j < 8; ++j) subs.sc[j] = static_cast<int8_t>(2 * (block.high[2 * j + 1] >> 4 & 7) + 1);
-    return subs;
+    const auto s = reinterpret_cast<HalfQuads>(read<HalfWords>(block.high) >> uint16_t{12} & uint16_t{7});
+    const HalfQuads pairs = (s | s >> 8) & 0x0000ffff0000ffff;
+    const HalfQuads fours = (pairs | pairs >> 16) & 0xffffffff;
+    return odd(sub_scales(fours[0] | fours[1] << 32));
   }
   BYTES_INLINE float d(const Block& block) { return 0.125f * half_at(block.d); }
 };
@@ -57,12 +58,10 @@ struct IQ1_M {
                    reinterpret_cast<Bytes>(Quads{moved(0), moved(1), moved(2), moved(3)}));
   }
   BYTES_INLINE Subs subs(const Block& block) {
-    Subs subs{};
-    for (int j = 0; j < 16; ++j) {
-      const int word = read<uint16_t>(block.scales + 2 * (j / 4));
-      subs.sc[j] = static_cast<int8_t>(2 * (word >> (3 * (j % 4)) & 7) + 1);
-    }
-    return subs;
+    const auto word = [&](int i) { return uint32_t{read<uint16_t>(block.scales + 2 * i)}; };
+    const HalfLongs w = {word(0), word(1), word(2), word(3)};
+    return odd(
+        reinterpret_cast<SubScales>((w & 7) | (w & 0x38) << 5 | (w & 0x1c0) << 10 | (w & 0xe00) << 15));
   }
   BYTES_INLINE float d(const Block& block) {
     const uint8_t* s = block.scales;

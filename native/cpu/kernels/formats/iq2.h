@@ -20,7 +20,10 @@ struct IQ2_XXS {
     const auto points = reinterpret_cast<Bytes>(Quads{grid[q[0]], grid[q[1]], grid[q[2]], grid[q[3]]});
     return with_signs(points, even_signs(read<uint32_t>(q + 4))) + splat(kZero);
   }
-  BYTES_INLINE Subs subs(const Block& block) { return odd_tops(block.q + 4, 8); }
+  BYTES_INLINE Subs subs(const Block& block) {
+    const auto first = read<Longs>(block.q), second = read<Longs>(block.q + 32);
+    return odd_tops(__builtin_shufflevector(first, second, 1, 3, 5, 7, 9, 11, 13, 15));
+  }
   BYTES_INLINE float d(const Block& block) { return 0.125f * half_at(block.d); }
 };
 
@@ -36,11 +39,13 @@ struct IQ2_XS {
   BYTES_INLINE Bytes codes(const Block& block, int c) {
     const auto word = [&](int i) { return uint32_t{read<uint16_t>(block.q + 8 * c + 2 * i)}; };
     const auto at = [&](int i) { return grids::kIQ2_XS[word(i) & 511]; };
-    const uint32_t signs = word(0) >> 9 | word(1) >> 9 << 7 | word(2) >> 9 << 14 | word(3) >> 9 << 21;
+    const Bytes signs = even_signs(word(0) >> 9, word(1) >> 9, word(2) >> 9, word(3) >> 9);
     const auto points = reinterpret_cast<Bytes>(Quads{at(0), at(1), at(2), at(3)});
-    return with_signs(points, even_signs(signs)) + splat(kZero);
+    return with_signs(points, signs) + splat(kZero);
   }
-  BYTES_INLINE Subs subs(const Block& block) { return odd_nibbles<8>(block.scales); }
+  BYTES_INLINE Subs subs(const Block& block) {
+    return odd_nibbles(read<uint32_t>(block.scales), read<uint32_t>(block.scales + 4));
+  }
   BYTES_INLINE float d(const Block& block) { return 0.125f * half_at(block.d); }
 };
 
@@ -59,7 +64,9 @@ struct IQ2_S {
     const auto points = reinterpret_cast<Bytes>(Quads{at(0), at(1), at(2), at(3)});
     return with_signs(points, spread_bits(block.signs + 4 * c)) + splat(kZero);
   }
-  BYTES_INLINE Subs subs(const Block& block) { return odd_nibbles<8>(block.scales); }
+  BYTES_INLINE Subs subs(const Block& block) {
+    return odd_nibbles(read<uint32_t>(block.scales), read<uint32_t>(block.scales + 4));
+  }
   BYTES_INLINE float d(const Block& block) { return 0.125f * half_at(block.d); }
 };
 

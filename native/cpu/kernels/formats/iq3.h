@@ -20,7 +20,7 @@ struct IQ3_XXS {
                                                       grid[q[4]], grid[q[5]], grid[q[6]], grid[q[7]]});
     return with_signs(points, even_signs(read<uint32_t>(block.words + 4 * c))) + splat(kZero);
   }
-  BYTES_INLINE Subs subs(const Block& block) { return odd_tops(block.words, 4); }
+  BYTES_INLINE Subs subs(const Block& block) { return odd_tops(read<Longs>(block.words)); }
   BYTES_INLINE float d(const Block& block) { return 0.25f * half_at(block.d); }
 };
 
@@ -40,7 +40,7 @@ struct IQ3_S {
         reinterpret_cast<Bytes>(Longs{at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7)});
     return with_signs(points, spread_bits(block.signs + 4 * c)) + splat(kZero);
   }
-  BYTES_INLINE Subs subs(const Block& block) { return odd_nibbles<4>(block.scales); }
+  BYTES_INLINE Subs subs(const Block& block) { return odd_nibbles(read<uint32_t>(block.scales)); }
   BYTES_INLINE float d(const Block& block) { return half_at(block.d); }
 };
 

@@ -17,13 +17,12 @@ struct IQ4_XS {
     return look_up(grids::kIQ4Values, nibbles(block.q + 16 * c)) ^ splat(128);
   }
   BYTES_INLINE Subs subs(const Block& block) {
-    const int high = read<uint16_t>(block.scales_high);
-    Subs subs{};
-    for (int j = 0; j < 8; ++j) {
-      const int low = block.scales_low[j / 2] >> (4 * (j % 2)) & 15;
-      subs.sc[j] = static_cast<int8_t>((low | (high >> (2 * j) & 3) << 4) - 32);
-    }
-    return subs;
+    uint64_t high = read<uint16_t>(block.scales_high);  // pairs of bits, spread to bytes
+    high = (high | high << 24) & 0x000000ff000000ff;
+    high = (high | high << 12) & 0x000f000f000f000f;
+    high = (high | high << 6) & 0x0303030303030303;
+    const uint64_t low = spread_nibbles(read<uint32_t>(block.scales_low));
+    return {sub_scales(low | high << 4) - int8_t{32}};
   }
   BYTES_INLINE float d(const Block& block) { return half_at(block.d); }
 };

@@ -26,12 +26,10 @@ struct Q3_K {
     const auto high = read<uint32_t>(block.scales + 8);
     constexpr uint32_t kTwo = 0x30303030;
     const auto upper = [&](uint32_t a, uint32_t b) { return (a & kTwo) | uint64_t{b & kTwo} << 32; };
-    const uint64_t words[2] = {(low & 0x0f0f0f0f0f0f0f0f) | upper(high << 4, high << 2),
-                               (low >> 4 & 0x0f0f0f0f0f0f0f0f) | upper(high, high >> 2)};
-    Subs subs{};
-    std::memcpy(subs.sc, words, sizeof words);
-    for (int8_t& sc : subs.sc) sc = static_cast<int8_t>(sc - 32);
-    return subs;
+    constexpr uint64_t kNibbles = 0x0f0f0f0f0f0f0f0f;
+    const SubScales moved = sub_scales((low & kNibbles) | upper(high << 4, high << 2),
+                                       (low >> 4 & kNibbles) | upper(high, high >> 2));
+    return {moved - int8_t{32}};
   }
   BYTES_INLINE float d(const Block& block) { return half_at(block.d); }
 };

@@ -7,10 +7,8 @@ namespace {
 
 BYTES_INLINE Subs six_bit_subs(const uint8_t* packed) {
   const ScalesQ4_K scales = decode_scales(packed);
-  Subs subs{};
-  std::memcpy(subs.sc, scales.sc, sizeof scales.sc);
-  std::memcpy(subs.m, scales.m, sizeof scales.m);
-  return subs;
+  return {sub_scales(read<uint64_t>(scales.sc)),
+          reinterpret_cast<SubMinima>(sub_scales(read<uint64_t>(scales.m)))};
 }
 
 struct Q4_K {

@@ -17,11 +17,7 @@ struct Q6_K {
     const Bytes high = bits(load32(block.qh + 32 * half), 2 * run, 3);
     return low | reinterpret_cast<Bytes>(reinterpret_cast<Words>(high) << uint16_t{4});
   }
-  BYTES_INLINE Subs subs(const Block& block) {
-    Subs subs{};
-    std::memcpy(subs.sc, block.sc, sizeof block.sc);
-    return subs;
-  }
+  BYTES_INLINE Subs subs(const Block& block) { return {read<SubScales>(block.sc)}; }
   BYTES_INLINE float d(const Block& block) { return half_at(block.d); }
 };
 

@@ -36,7 +36,7 @@ struct Q8_K {
   static constexpr bool kMins = false;
 
   BYTES_INLINE Bytes codes(const Block& block, int c) { return load32(block.q + 32 * c) ^ splat(128); }
-  BYTES_INLINE Subs subs(const Block&) { return {{1, 1, 1, 1, 1, 1, 1, 1}, {}}; }
+  BYTES_INLINE Subs subs(const Block&) { return ones(); }
   BYTES_INLINE float d(const Block& block) { return read<float>(block.d); }
 };
 
