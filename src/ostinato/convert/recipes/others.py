@@ -29,8 +29,13 @@ def _unrotated(config: Config) -> Facts:
     return {"no_rope_layer_step": config.integer("no_rope_layer_interval", default=4)}
 
 
+def _stated_window(config: Config) -> Facts:
+    """llama.cpp takes a window for granted in files that do not say 0."""
+    return {"attention.sliding_window": config.integer("sliding_window", default=0)}
+
+
 RECIPES = (
-    Recipe(("Phi3ForCausalLM",), "phi3"),
+    Recipe(("Phi3ForCausalLM",), "phi3", facts=_stated_window),
     Recipe(("OlmoeForCausalLM",), "olmoe"),
     Recipe(("SmolLM3ForCausalLM",), "smollm3", PERMUTED, facts=_unrotated, defaults={"use_sliding_window": False}),
     Recipe(("Starcoder2ForCausalLM",), "starcoder2", _STARCODER2),
