@@ -193,3 +193,14 @@ def test_the_worker_ends_with_its_input() -> None:
     lines = json.dumps({"default": "x"}) + "\n"
     done = subprocess.run(command, input=lines.encode(), env=environment, capture_output=True, timeout=60, check=True)
     assert done.stdout == b""
+
+
+def test_modules_beside_a_model_are_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that was downloaded may hold a jinja2.py of its own."""
+    (tmp_path / "jinja2.py").write_text("raise SystemExit")
+    monkeypatch.chdir(tmp_path)
+    chat = ChatTemplate("fine")
+    try:
+        assert chat.render(USER) == "fine"
+    finally:
+        chat.close()

@@ -78,7 +78,7 @@ class Renderer:
         """The worker, started when it is not there. It is told the templates first."""
         if self._child is None or self._child.poll() is not None:
             self._end()
-            command = [sys.executable, "-m", "ostinato.templates.worker"]
+            command = [sys.executable, "-P", "-m", "ostinato.templates.worker"]  # -P: no imports from where we stand
             pipe = subprocess.PIPE
             self._child = subprocess.Popen(
                 command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=_environment(),
