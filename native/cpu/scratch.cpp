@@ -10,7 +10,7 @@ namespace {
 // The largest sizes any instruction of any program asks for.
 struct Needs {
   size_t packed = 0;                                    // bytes of a packed value
-  int64_t queries = 0, key_dim = 0, value_dim = 0;      // attend: queries of one row and KV head
+  int64_t queries = 0, key_dim = 0, value_dim = 0;      // attend: queries of one row in a task
   size_t router = 0;                                    // route: rows x experts
   size_t heads = 0;                                     // per_head: bytes of packed heads
   size_t gate_input = 0, up_input = 0, down_input = 0;  // experts: bytes of packed rows
@@ -84,7 +84,7 @@ class Survey {
   }
 
   void attend(const op::Attend& i) {
-    needs.queries = std::max<int64_t>(needs.queries, i.heads / i.kv_heads);
+    needs.queries = std::max(needs.queries, std::min<int64_t>(i.heads / i.kv_heads, kMostQueries));
     needs.key_dim = std::max<int64_t>(needs.key_dim, i.key_dim);
     needs.value_dim = std::max<int64_t>(needs.value_dim, i.value_dim);
   }

@@ -18,6 +18,10 @@ struct PackedValue {
   Buffer<uint8_t> bytes;
 };
 
+// Query heads of one row that a task of `attend` takes: more of them would leave threads without work where
+// all heads share one KV head.
+constexpr int64_t kMostQueries = 16;
+
 // Used by `attend`: the queries and sums of one task.
 struct AttendScratch {
   Buffer<float> tile;                     // attend_scratch()

@@ -72,6 +72,7 @@ ATTENTION_CASES: tuple[OpCase, ...] = (
     *(attend_case("in keys".replace(" ", "-"), 4, 1, 48, 33, kv_type, in_keys=True) for kv_type in KVType),
     attend_case("in-keys", 6, 3, 32, 32, in_keys=True),
     *(attend_case("latent", 8, 1, 576, 512, kv_type, in_keys=True) for kv_type in KVType),
+    attend_case("sinks", 37, 1, 16, 8, sinks=True),
     *(attend_case("heads", 4, 2, size, size, kv_type) for kv_type in KVType for size in (80, 96)),
     *(attend_case("large", 2, 1, 512, 512, kv_type) for kv_type in KVType),
     _rope(RopeStyle.NORM, 3, 24, 8, 16),

@@ -136,8 +136,8 @@ MASKS = {
 def test_masks_over_several_splits(name: str, in_keys: bool, level: str) -> None:
     """Tiles whose rows see different splits, whole splits that nobody sees, sinks: the same bits however it is fed."""
     mask, window, softcap, sinks = MASKS[name]
-    last, widths = 1100, (40, 33) if in_keys else (40, 24)
-    case = attend_case("mask", 6, 1, *widths, KVType.F16, mask, window, softcap, sinks, in_keys)
+    last, shape = 1100, (19, 1, 40, 33) if in_keys else (6, 1, 40, 24)
+    case = attend_case("mask", *shape, KVType.F16, mask, window, softcap, sinks, in_keys)
     whole = attention(case, LONG, [(Kind.PROMPT, 0, last)])
     assert np.isfinite(whole).all()
     cuts = [0, 515, 1019, 1025, *range(1090, last + 1)]

@@ -20,6 +20,7 @@ SANITIZERS = {
     "thread": ("-fsanitize=thread",),
     "address": ("-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
 }
+SLOW = (pytest.mark.slow, pytest.mark.timeout(900))  # minutes of compiling
 PORTABLE = ("-ffp-contract=fast", "-Wno-psabi", "-DOSTINATO_LEVEL=portable", "-DOSTINATO_ISA=kPortable")
 SOURCES = (
     *(p for p in sorted((NATIVE / "cpu").glob("*.cpp")) if p.stem != "binding"),
@@ -70,7 +71,7 @@ def run(program: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr[-4000:]
 
 
-@pytest.fixture(scope="module", params=["thread", pytest.param("address", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=["thread", pytest.param("address", marks=SLOW)])
 def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Compiler, list[Path]]:
     """The executor at portable level, two compilers at a time."""
     if shutil.which("g++") is None:

@@ -1,8 +1,9 @@
 // append and attend: keys and values into paged blocks, and attention over them.
 //
-// A task is one KV head of one tile of rows (rows of one sequence at consecutive positions, which read the
-// same keys). Its splits of 512 positions are merged in order; when a step has few tasks the splits
-// themselves are shared out and merged afterwards, by the same operations.
+// A task is a tile of rows (rows of one sequence at consecutive positions, which read the same keys) and up
+// to kMostQueries of the query heads that share a KV head. Its splits of 512 positions are merged in order;
+// when a step has few tasks the splits themselves are shared out and merged afterwards, by the same
+// operations.
 #include <algorithm>
 #include <limits>
 
@@ -58,9 +59,14 @@ void append_row(const op::Append& i, const Machine& m, int64_t row) {
 class Attention {
  public:
   Attention(const op::Attend& i, Machine& m)
-      : i_(i), m_(m), cache_(m.model.caches[i.cache]), per_row_(i.heads / i.kv_heads) {}
+      : i_(i),
+        m_(m),
+        cache_(m.model.caches[i.cache]),
+        shared_(i.heads / i.kv_heads),
+        parts_((shared_ + kMostQueries - 1) / kMostQueries),
+        most_(std::min(shared_, kMostQueries)) {}
 
-  int64_t tasks() const { return int64_t{m_.rows.tiles} * i_.kv_heads; }
+  int64_t tasks() const { return m_.rows.tiles * per_tile(); }
 
   // Multiply-adds, about: queries x positions x dimensions.
   int64_t work() const {
@@ -97,7 +103,8 @@ class Attention {
     for (int64_t task = 0; task < tasks(); ++task) {
       const Partial merged = divided_partial(task * most);
       for (int64_t later = 1; later < splits(task).count(); ++later) {
-        m_.vectors.merge(merged, divided_partial(task * most + later), per_row_, padded(i_.value_dim));
+        m_.vectors.merge(merged, divided_partial(task * most + later), static_cast<int32_t>(per_row(task)),
+                         padded(i_.value_dim));
       }
       finish(task, merged);
     }
@@ -108,14 +115,18 @@ class Attention {
     bool several = false;
     for (int64_t tile = 0; tile < m_.rows.tiles; ++tile) {
       if (m_.rows.tile[tile].count > 1) return false;
-      several = several || splits(tile * i_.kv_heads).count() > 1;
+      several = several || splits(tile * per_tile()).count() > 1;
     }
     return several;
   }
 
  private:
-  const RowTile& tile(int64_t task) const { return m_.rows.tile[task / i_.kv_heads]; }
-  int64_t head(int64_t task) const { return task % i_.kv_heads; }
+  int64_t per_tile() const { return i_.kv_heads * parts_; }
+  const RowTile& tile(int64_t task) const { return m_.rows.tile[task / per_tile()]; }
+  int64_t head(int64_t task) const { return task / parts_ % i_.kv_heads; }  // of keys and values
+  // The first query head of a task, and how many it has.
+  int64_t query(int64_t task) const { return head(task) * shared_ + task % parts_ * kMostQueries; }
+  int64_t per_row(int64_t task) const { return std::min(most_, shared_ - task % parts_ * kMostQueries); }
 
   // A row sees positions first .. limit, limit excluded; neither falls from one row of a tile to the next.
   int32_t first(int32_t row) const {
@@ -157,8 +168,8 @@ class Attention {
     const RowTile& t = tile(task);
     int32_t count = 0;
     for (int32_t row = t.first; row < t.first + t.count; ++row) {
-      const float* q = m_.row(i_.q, row) + head(task) * per_row_ * i_.key_dim;
-      for (int64_t j = 0; j < per_row_; ++j, ++count) {
+      const float* q = m_.row(i_.q, row) + query(task) * i_.key_dim;
+      for (int64_t j = 0; j < per_row(task); ++j, ++count) {
         scratch.query[count] = q + j * i_.key_dim;
         scratch.first[count] = first(row), scratch.limit[count] = limit(row);
       }
@@ -184,7 +195,7 @@ class Attention {
 
   Partial divided_partial(int64_t item) const {
     const SplitScratch& s = m_.scratch.splits;
-    const int64_t at = item * per_row_;
+    const int64_t at = item * most_;
     return {s.max.data() + at, s.sum.data() + at, s.value.data() + at * padded(i_.value_dim)};
   }
 
@@ -192,10 +203,10 @@ class Attention {
     const RowTile& t = tile(task);
     const float* sinks = m_.vector(i_.sinks);
     for (int32_t row = 0; row < t.count; ++row) {
-      float* out = m_.row(i_.out, t.first + row) + head(task) * per_row_ * i_.value_dim;
-      for (int64_t j = 0; j < per_row_; ++j) {
-        const float sink = sinks == nullptr ? kNone : sinks[head(task) * per_row_ + j];
-        m_.vectors.finish(partial, static_cast<int32_t>(row * per_row_ + j), sink, i_.value_dim,
+      float* out = m_.row(i_.out, t.first + row) + query(task) * i_.value_dim;
+      for (int64_t j = 0; j < per_row(task); ++j) {
+        const float sink = sinks == nullptr ? kNone : sinks[query(task) + j];
+        m_.vectors.finish(partial, static_cast<int32_t>(row * per_row(task) + j), sink, i_.value_dim,
                           out + j * i_.value_dim);
       }
     }
@@ -204,7 +215,9 @@ class Attention {
   const op::Attend& i_;
   Machine& m_;
   const Cache& cache_;
-  const int64_t per_row_;  // queries of a row that share a KV head
+  const int64_t shared_;  // query heads that share a KV head,
+  const int64_t parts_;   // in so many tasks,
+  const int64_t most_;    // of at most so many
 };
 
 }  // namespace
