@@ -1,6 +1,6 @@
 """Numbers do not depend on company: the same tokens alone, in a crowd, in chunks and runs, preempted, recovered.
 
-With the built-in model here, and (slow) with a Q4_K_M file of real width.
+With the built-in model and a recurrent one here, and (slow) with a Q4_K_M file of real width.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from ostinato.engine.engine import Engine
 from ostinato.engine.loading import Opened, Options, open_model
 from ostinato.engine.local import LocalPort, Stream
 from ostinato.engine.request import Request
+from tests.engine.hybrid import write_hybrid
 from tests.support import BUILTIN, ROOT
 
 
@@ -47,7 +48,10 @@ class Run:
     def start(self) -> None:
         """A new engine over the same records and the same KV."""
         self.executable = self.model.compile()
-        self.engine = Engine(self.executable, self.plan, self.caches, self.port.table, self.port, self.run_steps)
+        self.engine = Engine(
+            self.executable, self.plan, self.caches, self.port.table, self.port, self.run_steps,
+            self.model.programs.recurrent,
+        )  # fmt: skip
 
     def crash(self) -> None:
         """The engine dies with steps in flight; another one takes over."""
@@ -94,6 +98,10 @@ def builtin(_: Path) -> Path:
     return BUILTIN
 
 
+def hybrid(folder: Path) -> Path:
+    return write_hybrid(folder / "hybrid.gguf")
+
+
 def real_width(folder: Path) -> Path:
     path = folder / "tinyllama-1.1b.gguf"
     command = [sys.executable, "-m", "bench.write_model", "tinyllama-1.1b", "--out", str(path)]
@@ -103,6 +111,7 @@ def real_width(folder: Path) -> Path:
 
 CASES = [
     *(pytest.param((name, builtin), id=f"{name}-builtin") for name in BACKENDS_UNDER_TEST),
+    pytest.param(("cpu", hybrid), id="cpu-recurrent"),
     pytest.param(("cpu", real_width), id="cpu-1.1B", marks=[pytest.mark.slow, pytest.mark.timeout(7200)]),
 ]
 
@@ -175,7 +184,7 @@ def test_prefix_hit(model: Opened, alone: list[list[int]]) -> None:
     run = Run(model)
     assert run.answers(crowd(model, 3)) == alone
     assert run.answers(crowd(model, 3)) == alone
-    assert run.engine.scheduler.prefix_hits > 0
+    assert (run.engine.scheduler.prefix_hits > 0) != model.programs.recurrent, "shared, unless there is other state"
 
 
 @pytest.mark.parametrize("run_steps", [1, 9])
