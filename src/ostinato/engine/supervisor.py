@@ -107,7 +107,7 @@ class Supervisor:
     @classmethod
     def for_model(cls, opened: Opened, options: Options, capacity: int = DEFAULT_CAPACITY) -> Supervisor:
         """The supervisor of a model that `open_model(path, options)` has read and planned."""
-        command = [sys.executable, "-m", "ostinato.engine.process", "--model", str(opened.path)]
+        command = [sys.executable, "-P", "-m", "ostinato.engine.process", "--model", str(opened.path)]
         command += ["--options", encode_options(options), "--stamp", stamp(opened.path)]
         sizes = Sizes.of(opened.plan, opened.programs.caches, capacity, opened.hosted)
         return cls(command, sizes, backend=opened.backend.name)
