@@ -43,6 +43,10 @@ bool Matcher::step(const Instruction& instruction, uint32_t& index, uint32_t& at
       holds = take_run(instruction, index, at);
       break;
     case Instruction::kSplit:
+      if (!may_begin(instruction.begins, at)) {
+        index += instruction.second;
+        return true;
+      }
       choices_.push_back({index + instruction.second, at, kNone});
       break;
     case Instruction::kNext:

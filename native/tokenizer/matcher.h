@@ -39,6 +39,10 @@ class Matcher {
   bool take_run(const Instruction& instruction, uint32_t index, uint32_t& at);
   bool go_back(uint32_t& index, uint32_t& at);
   bool is_multiple(const Instruction& instruction, uint32_t index, uint32_t at);
+  bool may_begin(const AsciiSet& begins, uint32_t at) const {
+    const uint32_t code = at < end_ ? text_.code(at) : kNoCode;
+    return code >= 128 || (begins[code >> 6] >> (code & 63) & 1);
+  }
   bool is_next(const Instruction& instruction, uint32_t at) const {
     return at < end_ && pattern_.sets[instruction.set].has(text_.packed(at));
   }

@@ -274,6 +274,32 @@ bool CharSet::lies_in(uint32_t packed) const {
   return (included && !in(excluded_)) != negated_;
 }
 
-Status Pattern::compile(std::string_view text) { return Compiler(text, sets).compile(code); }
+Status Pattern::compile(std::string_view text) {
+  if (Status status = Compiler(text, sets).compile(code); !status.ok()) return status;
+  for (size_t i = 0; i < code.size(); ++i) {
+    if (code[i].op == Instruction::kSplit) code[i].begins = beginnings(i + code[i].first);
+  }
+  return {};
+}
+
+// The characters of ASCII that a match from this instruction on may begin with; all, where it may be empty.
+// Loops end, since none of them comes round without a character.
+AsciiSet Pattern::beginnings(size_t index) const {
+  const Instruction& instruction = code[index];
+  const auto united = [](AsciiSet a, const AsciiSet& b) { return AsciiSet{a[0] | b[0], a[1] | b[1]}; };
+  switch (instruction.op) {
+    case Instruction::kMatch:
+    case Instruction::kEnd:
+      return {UINT64_MAX, UINT64_MAX};
+    case Instruction::kRun: {
+      const AsciiSet& own = sets[instruction.set].ascii();
+      return instruction.min > 0 ? own : united(own, beginnings(index + 1));
+    }
+    case Instruction::kSplit:
+      return united(beginnings(index + instruction.first), beginnings(index + instruction.second));
+    default:
+      return beginnings(index + instruction.first);
+  }
+}
 
 }  // namespace ostinato::tokenizer

@@ -18,6 +18,8 @@
 
 namespace ostinato::tokenizer {
 
+using AsciiSet = std::array<uint64_t, 2>;  // a bit for each character
+
 // A set of characters.
 class CharSet {
  public:
@@ -38,6 +40,7 @@ class CharSet {
     const uint32_t code = packed >> 8;
     return code < 128 ? ascii_[code >> 6] >> (code & 63) & 1 : lies_in(packed);
   }
+  const AsciiSet& ascii() const { return ascii_; }
 
  private:
   bool lies_in(uint32_t packed) const;
@@ -45,7 +48,7 @@ class CharSet {
   int classes_ = 0;
   bool negated_ = false;
   std::vector<Range> included_, excluded_;
-  std::array<uint64_t, 2> ascii_{};
+  AsciiSet ascii_{};
 };
 
 struct Instruction {
@@ -64,6 +67,7 @@ struct Instruction {
   uint16_t set = 0;
   uint32_t min = 1, max = 1;
   int32_t first = 1, second = 0;  // relative to this instruction
+  AsciiSet begins{};              // of kSplit: what the way over `first` can begin with
 };
 
 constexpr uint32_t kNoLimit = UINT32_MAX;
@@ -73,6 +77,9 @@ struct Pattern {
   std::vector<CharSet> sets;
 
   Status compile(std::string_view text);
+
+ private:
+  AsciiSet beginnings(size_t index) const;
 };
 
 }  // namespace ostinato::tokenizer

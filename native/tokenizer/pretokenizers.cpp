@@ -14,7 +14,9 @@ using Patterns = std::string_view;
 #define SIGNS R"( ?[^\s\p{L}\p{N}]+)"
 #define SPACES R"(\s*[\r\n]+|\s+(?!\S)|\s+)"
 #define KANA_AND_HAN R"([\u{4E00}-\u{9FA5}\u{3040}-\u{309F}\u{30A0}-\u{30FF}]+)"
-#define WIDE_CJK R"([\u{4E00}-\u{9FA5}\u{800}-\u{4E00}\u{AC00}-\u{D7FF}]+)"
+// The published [一-龥ࠀ-一가-퟿] without its white space, which llama.cpp sees as \v.
+#define WIDE_SPACES R"(\u{1680}\u{2000}-\u{200A}\u{2028}\u{2029}\u{202F}\u{205F}\u{3000})"
+#define WIDE_CJK R"([\u{800}-\u{9FA5}\u{AC00}-\u{D7FF}&&[^)" WIDE_SPACES "]]+"
 #define GPT2 R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+|)" SIGNS R"(|\s+(?!\S)|\s+)"
 #define LLAMA3 CONTRACTIONS "|" WORD R"(|\p{N}{1,3}|)" SIGNS R"([\r\n]*|)" SPACES
 #define QWEN2 CONTRACTIONS "|" WORD R"(|\p{N}|)" SIGNS R"([\r\n]*|)" SPACES

@@ -2,8 +2,31 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace ostinato::tokenizer {
+namespace {
+
+// The first eight bytes as a number that orders as they do: most comparisons need no more.
+uint64_t head(std::string_view text) {
+  uint64_t key = 0;
+  for (size_t i = 0; i < sizeof(key); ++i)
+    key = key << 8 | (i < text.size() ? static_cast<uint8_t>(text[i]) : 0);
+  return key;
+}
+
+// In order of texts; of equal ones the order stays.
+void sort(std::vector<Trie::Entry>& entries) {
+  std::vector<std::pair<uint64_t, Trie::Entry>> keyed;
+  keyed.reserve(entries.size());
+  for (const Trie::Entry& entry : entries) keyed.emplace_back(head(entry.text), entry);
+  std::stable_sort(keyed.begin(), keyed.end(), [](const auto& a, const auto& b) {
+    return a.first != b.first ? a.first < b.first : a.second.text < b.second.text;
+  });
+  for (size_t i = 0; i < entries.size(); ++i) entries[i] = keyed[i].second;
+}
+
+}  // namespace
 
 Status Trie::build(std::vector<Entry> entries) {
   for (const Entry& entry : entries) {
@@ -12,8 +35,7 @@ Status Trie::build(std::vector<Entry> entries) {
                   std::to_string(entry.text.size()) + " bytes, at most " + std::to_string(kLongest) +
                   " are allowed");
   }
-  std::stable_sort(entries.begin(), entries.end(),
-                   [](const Entry& a, const Entry& b) { return a.text < b.text; });
+  sort(entries);
   // Level by level: a node stands for the entries [begin, end), which share their first `depth` bytes.
   struct Span {
     uint32_t begin, end, depth;
