@@ -7,6 +7,7 @@ that dequantised values can be put back there. What is measured is the engine's 
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -38,7 +39,7 @@ SAFETENSORS = "model.safetensors"
 
 
 @dataclass(frozen=True)
-class Result:
+class Figures:
     """Ours beside theirs: sum of squared differences over sum of squares, the same of the worst row, and the share of
     rows with the same best token."""
 
@@ -47,12 +48,12 @@ class Result:
     top1: float
 
 
-def compare(ours: np.ndarray, theirs: np.ndarray) -> Result:
+def compare(ours: np.ndarray, theirs: np.ndarray) -> Figures:
     """Both float32 [T, vocab]."""
     squares = ((ours.astype(np.float64) - theirs) ** 2).sum(axis=1)
     sizes = (theirs.astype(np.float64) ** 2).sum(axis=1)
     same = ours.argmax(axis=1) == theirs.argmax(axis=1)
-    return Result(float(squares.sum() / sizes.sum()), float((squares / sizes).max()), float(same.mean()))
+    return Figures(float(squares.sum() / sizes.sum()), float((squares / sizes).max()), float(same.mean()))
 
 
 def prompt(length: int) -> list[int]:
@@ -68,6 +69,8 @@ class Specimen:
         self._checkpoint = folder / "hf"
         model = build(animal)
         model.save_pretrained(self._checkpoint)
+        if animal.pooling:
+            write_pooling(self._checkpoint, animal.pooling)
         self._models = {"F32": model}
         self._files: dict[str, Path] = {}
         self._theirs: dict[tuple[str, int], np.ndarray] = {}
@@ -92,9 +95,11 @@ class Specimen:
 
         key = type, len(tokens)
         if key not in self._theirs:
+            options = {} if self._animal.pooling else {"use_cache": False}
             with torch.no_grad():
-                logits = self._model(type)(torch.tensor([list(tokens)]), use_cache=False).logits[0]
-            self._theirs[key] = logits.float().numpy()
+                made = self._model(type)(torch.tensor([list(tokens)]), **options)
+            rows = pooled(made.last_hidden_state, self._animal.pooling) if self._animal.pooling else made.logits
+            self._theirs[key] = rows[0].float().numpy()
         return self._theirs[key]
 
     def ours(self, type: str, tokens: Sequence[int], backend: str, chunk: int) -> np.ndarray:
@@ -102,8 +107,9 @@ class Specimen:
         would choose the other factors of long-rope."""
         context = max(len(tokens), MIN_CONTEXT)
         options = Options(
-            backend="reference", context=context, max_sequences=1, max_rows=CONTEXT, max_logit_rows=CONTEXT
-        )
+            backend="reference", context=context, max_sequences=1, max_rows=CONTEXT, max_logit_rows=CONTEXT,
+            embed=bool(self._animal.pooling),
+        )  # fmt: skip
         opened = open_model(self.file(type), options)
         try:
             return run_logits(opened, backend, tokens, chunk)
@@ -165,10 +171,27 @@ def _home() -> str:
 _kept: list[tempfile.TemporaryDirectory[str]] = []
 
 
+def write_pooling(folder: Path, pooling: str) -> None:
+    """What sentence-transformers writes beside a model."""
+    modules = [{"type": "sentence_transformers.models.Transformer", "path": ""},
+               {"type": "sentence_transformers.models.Pooling", "path": "1_Pooling"}]  # fmt: skip
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode": pooling}))
+
+
+def pooled(rows: Any, pooling: str) -> Any:
+    """A tensor [1, T, width] -> [1, 1, width]."""
+    first, last = {"mean": (0, rows.shape[1]), "cls": (0, 1), "lasttoken": (rows.shape[1] - 1, rows.shape[1])}[pooling]
+    return rows[:, first:last].mean(dim=1, keepdim=True)
+
+
 def _builder(animal: Animal) -> Any:
     """What makes the model of a configuration."""
     import transformers
 
+    if animal.pooling:
+        return transformers.AutoModel
     if animal.model:
         classes = getattr(transformers, animal.config), getattr(transformers, animal.model)
         transformers.AutoModelForCausalLM.register(*classes, exist_ok=True)
@@ -198,7 +221,9 @@ def build(animal: Animal) -> Any:
 
 
 def run_logits(opened: Opened, backend: str, tokens: Sequence[int], chunk: int) -> np.ndarray:
-    """Float32 [T, vocab] of an opened model on a backend."""
+    """Float32 [T, vocab] of an opened model on a backend; [1, width] of one that embeds, in one step."""
+    embeds = opened.programs.embeds
+    chunk = len(tokens) if embeds else chunk
     made = ReferenceBackend() if backend == "reference" else machine(backend)
     executable = made.compile(opened.programs, opened.file.tensors, opened.plan)
     kind, step = (Kind.PROMPT, chunk) if chunk else (Kind.GENERATED, 1)
@@ -209,9 +234,9 @@ def run_logits(opened: Opened, backend: str, tokens: Sequence[int], chunk: int) 
     try:
         for start in range(0, len(tokens), step):
             piece = tokens[start : start + step]
-            span = Span(0, kind, start, piece, logit_rows=len(piece))
+            span = Span(0, kind, start, piece, logit_rows=1 if embeds else len(piece))
             executable.submit(Batch([span], enters, tables, want_logits=True))
-            parts.append(executable.collect().outputs["logits"].copy())
+            parts.append(executable.collect().outputs["embedding" if embeds else "logits"].copy())
             enters, tables = [], []
     finally:
         executable.close()
