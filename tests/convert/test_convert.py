@@ -123,6 +123,12 @@ def test_tensors_left_over_are_named(tmp_path: Path) -> None:
     refused(tmp_path, r"1 tensors .* no use for: model\.layers\.0\.self_attn\.secret\.weight", tensors)
 
 
+def test_layers_that_draft_are_left_out(tmp_path: Path) -> None:
+    drafts = {f"model.layers.2.{name}.weight": np.ones((4, 4), np.float32) for name in ("eh_proj", "enorm")}
+    folder = checkpoint(tmp_path / "hf", llama_tensors() | drafts, num_nextn_predict_layers=1)
+    assert not [t.name for t in plan(folder, tokenizer=False).tensors if t.name.startswith("blk.2.")]
+
+
 def test_layers_beyond_the_configuration_are_refused(tmp_path: Path) -> None:
     refused(tmp_path, "would not load", num_hidden_layers=1)
 

@@ -18,6 +18,7 @@ from ostinato.convert.safetensors import Source
 from ostinato.convert.shared import OTHER_MODALITIES, PREFIXES, RULES
 
 _NUMBER = re.compile(r"(?<=\.)\d{1,9}(?=\.|$)")
+_LAYER = re.compile(r"(?:^|\.)layers\.([0-9]{1,6})\.")
 _SHOWN = 3  # names that an error lists
 
 Load = Callable[[Source], Array]
@@ -51,8 +52,9 @@ def plan_tensors(recipe: Recipe, config: Config, checkpoint: Mapping[str, Source
     found: dict[str, _Gathered] = {}
     unknown = []
     for name, source in checkpoint.items():
-        known = False
-        for rule, position, values in rules.matches(_without(name, prefixes)):
+        known = _drafts(name, config)
+        matches = () if known else rules.matches(_without(name, prefixes))
+        for rule, position, values in matches:
             known = True
             if rule.target is not None and not _is_tied(rule, config):
                 target = rule.target.format_map(values)
@@ -64,6 +66,13 @@ def plan_tensors(recipe: Recipe, config: Config, checkpoint: Mapping[str, Source
         listed = ", ".join(f"{name:.100}" for name in unknown[:_SHOWN])
         raise ConvertError(f"{len(unknown)} tensors that {recipe.classes[0]} has no use for: {listed}")
     return [gathered.planned(target, config) for target, gathered in found.items()]
+
+
+def _drafts(name: str, config: Config) -> bool:
+    """Whether a tensor is of the layers after the last one, which guess several tokens ahead: no step needs them."""
+    extra = config.integer("num_nextn_predict_layers", default=0)
+    layer = _LAYER.search(name) if extra else None
+    return layer is not None and config.layers <= int(layer[1]) < config.layers + extra
 
 
 def _is_tied(rule: Rule, config: Config) -> bool:
