@@ -65,8 +65,9 @@ class Config:
 
     @property
     def layers(self) -> int:
-        listed = len(self.items("layers_block_type")) if "layers_block_type" in self else None
-        count = self.integer("num_hidden_layers", "n_layers", "n_layer", "num_layers", default=listed)
+        names = ("num_hidden_layers", "n_layers", "n_layer", "num_layers")
+        listed = "layers_block_type" in self and not any(name in self for name in names)
+        count = len(self.items("layers_block_type")) if listed else self.integer(*names)
         if not 1 <= count <= MAX_LAYERS:
             raise ConvertError(f"{self._where}: {count} layers; expected 1 to {MAX_LAYERS}")
         return count
