@@ -80,6 +80,30 @@ def test_bf16_stays_as_it_is(tmp_path: Path) -> None:
     assert BF16.itemsize == 2
 
 
+@pytest.mark.parametrize("shape", [(), (1,), (WIDTH,), (WIDTH, 1), (2, 3)])
+def test_floats_of_8_bits_with_scales(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    """Scales for the matrix, its rows, or its squares of 32 (here 64 x 96 elements: 2 x 3 squares)."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    library = pytest.importorskip("safetensors.torch", reason="safetensors is not installed")
+    name = "model.layers.1.mlp.down_proj.weight"
+    tensors = {key: torch.from_numpy(array) for key, array in llama_tensors().items()}
+    tensors[name] = tensors[name].to(torch.float8_e4m3fn)
+    scale = torch.rand(shape) + 0.5
+    tensors[name + "_scale_inv"] = scale
+    folder = checkpoint(tmp_path / "hf", quantization_config={"quant_method": "fp8", "weight_block_size": [32, 32]})
+    library.save_file(tensors, folder / "model.safetensors")
+    convert(folder, tmp_path / "out.gguf", "F32", tokenizer=False)
+    if shape == (2, 3):
+        scale = scale.repeat_interleave(32, 0).repeat_interleave(32, 1)
+    expected = tensors[name].float() * (scale if scale.ndim == 2 else scale.reshape(-1, 1))
+    with open_gguf(tmp_path / "out.gguf") as file:
+        np.testing.assert_array_equal(values(file, "blk.1.ffn_down.weight"), expected.numpy())
+    del tensors[name + "_scale_inv"]
+    library.save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(ConvertError, match="without scales that fit"):
+        plan(folder, tokenizer=False)
+
+
 def test_tied_output_is_not_stored_twice(tmp_path: Path) -> None:
     with converted(tmp_path, tie_word_embeddings=True) as file:
         assert "output.weight" not in file.tensors

@@ -18,9 +18,11 @@ from ostinato.convert.config import Config, read_config
 from ostinato.convert.errors import ConvertError
 from ostinato.convert.metadata import model_metadata, stored_types
 from ostinato.convert.plan import Planned, elements, plan_tensors
+from ostinato.convert.pooling import read_pooling
 from ostinato.convert.recipe import Recipe
 from ostinato.convert.recipes import RECIPES
 from ostinato.convert.safetensors import open_checkpoint
+from ostinato.convert.scaled import join_scales
 from ostinato.convert.shared import rope_factors
 from ostinato.convert.tokenizer import tokenizer_metadata
 from ostinato.convert.types import AUTO, TYPES, choose_type, encoded
@@ -57,9 +59,11 @@ def plan(folder: str | os.PathLike[str], type: str = AUTO, tokenizer: bool = Tru
     if not folder.is_dir():
         raise ConvertError(f"{folder}: not a folder; expected a checkpoint with config.json and safetensors")
     recipe, config = _recipe(folder)
-    tensors = tuple(plan_tensors(recipe, config, open_checkpoint(folder)))
+    tensors = tuple(plan_tensors(recipe, config, join_scales(open_checkpoint(folder), config)))
     types = {planned.name: choose_type(planned, TYPES.get(type)) for planned in tensors}
     metadata = model_metadata(recipe, config, name or folder.resolve().name, stored_types(types))
+    if (pooling := read_pooling(folder)) is not None:
+        metadata[f"{recipe.architecture}.pooling_type"] = pooling
     extras = {**rope_factors(config), **recipe.extras(config)}
     metadata |= tokenizer_metadata(folder, config, _rows(tensors)) if tokenizer else {"tokenizer.ggml.model": "none"}
     made = Plan(recipe.architecture, metadata, tensors, types, extras)

@@ -24,6 +24,10 @@ _SHOWN = 3  # names that an error lists
 Load = Callable[[Source], Array]
 
 
+def _array(source: Source) -> Array:
+    return source.array()
+
+
 @dataclass(frozen=True)
 class Planned:
     """A tensor to be written: its parts (experts, or one) are made one at a time by `part`.
@@ -38,7 +42,7 @@ class Planned:
     rule: Rule
     place: Place
 
-    def part(self, index: int, load: Load = Source.array) -> Array:
+    def part(self, index: int, load: Load = _array) -> Array:
         """One part's array; `load` gives the array of a source (an index of its elements, for instance)."""
         return _apply(self.rule, self.place, [load(source) for source in self.parts[index]])
 

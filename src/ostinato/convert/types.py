@@ -10,6 +10,7 @@ import numpy as np
 from ostinato.convert.errors import ConvertError
 from ostinato.convert.numbers import BLOCKS, STORED, Array, to_float32
 from ostinato.convert.plan import Planned
+from ostinato.convert.scaled import Scaled
 from ostinato.gguf.blocks import quantize
 from ostinato.gguf.types_table import TensorType
 
@@ -26,7 +27,8 @@ _KEPT = (
 
 
 def choose_type(planned: Planned, wanted: TensorType | None) -> TensorType:
-    """`wanted` for matrices, F32 for vectors, norms, routers and convolutions; None keeps the checkpoint's type.
+    """`wanted` for matrices, F32 for vectors, norms, routers and convolutions; None keeps the checkpoint's type, BF16
+    for 8-bit floats.
     Rows that do not hold whole blocks of `wanted` get F16."""
     if planned.dtype in BLOCKS:
         return BLOCKS[planned.dtype]
@@ -34,7 +36,8 @@ def choose_type(planned: Planned, wanted: TensorType | None) -> TensorType:
     if len(planned.shape) == 1 or not name.endswith(".weight") or name.endswith(("_norm.weight", *_KEPT)):
         return TensorType.F32
     if wanted is None:
-        return STORED.get(planned.dtype, TensorType.BF16 if planned.dtype.itemsize == 1 else TensorType.F32)
+        scaled = any(isinstance(source, Scaled) for source in planned.parts[0])
+        return TensorType.BF16 if scaled else STORED.get(planned.dtype, TensorType.F32)
     return TensorType.F16 if planned.shape[-1] % wanted.block_elements else wanted
 
 
