@@ -107,7 +107,8 @@ void WordPiece::encode_word(std::string_view word, int32_t unknown, std::vector<
   const size_t before = ids.size();
   while (!word.empty()) {
     const Trie::Match match = tokens_.longest(word);
-    if (match.id == kNoToken) {
+    const bool inside = ids.size() > before;  // where U+2581 is one that the text has
+    if (match.id == kNoToken || (inside && word.starts_with(kEscapedSpace))) {
       ids.resize(before);
       if (unknown != kNoToken) ids.push_back(unknown);
       return;

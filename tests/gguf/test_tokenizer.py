@@ -6,6 +6,7 @@ import codecs
 import re
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from ostinato.gguf.reader import open_gguf
 from ostinato.gguf.tokenizer import Tokenizer, TokenizerError
 from tests.gguf.vocabularies import CONTROL, NORMAL, UNKNOWN, USER_DEFINED, native, small_bpe, small_spm, vocab_path
+from tests.support import find_data_dir
 
 NAMES = ("llama-spm", "phi-3", "gpt-2", "llama-bpe", "qwen2", "deepseek-coder")
 SEPARATOR = "\n__ggml_vocab_test__\n"
@@ -32,7 +34,14 @@ def cases(name: str) -> list[tuple[str, list[int]]]:
     return [(text, [int(id) for id in line.split()]) for text, line in zip(texts, lines, strict=True)]
 
 
-@pytest.mark.parametrize("name", NAMES)
+def names_with_cases() -> list[str]:
+    """Of all vocabularies that lie there, also of those that this file does not name."""
+    folder = find_data_dir()
+    found = sorted(folder.glob("vocab/ggml-vocab-*.gguf.inp")) if folder else []
+    return sorted({path.name.removeprefix("ggml-vocab-").removesuffix(".gguf.inp") for path in found} | set(NAMES))
+
+
+@pytest.mark.parametrize("name", names_with_cases())
 def test_ids_are_those_of_llama_cpp(name: str) -> None:
     tokenizer = load(name)
     wrong = {text: ids for text, expected in cases(name) if (ids := tokenizer.encode(text)) != expected}
@@ -96,7 +105,8 @@ def test_a_stream_never_gives_half_a_character(raw: bytes) -> None:
 
 def test_ids_may_come_in_any_sequence() -> None:
     tokenizer = load("gpt-2")
-    for ids in ((15496, 995), [15496, 995], np.array([15496, 995], np.int32), np.array([15496, 995])):
+    sequences: list[Any] = [(15496, 995), [15496, 995], np.array([15496, 995], np.int32), np.array([15496, 995])]
+    for ids in sequences:
         assert tokenizer.decode(ids) == "Hello world"
 
 
