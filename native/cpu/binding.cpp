@@ -144,9 +144,9 @@ class Builder {
 
   using PyPiece = std::tuple<Array1<uint8_t>, int64_t, int64_t, int64_t>;  // data, offset, count, stride
 
-  // The next weight of the last program: [k], [rows, k] or [experts, rows / experts, k]. `elements`: whether
-  // they are wanted as floats, and how (Elements).
-  void add_weight(int32_t type, int64_t rows, int64_t k, int64_t experts, int32_t elements,
+  // The next weight of the last program: [k], [rows, k] or [experts, rows / experts, k]. `elements`: they are
+  // wanted as floats too, `turned` column by column.
+  void add_weight(int32_t type, int64_t rows, int64_t k, int64_t experts, bool elements, bool turned,
                   const std::vector<PyPiece>& pieces) {
     Weight weight{static_cast<TensorType>(type), rows, k, experts, {}, {}};
     const BlockShape block = block_shape(weight.type);
@@ -164,7 +164,7 @@ class Builder {
       first += count;
     }
     if (first != rows) throw std::invalid_argument("its pieces do not hold all its rows");
-    weight.vector = floats_of(weight, static_cast<Elements>(elements));
+    if (elements) weight.vector = floats_of(weight, turned);
     programs_.back().weights.push_back(std::move(weight));
   }
 
@@ -176,15 +176,14 @@ class Builder {
   }
 
  private:
-  std::vector<float> floats_of(const Weight& weight, Elements elements) const {
-    if (elements == Elements::kNone) return {};
-    std::vector<float> floats(weight.rows * weight.k), turned(floats.size());
-    for (int64_t row = 0; row < weight.rows; ++row) {
-      float* out = floats.data() + row * weight.k;
-      kernels_.dequantize(weight.type, weight_row(weight, row), weight.k, out);
-      for (int64_t i = 0; i < weight.k; ++i) turned[i * weight.rows + row] = out[i];
+  std::vector<float> floats_of(const Weight& weight, bool turned) const {
+    std::vector<float> floats(weight.rows * weight.k), row(weight.k);
+    const int64_t across = turned ? weight.rows : 1, down = turned ? 1 : weight.k;
+    for (int64_t r = 0; r < weight.rows; ++r) {
+      kernels_.dequantize(weight.type, weight_row(weight, r), weight.k, row.data());
+      for (int64_t i = 0; i < weight.k; ++i) floats[r * down + i * across] = row[i];
     }
-    return elements == Elements::kByColumn ? turned : floats;
+    return floats;
   }
 
   const Kernels& kernels_;
@@ -239,6 +238,6 @@ NB_MODULE(_cpu, m) {
       .def("add_program", &Builder::add_program, nb::arg("instructions"), nb::arg("values"),
            nb::arg("arena_bytes"), nb::arg("outputs"))
       .def("add_weight", &Builder::add_weight, nb::arg("type"), nb::arg("rows"), nb::arg("k"),
-           nb::arg("experts"), nb::arg("elements"), nb::arg("pieces"))
+           nb::arg("experts"), nb::arg("elements"), nb::arg("turned"), nb::arg("pieces"))
       .def("build", &Builder::build, nb::arg("threads"));
 }

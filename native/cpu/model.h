@@ -42,11 +42,9 @@ struct Weight {
   int64_t rows, k;
   int64_t experts;  // of a stack [E, N, K]; 1 otherwise. rows = experts x N
   std::vector<Piece> pieces;
-  std::vector<float> vector;  // [rows, k] where ops want elements (gains, biases, factors), see Elements
+  std::vector<float>
+      vector;  // [rows, k] where ops want elements (gains, biases); [k, rows] of conv's kernels
 };
-
-// Whether a weight's elements are wanted as floats besides, and in which order.
-enum class Elements : int32_t { kNone, kByRow, kByColumn };
 
 // Keys and values of the layers that share a block table. A block holds, per layer, keys as
 // [kv_heads, key_dim, block_size] (positions innermost: 16 scores come out of one vector) and then values as

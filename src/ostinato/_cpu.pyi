@@ -42,7 +42,8 @@ class Builder:
         rows: int,
         k: int,
         experts: int,
-        elements: int,
+        elements: bool,
+        turned: bool,
         pieces: Sequence[tuple[np.ndarray, int, int, int]],
     ) -> None: ...
     def build(self, threads: int) -> Executor: ...

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from enum import IntEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -125,42 +124,32 @@ def _add_program(
     encoded = encode(program, plan_buffers(program, plan.max_rows, plan.max_logit_rows))
     outputs = [encoded.outputs.get(name, ABSENT) for name in names]
     builder.add_program(encoded.instructions, encoded.values, encoded.arena_bytes, outputs)
-    wanted = _wanted_elements(program)
+    small = _elements(program)
     for expr in encoded.weights:
         view = resolve(expr, tensors)
-        _add_weight(builder, expr, view, wanted.get(expr, Elements(len(view.dims) == 1)))
+        _add_weight(builder, expr, view, expr in small or len(view.dims) == 1, small.get(expr, False))
 
 
-class Elements(IntEnum):
-    """Whether the executor wants a weight's elements as floats besides, as in model.h."""
-
-    NONE = 0
-    BY_ROW = 1
-    BY_COLUMN = 2
+# Weights of two dimensions that ops read element by element, as they do those of one; conv's kernels tap by tap.
+_SMALL = {("conv", "kernel"), ("experts", "gate_bias?"), ("experts", "up_bias?"), ("experts", "down_bias?")}
 
 
-_SMALL = {
-    ("conv", "kernel"): Elements.BY_COLUMN, ("experts", "gate_bias?"): Elements.BY_ROW,
-    ("experts", "up_bias?"): Elements.BY_ROW, ("experts", "down_bias?"): Elements.BY_ROW,
-}  # fmt: skip
-
-
-def _wanted_elements(program: Program) -> dict[WeightExpr, Elements]:
-    """Weights of two dimensions that ops read element by element (those of one always are)."""
+def _elements(program: Program) -> dict[WeightExpr, bool]:
+    """The program's small weights of two dimensions; whether the executor wants them column by column."""
     return {
-        weight: _SMALL[i.op, name]
+        weight: i.op == "conv"
         for i in program.instructions
         for name, weight in zip(i.spec.weights, i.weights, strict=True)
         if weight is not None and (i.op, name) in _SMALL
     }
 
 
-def _add_weight(builder: _cpu.Builder, expr: WeightExpr, view: WeightView, elements: Elements) -> None:
+def _add_weight(builder: _cpu.Builder, expr: WeightExpr, view: WeightView, elements: bool, turned: bool) -> None:
     rows = int(np.prod(view.dims[:-1], dtype=np.int64))
     experts = view.dims[0] if len(view.dims) == 3 else 1
     pieces = [(_bytes(p.data), p.offset, p.count, p.stride) for p in view.pieces]
     try:
-        builder.add_weight(view.type, rows, view.dims[-1], experts, elements, pieces)
+        builder.add_weight(view.type, rows, view.dims[-1], experts, elements, turned, pieces)
     except ValueError as error:
         raise CompileError(f"cpu: weight {expr} of type {view.type.name}: {error}") from error
 
