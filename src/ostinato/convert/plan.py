@@ -44,7 +44,8 @@ class Planned:
 
     def part(self, index: int, load: Load = _array) -> Array:
         """One part's array; `load` gives the array of a source (an index of its elements, for instance)."""
-        return _apply(self.rule, self.place, [load(source) for source in self.parts[index]])
+        arrays = [load(source) for source in self.parts[index]]
+        return _apply(self.rule, self.place, [array[index] for array in arrays] if self.rule.each else arrays)
 
 
 def plan_tensors(recipe: Recipe, config: Config, checkpoint: Mapping[str, Source]) -> list[Planned]:
@@ -150,15 +151,22 @@ class _Gathered:
                 raise ConvertError(f"{target}: {wanted.replace('{i}', str(self.layer))} is missing in the checkpoint")
         parts = tuple(tuple(self.experts[expert][p] for p in range(len(self.rule.sources))) for expert in expected)
         place = Place(config, self.layer)
-        shapes = {self._shape(target, part, place) for part in parts}
-        if len(shapes) > 1:
+        if self.rule.each:
+            parts *= parts[0][0].shape[0] if parts[0][0].shape else 0
+        shapes = {self._shape(target, part, place) for part in dict.fromkeys(parts)}
+        if len(shapes) != 1:
             raise ConvertError(f"{target}: its experts differ in shape or type")
         dtype, shape = shapes.pop()
-        return Planned(target, dtype, (len(parts), *shape) if stacked else shape, parts, self.rule, place)
+        shape = (len(parts), *shape) if stacked or self.rule.each else shape
+        return Planned(target, dtype, shape, parts, self.rule, place)
 
     def _shape(self, target: str, part: Sequence[Source], place: Place) -> tuple[np.dtype[Any], tuple[int, ...]]:
         """What the transform makes of the sources' shapes: tried on arrays that take no memory."""
-        result = _apply(self.rule, place, [np.broadcast_to(np.zeros((), s.dtype), s.shape) for s in part], target)
+        first = int(self.rule.each)
+        if not all(source.shape[:first] == part[0].shape[:first] for source in part):
+            raise ConvertError(f"{target}: {part[0].name!r:.120} and what belongs to it differ in their experts")
+        shapes = [np.broadcast_to(np.zeros((), source.dtype), source.shape[first:]) for source in part]
+        result = _apply(self.rule, place, shapes, target)
         if not 1 <= result.ndim <= 4 or not prod(result.shape):
             raise ConvertError(f"{target}: {part[0].name!r:.120} gives a shape of {list(result.shape)}")
         return result.dtype, result.shape

@@ -40,11 +40,15 @@ Transform = Callable[..., Array]
 
 @dataclass(frozen=True)
 class Rule:
-    """`source` (or several, which the transform joins) becomes `target`; None drops it."""
+    """`source` (or several, which the transform joins) becomes `target`; None drops it.
+
+    `each`: the transform takes one expert (an element of the first axis) at a time, so that no stack is in memory.
+    """
 
     source: str | tuple[str, ...]
     target: str | None
     transform: Transform | None = None
+    each: bool = False
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ostinato.convert.numbers import Array, to_float32
+from ostinato.convert.numbers import MXFP4, Array, to_float32
 from ostinato.convert.recipe import Place
 
 
@@ -66,6 +66,16 @@ def squeezed(place: Place, array: Array) -> Array:
 def column(place: Place, array: Array) -> Array:
     """A vector [N] -> [N, 1]."""
     return array.reshape(-1, 1)
+
+
+def mxfp4(place: Place, codes: Array, scales: Array) -> Array:
+    """Codes [N, G, 16] of 32 elements each, two a byte (the even one low), and exponents [N, G] -> blocks [N, G] of
+    exponent and bytes of elements j (low) and j + 16. No value changes (ggml-common.h, block_mxfp4)."""
+    if codes.dtype != np.uint8 or scales.dtype != np.uint8 or codes.shape != (*scales.shape, 16):
+        raise ValueError(f"MXFP4 codes {list(codes.shape)} and scales {list(scales.shape)} do not fit each other")
+    elements = np.stack([codes & 15, codes >> 4], axis=-1).reshape(*scales.shape, 32)
+    packed = elements[..., :16] | elements[..., 16:] << 4
+    return np.concatenate([scales[..., None], packed], axis=-1).view(MXFP4)[..., 0]
 
 
 def then(*steps: Callable[..., Array]) -> Callable[..., Array]:

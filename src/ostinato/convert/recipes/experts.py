@@ -8,7 +8,7 @@ from ostinato.convert.numbers import Array
 from ostinato.convert.recipe import Facts, Key, Place, Recipe, Rule
 from ostinato.convert.recipes.llama import MIXTRAL_EXPERTS
 from ostinato.convert.shared import rope_parameters
-from ostinato.convert.transforms import first_half, second_half, then, transposed
+from ostinato.convert.transforms import first_half, mxfp4, second_half, then, transposed
 from ostinato.gguf.encode import Addable
 
 _L, _B = "model.layers.{i}.", "blk.{i}."
@@ -23,11 +23,25 @@ def _odd(place: Place, array: Array) -> Array:
     return array[..., 1::2, :] if array.ndim == 3 else array[..., 1::2]
 
 
+def _even_mxfp4(place: Place, codes: Array, scales: Array) -> Array:
+    """Even rows of one expert's packed matrix."""
+    return mxfp4(place, codes[0::2], scales[0::2])
+
+
+def _odd_mxfp4(place: Place, codes: Array, scales: Array) -> Array:
+    return mxfp4(place, codes[1::2], scales[1::2])
+
+
 def _flat(place: Place, array: Array) -> Array:
     return array.reshape(-1)
 
 
+_GATE_UP = (_L + "mlp.experts.gate_up_proj_blocks", _L + "mlp.experts.gate_up_proj_scales")
+_DOWN = (_L + "mlp.experts.down_proj_blocks", _L + "mlp.experts.down_proj_scales")
 _GPT_OSS = (
+    Rule(_GATE_UP, _B + "ffn_gate_exps.weight", _even_mxfp4, each=True),
+    Rule(_GATE_UP, _B + "ffn_up_exps.weight", _odd_mxfp4, each=True),
+    Rule(_DOWN, _B + "ffn_down_exps.weight", mxfp4, each=True),
     Rule(_L + "post_attention_layernorm.weight", _B + "post_attention_norm.weight"),
     Rule(_L + "mlp.router.{s}", _B + "ffn_gate_inp.{s}"),
     Rule(_L + "mlp.experts.gate_up_proj", _B + "ffn_gate_exps.weight", then(transposed, _even)),
