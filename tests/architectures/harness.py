@@ -107,7 +107,7 @@ class Specimen:
         would choose the other factors of long-rope."""
         context = max(len(tokens), MIN_CONTEXT)
         options = Options(
-            backend="reference", context=context, max_sequences=1, max_rows=CONTEXT, max_logit_rows=CONTEXT,
+            backend="reference", context=context, threads=1, max_sequences=1, max_rows=CONTEXT, max_logit_rows=CONTEXT,
             embed=bool(self._animal.pooling),
         )  # fmt: skip
         opened = open_model(self.file(type), options)

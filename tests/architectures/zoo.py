@@ -23,12 +23,14 @@ SMALL: Mapping[str, Any] = {
 class Animal:
     """One small model: `config` names a configuration class of transformers, whose causal language model is built.
 
-    `changes` to SMALL (None removes a value); `model`: its class, where transformers does not tell which.
+    `changes` to SMALL (None removes a value); `model`: its class, where transformers does not tell which; `pooling`,
+    as sentence-transformers calls it: the model without a head, whose rows become an embedding.
     """
 
     config: str
     changes: Mapping[str, Any] = field(default_factory=dict)
     model: str = ""
+    pooling: str = ""
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -73,8 +75,29 @@ _GRANITE = {
     "attention_multiplier": 0.3, "embedding_multiplier": 3.0, "residual_multiplier": 0.4, "logits_scaling": 2.0,
 }  # fmt: skip
 
+_BERT = {"num_key_value_heads": None}
+
 ZOO: Mapping[str, Animal] = {
     "llama": Animal("LlamaConfig"),
+    "bert": Animal("BertConfig", _BERT, pooling="cls"),
+    "bert-mean": Animal("BertConfig", _BERT, pooling="mean"),
+    "roberta": Animal("RobertaConfig", _BERT, pooling="cls"),
+    "xlm-roberta": Animal("XLMRobertaConfig", {**_BERT, "pad_token_id": 1}, pooling="mean"),
+    "distilbert": Animal(
+        "DistilBertConfig",
+        {**_BERT, "dim": 256, "hidden_dim": 512, "n_layers": 3, "n_heads": 8},
+        pooling="mean",
+    ),
+    "nomic-bert": Animal("NomicBertConfig", _BERT, pooling="mean"),
+    "jina-embeddings-v3": Animal("JinaEmbeddingsV3Config", _BERT, pooling="mean"),
+    "modern-bert": Animal(
+        "ModernBertConfig", {**_BERT, "num_hidden_layers": 5, "local_attention": 12, "cls_token_id": 1}, pooling="cls"
+    ),
+    "eurobert": Animal("EuroBertConfig", {"mask_token_id": 0}, pooling="mean"),
+    "embedding-gemma": Animal(
+        "Gemma3TextConfig", {**_GEMMA, "num_hidden_layers": 7, "use_bidirectional_attention": True}, pooling="mean"
+    ),
+    "qwen3-embedding": Animal("Qwen3Config", {"head_dim": 64}, pooling="lasttoken"),
     "llama-tied-biased": Animal(
         "LlamaConfig", {"tie_word_embeddings": True, "attention_bias": True, "mlp_bias": True, "head_dim": 64}
     ),

@@ -1,4 +1,4 @@
-"""JSON files from strangers: limited in size and depth, objects only, no key twice."""
+"""JSON files from strangers: limited in size and depth, no key twice."""
 
 from __future__ import annotations
 
@@ -17,17 +17,29 @@ def read_json(path: Path) -> dict[str, Any]:
     return parse_json(read_bytes(path), str(path))
 
 
+def read_list(path: Path) -> list[Any]:
+    """The same for a list."""
+    value = _parse(read_bytes(path), str(path))
+    if not isinstance(value, list):
+        raise ConvertError(f"{path}: expected a JSON list, found {type(value).__name__}")
+    return value
+
+
 def parse_json(raw: bytes, where: str) -> dict[str, Any]:
     """The object that `raw` holds; `where` names it in errors."""
+    value = _parse(raw, where)
+    if not isinstance(value, dict):
+        raise ConvertError(f"{where}: expected a JSON object, found {type(value).__name__}")
+    return value
+
+
+def _parse(raw: bytes, where: str) -> Any:
     try:
-        value = json.loads(raw, object_pairs_hook=_object)
+        return json.loads(raw, object_pairs_hook=_object)
     except RecursionError:
         raise ConvertError(f"{where}: JSON nested too deeply") from None
     except ValueError as error:  # bad JSON, bad UTF-8, a key twice, a number of thousands of digits
         raise ConvertError(f"{where}: not sound JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise ConvertError(f"{where}: expected a JSON object, found {type(value).__name__}")
-    return value
 
 
 def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:

@@ -51,7 +51,10 @@ RULES = (
     Rule(_L + "self_attn.rotary_emb.inv_freq", None),  # computed again from the configuration
 )
 
-PREFIXES = {"model.language_model.": "model.", "language_model.model.": "model.", "language_model.lm_head.": "lm_head."}
+PREFIXES = {
+    "model.language_model.": "model.", "language_model.model.": "model.", "language_model.lm_head.": "lm_head.",
+    "layers.": "model.layers.", "embed_tokens.": "model.embed_tokens.", "norm.": "model.norm.",  # a model without head
+}  # fmt: skip
 
 # Eyes and ears of a larger model, of which the text model is converted.
 OTHER_MODALITIES = (

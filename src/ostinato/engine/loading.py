@@ -50,6 +50,7 @@ class Options:
     blocks: int | None = None
     block_size: int = 16
     kv_type: KVType | None = None
+    embed: bool = False  # embeddings instead of answers, where the file says how to pool
     run_steps: int = 0  # decode steps that a backend may do by itself; 1: none but single ones (engine/pace.py)
 
 
@@ -95,7 +96,9 @@ def open_model(path: str | os.PathLike[str], options: Options = Options()) -> Op
     file = open_gguf(path)
     try:
         spec = read_spec(file)
-        programs = compile_model(spec, file.tensors, served_context(spec, options))
+        if options.embed and spec.pooling is None:
+            raise PlanError(f"{path}: the file does not say how its rows become an embedding (`pooling_type`)")
+        programs = compile_model(spec, file.tensors, served_context(spec, options), options.embed)
         probe = look(backend)
         plan = make_plan(spec, programs, file, options, probe)
         return Opened(Path(path), file, spec, programs, plan, backend, options.run_steps, not probe.memory_bytes)

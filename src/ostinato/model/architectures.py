@@ -1,4 +1,4 @@
-"""The one place where architecture names appear: each with its traits and the mapping that reads it.
+"""The one place where architecture names appear: each with its traits.
 
 A new architecture is a line here. Capabilities (biases, norms, tied output, experts, latent attention) are found from
 the tensors that are there; traits hold what only the name tells.
@@ -7,14 +7,14 @@ the tensors that are there; traits hold what only the name tells.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from ostinato.model.decoder import read_decoder
+from ostinato.model.encoder import read_encoder
 from ostinato.model.kinds_table import Activation, AttentionMask, HeadOrder, RopeStyle, Scoring
 from ostinato.model.reader import ModelError, ModelFile, Reader
 from ostinato.model.spec import ModelSpec, Temperature
 from ostinato.model.traits import Routing, Traits, Windows
-
-Mapped = Callable[[Reader, str, Traits], ModelSpec]
 
 __all__ = ["ARCHITECTURES", "ModelError", "read_spec"]
 
@@ -34,67 +34,68 @@ def _gemma_scale(large: int) -> Callable[[Reader, int], float]:
     return scale
 
 
-_NORM = Traits(rope=RopeStyle.NORM)
 _NEOX = Traits()
+_NORM = Traits(rope=RopeStyle.NORM)
 _SIGMOID = Traits(routing=Routing(scoring=Scoring.SIGMOID, floor=1e-20))
 _UNNORMALISED = Traits(routing=Routing(normalise=False))
+_GRANITE = Traits(rope=RopeStyle.NORM, logit_scale_divides=True)
 _GEMMA = Traits(act=Activation.GELU, embedding_scale=_root_of_width)
+_GEMMA3 = replace(_GEMMA, windows=Windows(period=6, base=10000.0, plain=True))
 
-ARCHITECTURES: Mapping[str, tuple[Traits, Mapped]] = {
-    "arcee": (Traits(rope=RopeStyle.NORM, act=Activation.RELU_SQUARED), read_decoder),
-    "cohere2": (
-        Traits(rope=RopeStyle.NORM, parallel=True, rope_in_windows_only=True, windows=Windows(period=4)), read_decoder),
-    "command-r": (Traits(rope=RopeStyle.NORM, parallel=True), read_decoder),
-    "deepseek2": (Traits(rope=RopeStyle.NORM, routing=Routing(normalise=False)), read_decoder),
-    "dots1": (_SIGMOID, read_decoder),
-    "ernie4_5": (_NORM, read_decoder),
-    "ernie4_5-moe": (Traits(rope=RopeStyle.NORM, routing=Routing(floor=1e-12)), read_decoder),
-    "exaone4": (Traits(rope_in_windows_only=True, windows=Windows(period=4)), read_decoder),
-    "gemma": (_GEMMA, read_decoder),
-    "gemma2": (
-        Traits(act=Activation.GELU, embedding_scale=_root_of_width, attention_scale=_gemma_scale(46),
-               windows=Windows(period=2, default=4096)), read_decoder),
-    "gemma3": (
-        Traits(act=Activation.GELU, embedding_scale=_root_of_width, attention_scale=_gemma_scale(62),
-               windows=Windows(period=6, base=10000.0, plain=True)), read_decoder),
-    "glm4": (_NORM, read_decoder),
-    "glm4moe": (_SIGMOID, read_decoder),
-    "gpt-oss": (
-        Traits(act=Activation.QUICK_GELU, glu_limit=7.0, glu_shift=1.0, windows=Windows(period=2)), read_decoder),
-    "granite": (Traits(rope=RopeStyle.NORM, logit_scale_divides=True), read_decoder),
-    "granitemoe": (Traits(rope=RopeStyle.NORM, logit_scale_divides=True), read_decoder),
-    "llama4": (
-        Traits(rope=RopeStyle.NORM, rope_first=True, unit_heads=True, unrotated_period=4,
-               unrotated_temperature=Temperature(8192.0, 0.1, 1.0),
-               windows=Windows(period=4, mask=AttentionMask.CHUNK, default=8192),
-               routing=Routing(Scoring.SIGMOID, normalise=False, weigh_input=True)), read_decoder),
-    "minimax-m2": (Traits(routing=Routing(scoring=Scoring.SIGMOID)), read_decoder),
-    "llama": (_NORM, read_decoder),
-    "hunyuan-dense": (Traits(rope_first=True), read_decoder),
-    "hunyuan-moe": (Traits(rope_first=True), read_decoder),
-    "mistral3": (_NORM, read_decoder),
-    "mistral4": (Traits(rope=RopeStyle.NORM, routing=Routing(floor=1e-20)), read_decoder),
-    "olmo2": (Traits(windows=Windows(period=4, plain=True)), read_decoder),
-    "seed_oss": (_NEOX, read_decoder),
-    "olmoe": (_UNNORMALISED, read_decoder),
-    "phi3": (_NEOX, read_decoder),
-    "qwen2": (_NEOX, read_decoder),
-    "qwen2moe": (_UNNORMALISED, read_decoder),
-    "qwen3": (_NEOX, read_decoder),
-    "granitehybrid": (Traits(rope=RopeStyle.NORM, logit_scale_divides=True), read_decoder),
-    "kimi-linear": (Traits(rope=None, routing=Routing(scoring=Scoring.SIGMOID, floor=1e-20)), read_decoder),
-    "lfm2": (_NEOX, read_decoder),
-    "lfm2moe": (Traits(routing=Routing(scoring=Scoring.SIGMOID, floor=1e-6)), read_decoder),
-    "nemotron_h": (Traits(rope=None, act=Activation.RELU_SQUARED), read_decoder),
-    "nemotron_h_moe": (
-        Traits(rope=None, act=Activation.RELU_SQUARED, routing=Routing(scoring=Scoring.SIGMOID, floor=1e-20)),
-        read_decoder),
-    "qwen35": (Traits(head_order=HeadOrder.TILED), read_decoder),
-    "qwen35moe": (Traits(head_order=HeadOrder.TILED), read_decoder),
-    "qwen3next": (_NEOX, read_decoder),
-    "qwen3moe": (_NEOX, read_decoder),
-    "smollm3": (Traits(rope=RopeStyle.NORM, unrotated_period=4), read_decoder),
-    "starcoder2": (Traits(act=Activation.GELU), read_decoder),
+ARCHITECTURES: Mapping[str, Traits] = {
+    "arcee": Traits(rope=RopeStyle.NORM, act=Activation.RELU_SQUARED),
+    "bert": Traits(rope=None, act=Activation.GELU_ERF, causal=False),
+    "cohere2": Traits(rope=RopeStyle.NORM, parallel=True, rope_in_windows_only=True, windows=Windows(period=4)),
+    "command-r": Traits(rope=RopeStyle.NORM, parallel=True),
+    "deepseek2": Traits(rope=RopeStyle.NORM, routing=Routing(normalise=False)),
+    "dots1": _SIGMOID,
+    "ernie4_5": _NORM,
+    "ernie4_5-moe": Traits(rope=RopeStyle.NORM, routing=Routing(floor=1e-12)),
+    "eurobert": Traits(causal=False),
+    "exaone4": Traits(rope_in_windows_only=True, windows=Windows(period=4)),
+    "gemma": _GEMMA,
+    "gemma-embedding": replace(_GEMMA3, causal=False),
+    "gemma2": replace(_GEMMA, attention_scale=_gemma_scale(46), windows=Windows(period=2, default=4096)),
+    "gemma3": replace(_GEMMA3, attention_scale=_gemma_scale(62)),
+    "glm4": _NORM,
+    "glm4moe": _SIGMOID,
+    "gpt-oss": Traits(act=Activation.QUICK_GELU, glu_limit=7.0, glu_shift=1.0, windows=Windows(period=2)),
+    "granite": _GRANITE,
+    "granitehybrid": _GRANITE,
+    "granitemoe": _GRANITE,
+    "hunyuan-dense": Traits(rope_first=True),
+    "hunyuan-moe": Traits(rope_first=True),
+    "jina-bert-v3": Traits(act=Activation.GELU_ERF, causal=False),
+    "kimi-linear": Traits(rope=None, routing=Routing(scoring=Scoring.SIGMOID, floor=1e-20)),
+    "lfm2": _NEOX,
+    "lfm2moe": Traits(routing=Routing(scoring=Scoring.SIGMOID, floor=1e-6)),
+    "llama": _NORM,
+    "llama4": Traits(
+        rope=RopeStyle.NORM, rope_first=True, unit_heads=True, unrotated_period=4,
+        unrotated_temperature=Temperature(8192.0, 0.1, 1.0),
+        windows=Windows(period=4, mask=AttentionMask.CHUNK, default=8192),
+        routing=Routing(Scoring.SIGMOID, normalise=False, weigh_input=True)),
+    "minimax-m2": Traits(routing=Routing(scoring=Scoring.SIGMOID)),
+    "mistral3": _NORM,
+    "mistral4": Traits(rope=RopeStyle.NORM, routing=Routing(floor=1e-20)),
+    "modern-bert": Traits(act=Activation.GELU_ERF, causal=False, windows=Windows(period=3, whole_first=True)),
+    "nemotron_h": Traits(rope=None, act=Activation.RELU_SQUARED),
+    "nemotron_h_moe": Traits(
+        rope=None, act=Activation.RELU_SQUARED, routing=Routing(scoring=Scoring.SIGMOID, floor=1e-20)),
+    "nomic-bert": Traits(causal=False),
+    "olmo2": Traits(windows=Windows(period=4, plain=True)),
+    "olmoe": _UNNORMALISED,
+    "phi3": _NEOX,
+    "qwen2": _NEOX,
+    "qwen2moe": _UNNORMALISED,
+    "qwen3": _NEOX,
+    "qwen35": Traits(head_order=HeadOrder.TILED),
+    "qwen35moe": Traits(head_order=HeadOrder.TILED),
+    "qwen3moe": _NEOX,
+    "qwen3next": _NEOX,
+    "seed_oss": _NEOX,
+    "smollm3": Traits(rope=RopeStyle.NORM, unrotated_period=4),
+    "starcoder2": Traits(act=Activation.GELU),
 }  # fmt: skip
 
 
@@ -108,8 +109,8 @@ def read_spec(file: ModelFile) -> ModelSpec:
         raise ModelError(f"architecture {architecture!r:.80} is not supported; supported: {known}")
     if not file.tensors:
         raise ModelError("the file holds a vocabulary but no tensors: it can tokenize, not generate")
-    traits, mapping = ARCHITECTURES[architecture]
-    reader = Reader(file, architecture)
-    spec = mapping(reader, str(file.metadata.get("general.name", architecture)), traits)
+    traits, reader = ARCHITECTURES[architecture], Reader(file, architecture)
+    read = read_decoder if reader.flag("attention.causal", traits.causal) else read_encoder
+    spec = read(reader, str(file.metadata.get("general.name", architecture)), traits)
     reader.check_all_known()
     return spec

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ostinato.model.attention import read_attention
 from ostinato.model.feedforward import read_dense, read_experts
+from ostinato.model.pooling import read_pooling
 from ostinato.model.reader import ModelError, Reader
 from ostinato.model.recurrent import read_recurrent
 from ostinato.model.spec import Block, Body, Layer, ModelSpec, Norm, Part, Projection
@@ -33,6 +34,7 @@ def read_decoder(file: Reader, name: str, traits: Traits) -> ModelSpec:
         position_embedding=file.optional("position_embd.weight"),
         logit_scale=_logit_scale(file, traits),
         logit_cap=file.number("final_logit_softcapping", 0.0, low=0, high=1e9),
+        pooling=read_pooling(file),
     )
 
 
@@ -43,7 +45,7 @@ def _logit_scale(file: Reader, traits: Traits) -> float:
 
 def _layer(file: Reader, index: int, width: int, traits: Traits) -> Layer:
     stem = f"blk.{index}"
-    return Layer(arrange(file, stem, _mixer(file, index, width, traits), _network(file, stem, traits), traits))
+    return Layer(arrange(file, stem, _mixer(file, index, width, traits), read_network(file, stem, traits), traits))
 
 
 def _mixer(file: Reader, index: int, width: int, traits: Traits) -> Body | None:
@@ -54,7 +56,8 @@ def _mixer(file: Reader, index: int, width: int, traits: Traits) -> Body | None:
     return read_attention(file, index, width, traits) if file.has(f"{stem}.attn_output.weight") else None
 
 
-def _network(file: Reader, stem: str, traits: Traits) -> Body | None:
+def read_network(file: Reader, stem: str, traits: Traits) -> Body | None:
+    """Experts, a dense feed-forward network, or nothing."""
     if file.has(f"{stem}.ffn_gate_inp.weight"):
         return read_experts(file, stem, traits)
     return read_dense(file, stem, traits) if file.has(f"{stem}.ffn_down.weight") else None

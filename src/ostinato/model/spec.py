@@ -280,7 +280,10 @@ class PerLayerEmbedding:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A language model: a decoder that ends in logits, or with `pooling` an encoder that ends in embeddings."""
+    """A language model: a decoder that ends in logits, or without `output` an encoder that ends in embeddings.
+
+    A decoder with `pooling` can end in embeddings too.
+    """
 
     architecture: str  # as the file says; for people only
     name: str
@@ -290,7 +293,7 @@ class ModelSpec:
     embedding: WeightExpr  # [vocab, width]
     layers: tuple[Layer, ...]
     output_norm: Norm | None
-    output: Projection | None  # [vocab, width]; the embedding where they are tied
+    output: Projection | None  # [vocab, width]; the embedding where they are tied; None: an encoder
     embedding_scale: float = 1.0
     embedding_norm: Norm | None = None
     position_embedding: WeightExpr | None = None  # [positions, width]

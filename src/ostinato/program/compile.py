@@ -35,9 +35,12 @@ from ostinato.program.scope import Scope
 from ostinato.program.verify import verify
 
 
-def compile_model(spec: ModelSpec, tensors: Mapping[str, StoredTensor], context: int | None = None) -> Programs:
+def compile_model(
+    spec: ModelSpec, tensors: Mapping[str, StoredTensor], context: int | None = None, embed: bool = False
+) -> Programs:
     """The programs of a model, verified against the file's tensors. `context`: positions that will be served (what
-    the model was trained for, if None). Raises VerifyError, ShapeError or WeightError."""
+    the model was trained for, if None); `embed`: a decoder with pooling ends in embeddings too. Raises VerifyError,
+    ShapeError or WeightError."""
     builder = Builder(tensors)
     scope = Scope(builder, tensors, spec.context if context is None else context)
     x = _embedded(scope, spec)
@@ -45,7 +48,7 @@ def compile_model(spec: ModelSpec, tensors: Mapping[str, StoredTensor], context:
         builder.layer = index
         x = _layer(scope, layer, x)
     builder.layer = -1
-    program = builder.program("step", _output(scope, spec, x), spec.vocab_size)
+    program = builder.program("step", _output(scope, spec, x, embed), spec.vocab_size)
     verify(program, tensors)
     return Programs(prefill=program, decode=program)
 
@@ -69,12 +72,12 @@ def _per_layer(s: Scope, p: PerLayerEmbedding, x: str) -> str:
     return s.builder.add("add", table, projected, scale=0.5**0.5)
 
 
-def _output(s: Scope, spec: ModelSpec, x: str) -> dict[str, str]:
+def _output(s: Scope, spec: ModelSpec, x: str, embed: bool) -> dict[str, str]:
     """Logits and the token drawn from them; of an encoder, embeddings."""
     b = s.builder
-    if spec.pooling is not None:
+    if embed or spec.output is None:
+        assert spec.pooling is not None, "who asks for embeddings knows how rows are pooled"
         return {"embedding": b.add("pool", s.norm(spec.output_norm, x), pooling=spec.pooling)}
-    assert spec.output is not None, "a decoder has an output"
     logits = s.linear(spec.output, s.norm(spec.output_norm, b.add("select", x)))
     logits = s.scaled(logits, spec.logit_scale, spec.logit_cap)
     b.add("sample", logits)

@@ -13,7 +13,7 @@ _NORMS = (
     Rule(_L + "input_layernorm.weight", _B + "attn_norm.weight", plus_one),
 )
 _TWO_NORMS = (*_NORMS, Rule(_L + "post_attention_layernorm.weight", _B + "ffn_norm.weight", plus_one))
-_FOUR_NORMS = (
+FOUR_NORMS = (
     *_NORMS,
     Rule(_L + "post_attention_layernorm.weight", _B + "post_attention_norm.weight", plus_one),
     Rule(_L + "pre_feedforward_layernorm.weight", _B + "ffn_norm.weight", plus_one),
@@ -27,7 +27,7 @@ _CAPS = (
     Key("attention.key_length", int, ("head_dim",)),
 )
 _TIED = {"tie_word_embeddings": True, "rms_norm_eps": 1e-6, "head_dim": 256}
-_GEMMA3 = {  # transformers, Gemma3TextConfig: published files state little
+GEMMA3 = {  # transformers, Gemma3TextConfig: published files state little
     **_TIED, "vocab_size": 262208, "max_position_embeddings": 131072, "num_attention_heads": 8,
     "num_key_value_heads": 4, "query_pre_attn_scalar": 256, "sliding_window": 4096, "sliding_window_pattern": 6,
     "rope_theta": 1e6, "rope_local_base_freq": 1e4,
@@ -41,8 +41,8 @@ def _scale(config: Config) -> Facts:
 
 RECIPES = (
     Recipe(("GemmaForCausalLM",), "gemma", _TWO_NORMS, defaults=_TIED),
-    Recipe(("Gemma2ForCausalLM",), "gemma2", _FOUR_NORMS, _CAPS, _scale,
+    Recipe(("Gemma2ForCausalLM",), "gemma2", FOUR_NORMS, _CAPS, _scale,
            defaults={**_TIED, "sliding_window": 4096, "sliding_window_pattern": 2}),
-    Recipe(("Gemma3ForCausalLM", "Gemma3ForConditionalGeneration"), "gemma3", _FOUR_NORMS, _CAPS, _scale,
-           defaults=_GEMMA3),
+    Recipe(("Gemma3ForCausalLM", "Gemma3ForConditionalGeneration"), "gemma3", FOUR_NORMS, _CAPS, _scale,
+           defaults=GEMMA3),
 )  # fmt: skip

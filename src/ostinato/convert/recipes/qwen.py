@@ -15,13 +15,13 @@ def _late_windows(config: Config) -> Facts:
     return {"attention.sliding_window_pattern": [layer >= first for layer in range(config.layers)]}
 
 
-def _recipe(name: str, architecture: str) -> Recipe:
-    return Recipe((name,), architecture, facts=_late_windows, defaults={"use_sliding_window": False})
+def _recipe(name: str, architecture: str, *others: str) -> Recipe:
+    return Recipe((name, *others), architecture, facts=_late_windows, defaults={"use_sliding_window": False})
 
 
 RECIPES = (
     _recipe("Qwen2ForCausalLM", "qwen2"),
     _recipe("Qwen2MoeForCausalLM", "qwen2moe"),
-    _recipe("Qwen3ForCausalLM", "qwen3"),
+    _recipe("Qwen3ForCausalLM", "qwen3", "Qwen3Model"),
     _recipe("Qwen3MoeForCausalLM", "qwen3moe"),
 )
