@@ -6,7 +6,7 @@
 namespace ostinato::tokenizer {
 namespace {
 
-using Patterns = std::string_view;
+using Expression = std::string_view;
 
 // Parts of many.
 #define CONTRACTIONS "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
@@ -14,17 +14,10 @@ using Patterns = std::string_view;
 #define SIGNS R"( ?[^\s\p{L}\p{N}]+)"
 #define SPACES R"(\s*[\r\n]+|\s+(?!\S)|\s+)"
 #define KANA_AND_HAN R"([\u{4E00}-\u{9FA5}\u{3040}-\u{309F}\u{30A0}-\u{30FF}]+)"
-// The published [一-龥ࠀ-一가-퟿] without its white space, which llama.cpp sees as \v.
-#define WIDE_SPACES R"(\u{1680}\u{2000}-\u{200A}\u{2028}\u{2029}\u{202F}\u{205F}\u{3000})"
-#define WIDE_CJK R"([\u{800}-\u{9FA5}\u{AC00}-\u{D7FF}&&[^)" WIDE_SPACES "]]+"
-#define GPT2 R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+|)" SIGNS R"(|\s+(?!\S)|\s+)"
-#define LLAMA3 CONTRACTIONS "|" WORD R"(|\p{N}{1,3}|)" SIGNS R"([\r\n]*|)" SPACES
-#define QWEN2 CONTRACTIONS "|" WORD R"(|\p{N}|)" SIGNS R"([\r\n]*|)" SPACES
-#define BLOOM R"( ?[^(\s|.,!?\u{2026}\u{3002}\u{FF0C}\u{3001}\u{964}\u{6D4}\u{60C})]+)"
 #define DEEPSEEK_WORDS \
   R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+)"
-// Letters with upper and lower case apart, where only ASCII is told apart; `letters` is a set but for its
-// end.
+// Words in which upper case is followed by lower case, of which only ASCII is told apart; `letters` is the
+// beginning of a set.
 #define CASED(letters)                                                                 \
   R"([^\r\n\p{L}\p{N}]?)" letters R"(&&[^a-z]]*)" letters R"(&&[^A-Z]]+)" CONTRACTIONS \
   "?|"                                                                                 \
@@ -32,33 +25,19 @@ using Patterns = std::string_view;
 #define HAN                                                                                      \
   R"(\u{4E00}-\u{9FFF}\u{3400}-\u{4DBF}\u{20000}-\u{2A6DF}\u{2A700}-\u{2EBEF}\u{F900}-\u{FAFF})" \
   R"(\u{2F800}-\u{2FA1F})"
-// A cut after every third number, counted from the end of a run: no cut where the run begins.
-#define THOUSANDS R"((?<=\p{N})(?=(?:\p{N}{3})*(?!\p{N})))"
-#define ASCII_NUMBERS R"([0-9]{3})"
 
-constexpr Patterns kDefault[] = {R"([\p{P}\$\+<=>\^~\|]+)", GPT2, R"(\p{N}+)", ASCII_NUMBERS};
-constexpr Patterns kGpt2[] = {GPT2};
-constexpr Patterns kStarcoder[] = {R"(\p{N})", GPT2};
-constexpr Patterns kFalcon[] = {R"([\p{P}\$\+<=>\^~\|`]+)", GPT2, ASCII_NUMBERS};
-constexpr Patterns kLlama3[] = {LLAMA3};
-constexpr Patterns kMiniCpm5[] = {R"(\p{N}{1,3})",
-                                  CONTRACTIONS "|" WORD R"(|\p{N}+|)" SIGNS R"([\r\n]*|)" SPACES};
-constexpr Patterns kJais2[] = {
-    CONTRACTIONS "|" WORD R"(|\p{N}{1,3}|)" SIGNS R"([\r\n]*|\s*[\r\n]+|)"
-                 R"(\s{512}(?!\S)|\s{256}(?!\S)|\s{128}(?!\S)|\s{64}(?!\S)|\s{32}(?!\S)|\s{16}(?!\S)|)"
-                 R"(\s{8}(?!\S)|\s{4}(?!\S)|\s{1,2}(?!\S)|\s{1})"};
-constexpr Patterns kQwen2[] = {QWEN2};
-constexpr Patterns kLaguna[] = {R"([^\n]+|[\n]+)", QWEN2};
-constexpr Patterns kQwen35[] = {
-    CONTRACTIONS R"(|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|)" SPACES};
-constexpr Patterns kUfakzeka[] = {WORD R"(|\p{N}|)" SIGNS R"([\r\n]*|)" SPACES};
-constexpr Patterns kSeedCoder[] = {CONTRACTIONS "|" WORD R"(|\p{N}| ?[^\s\p{L}\p{N}\r\n]+|)" SPACES};
-constexpr Patterns kExaoneMoe[] = {
-    CONTRACTIONS R"(|[^\r\n\p{L}\p{N}]?\p{L}[\p{L}\p{M}]*(?: \p{L}[\p{L}\p{M}]*)*|\p{N}|)" SIGNS
-                 R"([\r\n/]?|)" SPACES};
-constexpr Patterns kDeepseekLlm[] = {
-    R"([\r\n])",
-    // Latin, Greek, Cyrillic, Armenian, Georgian, Cherokee, ... letters that have case.
+constexpr Expression kGpt2Words = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+|)" SIGNS R"(|\s+(?!\S)|\s+)";
+constexpr Expression kLlama3Words = CONTRACTIONS "|" WORD R"(|\p{N}{1,3}|)" SIGNS R"([\r\n]*|)" SPACES;
+constexpr Expression kQwen2Words = CONTRACTIONS "|" WORD R"(|\p{N}|)" SIGNS R"([\r\n]*|)" SPACES;
+constexpr Expression kBloomWords = R"( ?[^(\s|.,!?\u{2026}\u{3002}\u{FF0C}\u{3001}\u{964}\u{6D4}\u{60C})]+)";
+constexpr Expression kThreeDigits = R"([0-9]{3})";
+// A cut after every third number, counted from the end of a run: none where the run begins.
+constexpr Expression kThousands = R"((?<=\p{N})(?=(?:\p{N}{3})*(?!\p{N})))";
+// The published [一-龥ࠀ-一가-퟿] without its white space, which llama.cpp sees as \v.
+constexpr Expression kWideCjk = R"([\u{800}-\u{9FA5}\u{AC00}-\u{D7FF}&&[^)"
+                                R"(\u{1680}\u{2000}-\u{200A}\u{2028}\u{2029}\u{202F}\u{205F}\u{3000}]]+)";
+// Latin, Greek, Cyrillic, Armenian, Georgian, Cherokee, ... letters that have case.
+constexpr Expression kCasedLetters =
     R"(\s?[A-Za-z\u{B5}\u{C0}-\u{D6}\u{D8}-\u{F6}\u{F8}-\u{1BA}\u{1BC}-\u{1BF}\u{1C4}-\u{293}\u{295}-\u{2AF})"
     R"(\u{370}-\u{373}\u{376}\u{377}\u{37B}-\u{37D}\u{37F}\u{386}\u{388}-\u{38A}\u{38C}\u{38E}-\u{3A1})"
     R"(\u{3A3}-\u{3F5}\u{3F7}-\u{481}\u{48A}-\u{52F}\u{531}-\u{556}\u{10A0}-\u{10C5}\u{13A0}-\u{13F5})"
@@ -71,48 +50,72 @@ constexpr Patterns kDeepseekLlm[] = {
     R"(\u{2CEB}-\u{2CEE}\u{2CF2}\u{2CF3}\u{A640}-\u{A66D}\u{A680}-\u{A69B}\u{A722}-\u{A76F}\u{A771}-\u{A787})"
     R"(\u{A78B}-\u{A78E}\u{AB70}-\u{ABBF}\u{FB00}-\u{FB06}\u{FB13}-\u{FB17}\u{FF21}-\u{FF3A}\u{FF41}-\u{FF5A})"
     R"(\u{10400}-\u{1044F}\u{104B0}-\u{104D3}\u{104D8}-\u{104FB}\u{10C80}-\u{10CB2}\u{10CC0}-\u{10CF2})"
-    R"(\u{118A0}-\u{118DF}\u{1E900}-\u{1E943}]+)",
+    R"(\u{118A0}-\u{118DF}\u{1E900}-\u{1E943}]+)";
+
+constexpr Expression kDefault[] = {R"([\p{P}\$\+<=>\^~\|]+)", kGpt2Words, R"(\p{N}+)", kThreeDigits};
+constexpr Expression kGpt2[] = {kGpt2Words};
+constexpr Expression kStarcoder[] = {R"(\p{N})", kGpt2Words};
+constexpr Expression kFalcon[] = {R"([\p{P}\$\+<=>\^~\|`]+)", kGpt2Words, kThreeDigits};
+constexpr Expression kLlama3[] = {kLlama3Words};
+constexpr Expression kMiniCpm5[] = {R"(\p{N}{1,3})",
+                                    CONTRACTIONS "|" WORD R"(|\p{N}+|)" SIGNS R"([\r\n]*|)" SPACES};
+constexpr Expression kJais2[] = {
+    CONTRACTIONS "|" WORD R"(|\p{N}{1,3}|)" SIGNS R"([\r\n]*|\s*[\r\n]+|)"
+                 R"(\s{512}(?!\S)|\s{256}(?!\S)|\s{128}(?!\S)|\s{64}(?!\S)|\s{32}(?!\S)|\s{16}(?!\S)|)"
+                 R"(\s{8}(?!\S)|\s{4}(?!\S)|\s{1,2}(?!\S)|\s{1})"};
+constexpr Expression kQwen2[] = {kQwen2Words};
+constexpr Expression kLaguna[] = {R"([^\n]+|[\n]+)", kQwen2Words};
+constexpr Expression kQwen35[] = {
+    CONTRACTIONS R"(|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|)" SPACES};
+constexpr Expression kUfakzeka[] = {WORD R"(|\p{N}|)" SIGNS R"([\r\n]*|)" SPACES};
+constexpr Expression kSeedCoder[] = {CONTRACTIONS "|" WORD R"(|\p{N}| ?[^\s\p{L}\p{N}\r\n]+|)" SPACES};
+constexpr Expression kExaoneMoe[] = {
+    CONTRACTIONS R"(|[^\r\n\p{L}\p{N}]?\p{L}[\p{L}\p{M}]*(?: \p{L}[\p{L}\p{M}]*)*|\p{N}|)" SIGNS
+                 R"([\r\n/]?|)" SPACES};
+constexpr Expression kDeepseekLlm[] = {
+    R"([\r\n])",
+    kCasedLetters,
     // U+3000 is published here too, but llama.cpp takes it for white space alone.
     R"(\s?[!-/:-~\u{FF01}-\u{FF0F}\u{FF1A}-\u{FF5E}\u{2018}-\u{201F}\u{3001}\u{3002}]+)",
     R"(\s+$)",
-    WIDE_CJK,
+    kWideCjk,
     R"(\p{N}+)",
 };
-constexpr Patterns kDeepseekCoder[] = {R"([\r\n])", R"(\s?\p{L}+)", R"(\s?\p{P}+)", WIDE_CJK, R"(\p{N})"};
-constexpr Patterns kDeepseek3[] = {R"(\p{N}{1,3})", KANA_AND_HAN, DEEPSEEK_WORDS R"([\r\n]*|)" SPACES};
-constexpr Patterns kSpark[] = {R"(\p{N}{1,3})", KANA_AND_HAN, DEEPSEEK_WORDS R"(|[\r\n]|\s+(?!\S)|\s+)",
-                               R"(\p{N})"};
-constexpr Patterns kAfmoe[] = {
-    THOUSANDS,
+constexpr Expression kDeepseekCoder[] = {R"([\r\n])", R"(\s?\p{L}+)", R"(\s?\p{P}+)", kWideCjk, R"(\p{N})"};
+constexpr Expression kDeepseek3[] = {R"(\p{N}{1,3})", KANA_AND_HAN, DEEPSEEK_WORDS R"([\r\n]*|)" SPACES};
+constexpr Expression kSpark[] = {R"(\p{N}{1,3})", KANA_AND_HAN, DEEPSEEK_WORDS R"(|[\r\n]|\s+(?!\S)|\s+)",
+                                 R"(\p{N})"};
+constexpr Expression kAfmoe[] = {
+    kThousands,
     R"([\u{4E00}-\u{9FFF}\u{3400}-\u{4DBF}\u{8C48}-\u{FAFF}\u{3040}-\u{309F}\u{30A0}-\u{30FF}\u{FF65}-\u{FF9F})"
     R"(\u{2F00}-\u{2FDF}\u{E40}-\u{E7F}\u{E80}-\u{EFF}\u{1780}-\u{17FF}\u{1000}-\u{109F}\u{AA60}-\u{AA7F})"
     R"(\u{A9E0}-\u{A9FF}\u{AC00}-\u{D7AF}\u{1100}-\u{11FF}]+)",
     DEEPSEEK_WORDS R"([\r\n]*|)" SPACES,
 };
-constexpr Patterns kYoutu[] = {
+constexpr Expression kYoutu[] = {
     R"([\u{AC00}-\u{D7A3}\u{3131}-\u{318E}]+|)"
     R"([\u{FF01}\u{2026}\u{201C}\u{201D}\u{2018}\u{2019}\u{2014}\u{FF1A}\u{FF1B}\u{FF0C}\u{3001}-\u{303F})"
     R"(\u{FE30}-\u{FE4F}]+|[\u{3105}-\u{312F}]+|)" KANA_AND_HAN,
     R"([^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+)" CONTRACTIONS R"(?|\p{N}|)" SIGNS R"([\r\n/]*|)" SPACES,
 };
-constexpr Patterns kBloom[] = {BLOOM};
-constexpr Patterns kViking[] = {BLOOM, R"(\p{N})"};
-constexpr Patterns kTekken[] = {
+constexpr Expression kBloom[] = {kBloomWords};
+constexpr Expression kViking[] = {kBloomWords, R"(\p{N})"};
+constexpr Expression kTekken[] = {
     R"([^\r\n\p{L}\p{N}]?[\p{L}&&[^a-z]]*[\p{L}&&[^A-Z]]+|[^\r\n\p{L}\p{N}]?[\p{L}&&[^a-z]]+[\p{L}&&[^A-Z]]*|)"
     R"(\p{N}|)" SIGNS R"([\r\n/]*|)" SPACES};
-constexpr Patterns kGpt4o[] = {CASED(R"([\p{L})") R"(|\p{N}{1,3}|)" SIGNS R"([\r\n/]*|)" SPACES};
-constexpr Patterns kGraniteEmbedding[] = {CASED(R"([\p{L}\p{M})") R"(|\p{N}{1,3}|)" SIGNS
-                                                                  R"([\r\n/]*|)" SPACES};
-constexpr Patterns kTinyAya[] = {THOUSANDS, R"([^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+)" CONTRACTIONS
-                                            R"(?|\p{N}{1,3}|)" SIGNS R"([\r\n/]*|)" SPACES};
-constexpr Patterns kKimiK2[] = {"[" HAN R"(]+|[^\r\n\p{L}\p{N}]?[\p{L}&&[^)" HAN "]]+" CONTRACTIONS
-                                R"(?|\p{N}{1,3}|)" SIGNS R"([\r\n]*|)" SPACES};
-constexpr Patterns kSuperBpe[] = {R"(\p{N}+)", R"((?=(?:\d{3})+(?!\d)))"};
-constexpr Patterns kChameleon[] = {R"(<sentinel:[0-9]+>)",    R"(IMGIMG[A-I]{1,4}Z)",
-                                   R"([\t\n]|    |  )",       R"(\p{N})",
-                                   R"([\p{P}!-/:-@\[-`{-~])", GPT2};
-constexpr Patterns kLines[] = {R"([^\n]+|[\n]+)"};
-constexpr Patterns kWords[] = {R"(\S+)"};
+constexpr Expression kGpt4o[] = {CASED(R"([\p{L})") R"(|\p{N}{1,3}|)" SIGNS R"([\r\n/]*|)" SPACES};
+constexpr Expression kGraniteEmbedding[] = {CASED(R"([\p{L}\p{M})") R"(|\p{N}{1,3}|)" SIGNS
+                                                                    R"([\r\n/]*|)" SPACES};
+constexpr Expression kTinyAya[] = {kThousands, R"([^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+)" CONTRACTIONS
+                                               R"(?|\p{N}{1,3}|)" SIGNS R"([\r\n/]*|)" SPACES};
+constexpr Expression kKimiK2[] = {"[" HAN R"(]+|[^\r\n\p{L}\p{N}]?[\p{L}&&[^)" HAN "]]+" CONTRACTIONS
+                                  R"(?|\p{N}{1,3}|)" SIGNS R"([\r\n]*|)" SPACES};
+constexpr Expression kSuperBpe[] = {R"(\p{N}+)", R"((?=(?:\d{3})+(?!\d)))"};
+constexpr Expression kChameleon[] = {R"(<sentinel:[0-9]+>)",    R"(IMGIMG[A-I]{1,4}Z)",
+                                     R"([\t\n]|    |  )",       R"(\p{N})",
+                                     R"([\p{P}!-/:-@\[-`{-~])", kGpt2Words};
+constexpr Expression kLines[] = {R"([^\n]+|[\n]+)"};
+constexpr Expression kWords[] = {R"(\S+)"};
 
 constexpr int kGemma4 = kAlwaysBos | kRawBytes | kEscapeSpaces | kWholeNewlines;
 

@@ -89,6 +89,7 @@ Status WordPiece::build(const Source& source, const Vocab& vocab, Defaults&) {
   lowercase_ = source.lowercase != 0;  // wanted unless the file says no
   strip_accents_ = source.strip_accents == kAbsent ? lowercase_ : source.strip_accents > 0;
   std::vector<Trie::Entry> entries;
+  entries.reserve(vocab.size());
   for (int32_t id = 0; id < static_cast<int32_t>(vocab.size()); ++id) entries.push_back({vocab.text(id), id});
   return tokens_.build(std::move(entries));
 }
