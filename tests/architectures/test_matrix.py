@@ -27,6 +27,7 @@ def test_reference(name: str, type: str) -> None:
             assert figures.nmse < limit(name, type, "reference"), (length, way, figures)
 
 
+@pytest.mark.slow
 def test_the_table_has_every_architecture() -> None:
     missing = [name for name in ZOO if any((name, type) not in kept_rows() for type in TYPES)]
     assert not missing, f"run python -m tests.architectures.table {' '.join(missing)}"

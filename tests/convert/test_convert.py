@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ostinato.convert import ConvertError, convert, plan
 from ostinato.convert.numbers import BF16
@@ -175,6 +178,34 @@ def test_layers_beyond_the_configuration_are_refused(tmp_path: Path) -> None:
 )
 def test_broken_configurations(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     refused(tmp_path, message, **changes)
+
+
+ODD = st.sampled_from(
+    [0, -1, 1, 3, 2**31, 10**40, 0.0, 1e-300, 1e300, float("nan"), float("inf"), "x", "", [], {}, [1], True]
+)
+NAMES = (
+    "num_attention_heads", "num_key_value_heads", "head_dim", "hidden_size", "sliding_window", "layer_types",
+    "sliding_window_pattern", "rope_theta", "rope_scaling", "partial_rotary_factor", "quantization_config",
+    "max_position_embeddings", "tie_word_embeddings", "num_experts", "vocab_size", "rms_norm_eps", "text_config",
+)  # fmt: skip
+ROPE = ("rope_type", "factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings", "rope_theta",
+        "short_factor", "long_factor", "mrope_section")  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.dictionaries(st.sampled_from(NAMES), ODD, max_size=3),
+    st.sampled_from(["llama3", "linear", "yarn", "longrope", "default"]),
+    st.dictionaries(st.sampled_from(ROPE), ODD),
+)
+def test_odd_configurations_are_refused_or_planned(
+    tmp_path_factory: pytest.TempPathFactory, changes: dict[str, Any], kind: str, rope: dict[str, Any]
+) -> None:
+    folder = checkpoint(
+        tmp_path_factory.getbasetemp() / "odd", **{"rope_scaling": {"rope_type": kind, **rope}, **changes}
+    )
+    with contextlib.suppress(ConvertError):
+        plan(folder, tokenizer=False)
 
 
 def test_values_that_f16_cannot_hold(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from ostinato.convert.errors import ConvertError
 from ostinato.convert.plan import Planned, elements
 from ostinato.gguf.encode import Addable
 from ostinato.gguf.types_table import TensorType
-from ostinato.model.architectures import ModelError, read_spec
+from ostinato.model.architectures import read_spec
 
 _LAYER = re.compile(r"blk\.(\d+)\.(.+)")
 
@@ -32,7 +32,7 @@ def check_model(
     made = {name: SimpleNamespace(name=name, type=TensorType.F32, shape=v.shape) for name, v in extras.items()}
     try:
         read_spec(SimpleNamespace(metadata=metadata, tensors=stored | made))
-    except ModelError as error:
+    except ValueError as error:
         raise ConvertError(f"the converted model would not load: {error}") from None
 
 

@@ -13,6 +13,7 @@ FILE = "config.json"
 _MISSING = object()
 MAX_LAYERS = 4096
 MAX_SIZE = 2**31 - 1  # of any whole number
+MAX_NUMBER = 1e30  # of any other
 
 
 class Config:
@@ -36,10 +37,10 @@ class Config:
         return int(value)
 
     def number(self, *names: str, default: Any = _MISSING) -> float:
-        try:
-            return float(self._typed(names, default, (int, float), "a number"))
-        except OverflowError:
-            raise ConvertError(f"{self._where}: {names[0]!r} is beyond any float") from None
+        value = self._typed(names, default, (int, float), "a number")
+        if not -MAX_NUMBER <= value <= MAX_NUMBER:  # nor NaN
+            raise ConvertError(f"{self._where}: {names[0]!r} is {value!r:.20}; expected at most {MAX_NUMBER:g}")
+        return float(value)
 
     def flag(self, *names: str, default: Any = _MISSING) -> bool:
         return bool(self._typed(names, default, bool, "true or false"))

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ostinato.convert.check import check_layers, check_model
-from ostinato.convert.config import Config, read_config
+from ostinato.convert.config import FILE, Config, read_config
 from ostinato.convert.errors import ConvertError
 from ostinato.convert.metadata import model_metadata, stored_types
 from ostinato.convert.plan import Planned, elements, plan_tensors
@@ -59,9 +59,16 @@ def plan(folder: str | os.PathLike[str], type: str = AUTO, tokenizer: bool = Tru
     if not folder.is_dir():
         raise ConvertError(f"{folder}: not a folder; expected a checkpoint with config.json and safetensors")
     recipe, config = _recipe(folder)
+    try:
+        return _plan(folder, recipe, config, TYPES.get(type), tokenizer, name or folder.resolve().name)
+    except (ArithmeticError, TypeError) as error:  # a recipe's formula, on values that no model has
+        raise ConvertError(f"{folder / FILE}: values that make no model: {error}") from None
+
+
+def _plan(folder: Path, recipe: Recipe, config: Config, type: TensorType | None, tokenizer: bool, name: str) -> Plan:
     tensors = tuple(plan_tensors(recipe, config, join_scales(open_checkpoint(folder), config)))
-    types = {planned.name: choose_type(planned, TYPES.get(type)) for planned in tensors}
-    metadata = model_metadata(recipe, config, name or folder.resolve().name, stored_types(types))
+    types = {planned.name: choose_type(planned, type) for planned in tensors}
+    metadata = model_metadata(recipe, config, name, stored_types(types))
     if (pooling := read_pooling(folder)) is not None:
         metadata[f"{recipe.architecture}.pooling_type"] = pooling
     extras = {**rope_factors(config), **recipe.extras(config)}

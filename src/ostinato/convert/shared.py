@@ -82,6 +82,7 @@ KEYS = (
     Key("leading_dense_block_count", int, ("first_k_dense_replace",)),
 )
 
+MAX_HEAD = 65536  # elements
 _GATING = {"softmax": 1, "sigmoid": 2}  # gguf.ExpertGatingFuncType
 _GATING_NAMES = ("scoring_func", "score_function", "score_func", "moe_router_activation_func")
 
@@ -107,15 +108,16 @@ def window_facts(config: Config) -> Facts:
     window = config.integer("sliding_window", default=0)
     if not window or not config.flag("use_sliding_window", default=True):
         return {}
-    found: dict[str, Addable | None] = {"attention.sliding_window": window}
     if "layer_types" in config:
-        kinds = config.items("layer_types")[: config.layers]
-        found["attention.sliding_window_pattern"] = [kind == "sliding_attention" for kind in kinds]
+        windowed = [kind == "sliding_attention" for kind in config.items("layer_types")[: config.layers]]
     elif "sliding_window_pattern" in config:
-        period = config.integer("sliding_window_pattern")
-        found["attention.sliding_window_pattern"] = [bool((i + 1) % period) for i in range(config.layers)]
-    kinds_with = found.get("attention.sliding_window_pattern", [True])
-    return found if isinstance(kinds_with, list) and any(kinds_with) else {}
+        period = max(config.integer("sliding_window_pattern"), 1)
+        windowed = [bool((layer + 1) % period) for layer in range(config.layers)]
+    else:
+        return {"attention.sliding_window": window}
+    if not any(windowed):
+        return {}
+    return {"attention.sliding_window": window, "attention.sliding_window_pattern": windowed}
 
 
 def rope_parameters(config: Config, kind: str = "full_attention") -> Config:
@@ -153,7 +155,10 @@ def rope_facts(config: Config) -> Facts:
 
 def rope_dims(config: Config, rope: Config) -> int:
     """Elements of a head that turn."""
-    return int(config.head_dim * rope.number("partial_rotary_factor", default=1.0))
+    dims = int(config.head_dim * rope.number("partial_rotary_factor", default=1.0))
+    if not 0 <= dims <= MAX_HEAD:
+        raise ConvertError(f"{dims} elements of a head would turn; expected at most {MAX_HEAD}")
+    return dims
 
 
 def _scaling(rope: Config, config: Config) -> Facts:
