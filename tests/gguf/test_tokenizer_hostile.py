@@ -16,6 +16,7 @@ from ostinato import _tokenizer
 from ostinato.gguf.tokenizer import Tokenizer, TokenizerError
 from ostinato.gguf.types_table import ValueType
 from ostinato.gguf.writer import GGUFWriter
+from tests.gguf.pairs import byte_alphabet
 from tests.gguf.vocabularies import BYTE, CONTROL, NORMAL, native, pack_strings, small_bpe, vocab_path
 
 TOKENS = ["a", "b", "ab"]
@@ -177,6 +178,51 @@ def test_a_mebibyte_of_anything_takes_seconds_at_most(name: str) -> None:
         ids = tokenizer.encode_array(text, parse_special=True)
         assert time.process_time() - begin < 10, kind
         assert tokenizer.decode_bytes(ids[:1000].tolist())
+
+
+# What makes the expressions of pre-tokenizers look far ahead in vain.
+PART = MEBIBYTE // 8
+AHEAD: dict[str, str] = {
+    "spaces before a letter": " " * PART + "a",
+    "capitals": "A" * PART,
+    "capitals after an accent": "É" + "A" * PART,
+    "accents": "ÉA" * (PART // 3),
+    "words": "a " * (PART // 2),
+    "half an image": "IMGIMG" + "A" * PART,
+    "half a sentinel": "<sentinel:" + "1" * PART,
+    "digits of two kinds": "1²" * (PART // 3),
+}
+EXPRESSIONS = (
+    "falcon", "jais-2", "minicpm5", "qwen35", "seed-coder", "exaone-moe", "deepseek-llm", "spark2_5", "afmoe", "youtu",
+    "viking", "tekken", "granite-embed-multi-97m", "tiny_aya", "kimi-k2", "superbpe", "chameleon",
+)  # fmt: skip
+
+
+def hostile_parts() -> list[tuple[str, bytes]]:
+    shorter = {kind: text[:PART] for kind, text in HOSTILE.items()}
+    return [(kind, text if isinstance(text, bytes) else text.encode()) for kind, text in (AHEAD | shorter).items()]
+
+
+@pytest.mark.parametrize("pre", EXPRESSIONS)
+def test_expressions_take_linear_time(pre: str) -> None:
+    tokenizer = small_bpe(byte_alphabet(), [], pre=pre)
+    for kind, text in hostile_parts():
+        begin = time.process_time()
+        ids = tokenizer.encode_array(text)
+        assert time.process_time() - begin < 3, kind  # a quadratic step anywhere would take far longer
+        assert len(ids) == len(text)
+
+
+@pytest.mark.parametrize("model", ["bert", "t5", "rwkv", "plamo2"])
+def test_models_take_linear_time(model: str) -> None:
+    tokens = ["<s>", *(f"<0x{byte:02X}>" for byte in range(256)), *("a" * n for n in range(1, 60)), "▁a", "▁", " ", "7"]
+    types = [CONTROL, *[BYTE] * 256, *[NORMAL] * 63]
+    special: dict[str, Any] = {"bos": 0, "separator": 0, "unknown": 0}
+    tokenizer = native(tokens, model=model, types=types, scores=[-1.0] * len(tokens), **special)
+    for kind, text in hostile_parts():
+        begin = time.process_time()
+        tokenizer.encode_array(text, False, False)
+        assert time.process_time() - begin < 3, kind
 
 
 def test_threads_share_a_tokenizer() -> None:

@@ -31,8 +31,9 @@ _PREFIX = "tokenizer.ggml."
 class Tokenizer:
     """Text to ids and back, for one model. Immutable: any number of threads may use it at once.
 
-    Its answers are llama.cpp's, id for id, with two exceptions: bytes that are not UTF-8 are encoded as they are (so
-    `decode_bytes` gives them back), and decoding never drops spaces before punctuation.
+    Its answers are llama.cpp's, id for id, with these exceptions: bytes that are not UTF-8 are encoded as they are
+    where the vocabulary can (so `decode_bytes` gives them back), decoding never drops spaces before punctuation, WordPiece
+    (BERT) is Hugging Face's, and control tokens of RWKV and PLaMo 2 are not to be had by writing them out.
     """
 
     def __init__(self, native: _tokenizer.Tokenizer, chat_templates: Mapping[str, str] | None) -> None:
