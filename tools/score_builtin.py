@@ -1,4 +1,4 @@
-"""How much of its own corpus the built-in model knows: every capital and every sum, asked once, answered greedily.
+"""How the built-in model answers what it was never trained on: all held-out wordings and sums, greedily.
 
 Run by an interpreter that has llama-cpp-python (an engine that is not ours, so that only the file is judged):
 
@@ -8,42 +8,39 @@ Run by an interpreter that has llama-cpp-python (an engine that is not ours, so 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections import Counter
+from itertools import chain
 
 import llama_cpp
 
-from tools import corpus_facts as facts
-
-Question = tuple[str, str, str]  # its kind, what is asked, what is answered
+from tools.corpus_unseen import Question, unseen_sums, unseen_wordings
 
 
-def questions() -> Iterator[Question]:
-    """Each capital; sums, differences and products of all numbers that the corpus uses."""
-    for country, city in facts.CAPITALS.items():
-        yield "capitals", f"What is the capital of {country}?", f"The capital of {country} is {city}."
-    for a in range(21):
-        for b in range(21):
-            yield "plus", f"What is {a} plus {b}?", f"{a} plus {b} is {a + b}."
-            if a >= b:
-                yield "minus", f"What is {a} minus {b}?", f"{a} minus {b} is {a - b}."
-            if max(a, b) <= 10:
-                yield "times", f"What is {a} times {b}?", f"{a} times {b} is {a * b}."
-    for asks, answer in facts.PROJECT:
-        yield from (("project", ask, answer) for ask in asks)
+def answer(model: llama_cpp.Llama, question: Question) -> str:
+    """What the model says, to the end of its turn."""
+    found = model.create_chat_completion(
+        [llama_cpp.ChatCompletionRequestUserMessage(role="user", content=question.ask)], temperature=0, max_tokens=64
+    )
+    assert isinstance(found, dict)
+    return str(found["choices"][0]["message"]["content"])
 
 
 def main() -> None:
     """Print how many of each kind are answered word for word."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("model")
-    model = llama_cpp.Llama(parser.parse_args().model, n_ctx=256, n_threads=1, verbose=False)
-    right: dict[str, int] = {}
-    asked: dict[str, int] = {}
-    for kind, question, expected in questions():
-        message = {"role": "user", "content": question}
-        answer = model.create_chat_completion([message], temperature=0, max_tokens=64)
-        asked[kind] = asked.get(kind, 0) + 1
-        right[kind] = right.get(kind, 0) + (answer["choices"][0]["message"]["content"] == expected)
+    parser.add_argument("--every", type=int, default=1, help="ask only every so many-th question")
+    parser.add_argument("--wrong", action="store_true", help="print the wrong answers")
+    options = parser.parse_args()
+    model = llama_cpp.Llama(options.model, n_ctx=256, n_threads=1, n_threads_batch=1, verbose=False)
+    right: Counter[str] = Counter()
+    asked: Counter[str] = Counter()
+    for question in list(chain(unseen_wordings(), unseen_sums()))[:: options.every]:
+        found = answer(model, question)
+        asked[question.kind] += 1
+        right[question.kind] += found == question.answer
+        if options.wrong and found != question.answer:
+            print(f"{question.ask}\n  {found}\n  {question.answer}")
     print(", ".join(f"{kind} {right[kind]}/{asked[kind]}" for kind in asked))
 
 

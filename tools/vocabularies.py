@@ -65,7 +65,7 @@ def add_byte_level(writer: GGUFWriter, tokens: Sequence[str], merges: Sequence[S
     Speaks the ChatML template; an answer ends with <|im_end|>.
     """
     writer.add("tokenizer.ggml.model", "gpt2")
-    writer.add("tokenizer.ggml.pre", "gpt-2")
+    writer.add("tokenizer.ggml.pre", "smollm")
     writer.add("tokenizer.ggml.tokens", list(tokens))
     writer.add("tokenizer.ggml.token_type", [CONTROL] * 3 + [NORMAL] * (len(tokens) - 3))
     writer.add("tokenizer.ggml.merges", [" ".join(pair) for pair in merges])
