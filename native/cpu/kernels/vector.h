@@ -42,7 +42,7 @@ BYTES_INLINE __m256i add_products(__m256i acc, __m256i a, __m256i b) {
 BYTES_INLINE __m256i vector_at(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 BYTES_INLINE __m128i half_vector_at(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
 
-// [sum a, sum b, sum c, sum d] over all elements of each.
+// In each 128-bit lane [sum a, sum b, sum c, sum d] of theirs.
 BYTES_INLINE __m256i sum_in_lanes(__m256i a, __m256i b, __m256i c, __m256i d) {
   return _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
 }
