@@ -17,7 +17,7 @@ from ostinato.program.builder import Builder
 from ostinato.program.ir import CacheGroup
 from ostinato.program.ops_table import OPS
 from tests.backends.cases import BLOCK_CASES, CASES, FIELD_CASES, OpCase, Weights
-from tests.support import BUILTIN
+from tools.tiny_models import write_tiny_model
 
 NOT_IN_THE_ARENA = {"index", "first", "count", "n"}  # places that are numbers
 PLAN = Plan(max_rows=64, max_logit_rows=16, max_sequences=8, context=512, blocks=64)
@@ -29,8 +29,10 @@ def lowered(case: OpCase, most: int = 1 << 62) -> Lowered:
 
 
 @pytest.fixture(scope="module")
-def builtin() -> Iterator[Opened]:
-    opened = open_model(BUILTIN)
+def dense(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
+    path = tmp_path_factory.mktemp("lower") / "dense.gguf"
+    write_tiny_model(path, type="Q8_0")
+    opened = open_model(path)
     yield opened
     opened.file.close()
 
@@ -48,16 +50,16 @@ def test_calls_have_exactly_the_words_of_their_phase(case: OpCase) -> None:
         assert all(0 <= call.words[place] < program.arena_words for place in set(phase.places) - NOT_IN_THE_ARENA)
 
 
-def test_every_op_is_covered(builtin: Opened) -> None:
+def test_every_op_is_covered(dense: Opened) -> None:
     ops = {i.op for case in CASES for i in case.programs()[0].decode.instructions}
-    ops |= {i.op for program in builtin.programs for i in program.instructions}
+    ops |= {i.op for program in dense.programs for i in program.instructions}
     assert ops == {op.name for op in OPS}
 
 
-def test_activations_are_packed_once_for_all_their_readers(builtin: Opened) -> None:
-    phases = [call.phase for call in lower(builtin.programs.decode, builtin.file.tensors, PLAN).calls]
+def test_activations_are_packed_once_for_all_their_readers(dense: Opened) -> None:
+    phases = [call.phase for call in lower(dense.programs.decode, dense.file.tensors, PLAN).calls]
     linears, packs = phases.count("linear"), phases.count("pack")
-    layers = len(builtin.spec.layers)
+    layers = len(dense.spec.layers)
     assert linears == 7 * layers + 1
     assert packs == 4 * layers + 1  # before q k v, output, gate up, down; before the last linear
 
@@ -129,8 +131,8 @@ def test_heads_that_attention_does_not_take(key: int, value: int, says: str) -> 
         lower(program, weights.tensors, PLAN)
 
 
-def test_scratch_does_not_overlap_values(builtin: Opened) -> None:
-    program = lower(builtin.programs.decode, builtin.file.tensors, PLAN)
+def test_scratch_does_not_overlap_values(dense: Opened) -> None:
+    program = lower(dense.programs.decode, dense.file.tensors, PLAN)
     scratch = {call.words["out"] for call in program.calls if call.phase == "pack"}
     values = {call.words["x"] for call in program.calls if call.phase == "pack"}
     assert max(values) < min(scratch)
