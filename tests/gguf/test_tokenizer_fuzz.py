@@ -50,7 +50,7 @@ def vocabularies(draw: st.DrawFn) -> Tokenizer | None:
 
 
 @pytest.mark.slow
-@settings(max_examples=4000, deadline=None)
+@settings(max_examples=1500, deadline=None)
 @given(tokenizer=vocabularies(), raw=texts, add_special=st.booleans(), parse_special=st.booleans())
 def test_any_vocabulary_encodes_any_text(
     tokenizer: Tokenizer | None, raw: bytes, add_special: bool, parse_special: bool
@@ -65,7 +65,7 @@ def test_any_vocabulary_encodes_any_text(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pre", [pre for pre in VARIANTS if pre not in ("gemma4", "sarvam-moe", "whitespace")])
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(raw=texts, merges=st.lists(st.tuples(*[st.sampled_from(byte_alphabet())] * 2), max_size=30, unique=True))
 def test_no_expression_loses_a_byte(pre: str, raw: bytes, merges: list[tuple[str, str]]) -> None:
     tokens = [*byte_alphabet(), *("".join(merge) for merge in merges)]
@@ -74,7 +74,7 @@ def test_no_expression_loses_a_byte(pre: str, raw: bytes, merges: list[tuple[str
 
 
 @pytest.mark.slow
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(raw=texts.filter(lambda raw: b"\xe2\x96\x81" not in raw and not raw.startswith(b"\xef\xbb\xbf")))
 def test_models_with_a_token_for_each_byte_lose_none(raw: bytes) -> None:
     scores = [-1.0] * 258

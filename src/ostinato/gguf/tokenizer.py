@@ -32,8 +32,8 @@ class Tokenizer:
     """Text to ids and back, for one model. Immutable: any number of threads may use it at once.
 
     Its answers are llama.cpp's, id for id, with these exceptions: bytes that are not UTF-8 are encoded as they are
-    where the vocabulary can (so `decode_bytes` gives them back), decoding never drops spaces before punctuation, WordPiece
-    (BERT) is Hugging Face's, and control tokens of RWKV and PLaMo 2 are not to be had by writing them out.
+    where the vocabulary can (so `decode_bytes` gives them back), decoding never drops spaces before punctuation,
+    WordPiece (BERT) is Hugging Face's, and control tokens of RWKV and PLaMo 2 are not to be had by writing them out.
     """
 
     def __init__(self, native: _tokenizer.Tokenizer, chat_templates: Mapping[str, str] | None) -> None:
