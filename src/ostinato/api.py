@@ -66,13 +66,16 @@ def load(
     threads: int = 0,
     context: int | None = None,
     max_sequences: int = 64,
+    embed: bool = False,
 ) -> Model:
     """Loads a GGUF file. `backend` None takes the best one here; `threads` 0 one per core; `context` None what
-    the model was trained for (at most 8192); `max_sequences` run side by side, others wait.
+    the model was trained for (at most 8192); `max_sequences` run side by side, others wait. `embed`:
+    embeddings instead of answers, from a model that generates but whose file says how to pool; encoders need no such
+    word.
 
     Raises what `open_model` raises, or CompileError: ValueErrors all, each saying what is wrong and where.
     """
-    options = Options(backend=backend, threads=threads, context=context, max_sequences=max_sequences)
+    options = Options(backend=backend, threads=threads, context=context, max_sequences=max_sequences, embed=embed)
     return Model(open_model(path, options))
 
 
@@ -117,14 +120,14 @@ class Model:
     def logits(self, ids: Sequence[int]) -> np.ndarray:
         """Float32 [len(ids), vocab]: row i is what may follow ids[: i + 1]. ValueError for ids that do not fit."""
         with self._lock:
-            self._check_open()
+            self._check_answers()
             return logits(self._engine, list(ids))
 
     def embed(self, text: Prompt) -> np.ndarray:
         """Float32 [width]: the embedding of a text (or of ids) by an encoder, as the file pools it, not normalised.
         ValueError for a model that is none, or a text that does not fit."""
         if not self._opened.programs.embeds:
-            raise ValueError("this model generates text; embeddings come from an encoder")
+            raise ValueError("this model generates text; embeddings come from an encoder, or with load(embed=True)")
         ids = self.tokenize(text) if isinstance(text, str) else list(text)
         with self._lock:
             self._check_open()
@@ -134,7 +137,7 @@ class Model:
         """Float64 [len(ids) - 1 - first]: element i is log p(ids[first + i + 1] | all before it). No logits are kept,
         so any context fits. ValueError for ids that do not fit."""
         with self._lock:
-            self._check_open()
+            self._check_answers()
             return logprobs(self._engine, list(ids), first)
 
     def generate(self, prompt: Prompt, **settings: Unpack[Settings]) -> str:
@@ -184,6 +187,7 @@ class Model:
 
     def _request(self, prompt: Prompt, settings: Settings) -> Request:
         """Checks everything that a stranger may have said."""
+        self._opened.check_answers()
         unknown = settings.keys() - Settings.__annotations__.keys()
         if unknown:
             raise TypeError(f"unknown setting {min(unknown)!r}; there are: {', '.join(Settings.__annotations__)}")
@@ -255,6 +259,10 @@ class Model:
     def _cancel(self, stream: Stream) -> None:
         with self._lock:
             self._port.cancel(stream)
+
+    def _check_answers(self) -> None:
+        self._check_open()
+        self._opened.check_answers()
 
     def _check_open(self) -> None:
         if self._closed:

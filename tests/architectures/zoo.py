@@ -70,7 +70,7 @@ _DELTA = {
 _MAMBA = {"mamba_n_heads": 16, "mamba_d_head": 32, "mamba_n_groups": 2, "mamba_d_state": 24}
 _EXPERTS = {"moe_intermediate_size": 256, "num_experts_per_tok": 2}
 _SIGMOID = {**_EXPERTS, "n_routed_experts": 6, "n_shared_experts": 1, "routed_scaling_factor": 1.5}
-_GEMMA = {"head_dim": 64, "sliding_window": 12, "query_pre_attn_scalar": 40, "tie_word_embeddings": True}
+_GEMMA = {"head_dim": 64, "sliding_window": 12, "query_pre_attn_scalar": 64, "tie_word_embeddings": True}
 _GRANITE = {
     "attention_multiplier": 0.3, "embedding_multiplier": 3.0, "residual_multiplier": 0.4, "logits_scaling": 2.0,
 }  # fmt: skip
@@ -116,7 +116,10 @@ ZOO: Mapping[str, Animal] = {
         "Qwen3MoeConfig", {**_EXPERTS, "num_experts": 6, "head_dim": 64, "norm_topk_prob": True, "mlp_only_layers": [1]}
     ),
     "gemma": Animal("GemmaConfig", {"head_dim": 64, "tie_word_embeddings": True}),
-    "gemma2": Animal("Gemma2Config", {**_GEMMA, "attn_logit_softcapping": 5.0, "final_logit_softcapping": 8.0}),
+    "gemma2": Animal(
+        "Gemma2Config",
+        {**_GEMMA, "query_pre_attn_scalar": 40, "attn_logit_softcapping": 5.0, "final_logit_softcapping": 8.0},
+    ),
     "gemma3": Animal("Gemma3TextConfig", {**_GEMMA, "num_hidden_layers": 7}),
     "phi3": Animal("Phi3Config", {"sliding_window": 12}),
     "phi3-longrope": Animal("Phi3Config", {"rope_parameters": _longrope(32), "original_max_position_embeddings": 256}),

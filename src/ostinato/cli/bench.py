@@ -97,6 +97,7 @@ class Session:
         batch = max(options.batch)
         settings = replace(machine(options), context=options.context or needed, max_sequences=max(batch, 1))
         opened = open_model(options.model, settings)
+        opened.check_answers()
         if opened.plan.context < needed:
             raise ValueError(f"a prompt of {options.prompt} and {options.generate} more need --context {needed}")
         executable = opened.compile()

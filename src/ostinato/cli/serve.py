@@ -47,6 +47,7 @@ async def _serve(options: argparse.Namespace, listener: socket.socket) -> None:
 
     settings = machine(options)
     opened = open_model(options.model, settings)
+    opened.check_answers()
     model = ServedModel.of(opened, Supervisor.for_model(opened, settings), options.name)
     with announced(*address_of(listener)):
         await serve(model, listener, on_ready=lambda: _say(model, url_of(listener)))

@@ -54,6 +54,7 @@ class Speaker:
         started = time.perf_counter()
         with Spinner(f"loading {path.name}"):
             opened = open_model(path, options)
+            opened.check_answers()
             self.template: ChatEncoder | None = None if raw else ChatEncoder.of(opened.tokenizer)
             if self.template is not None:
                 self.template.start()  # its process gets ready while the model does

@@ -26,7 +26,12 @@ def model_metadata(recipe: Recipe, config: Config, name: str, type: TensorType) 
     own = {key.key for key in recipe.keys}
     copied = _copied((*recipe.keys, *(key for key in KEYS if key.key not in own)), config)
     merged: dict[str, Addable | None] = {**copied, **facts(config), **recipe.facts(config)}
-    return found | {f"{recipe.architecture}.{key}": value for key, value in merged.items() if value is not None}
+    return found | {_full(recipe, key): value for key, value in merged.items() if value is not None}
+
+
+def _full(recipe: Recipe, key: str) -> str:
+    """With the architecture's prefix; what is said of tokens has one of its own."""
+    return key if key.startswith("tokenizer.") else f"{recipe.architecture}.{key}"
 
 
 def _copied(keys: tuple[Key, ...], config: Config) -> dict[str, Addable]:

@@ -83,6 +83,11 @@ class Opened:
             )
         return tokenizer
 
+    def check_answers(self) -> None:
+        """ModelError for a model that makes embeddings only."""
+        if self.programs.embeds:
+            raise ModelError(f"{self.path}: an encoder: it turns text into embeddings and gives no answers")
+
     def compile(self, memory: Mapping[str, memoryview] | None = None) -> Executable:
         """The executable; `memory` places the paged state (one writable buffer per cache group)."""
         plan = replace(self.plan, memory=memory) if memory is not None else self.plan

@@ -106,7 +106,7 @@ def _facts(config: Config) -> Facts:
     return {
         "attention.causal": False,
         "hidden_act": "silu" if act == "swiglu" else act,
-        "token_type_count": config.integer("type_vocab_size", default=1),
+        "tokenizer.ggml.token_type_count": config.integer("type_vocab_size", default=1),
     }
 
 
@@ -135,7 +135,7 @@ def _modern(config: Config) -> Facts:
         **_facts(config),
         "attention.sliding_window": config.integer("local_attention", default=128),
         "attention.sliding_window_pattern": kinds or config.integer("global_attn_every_n_layers", default=3),
-        "token_type_count": None,
+        "tokenizer.ggml.token_type_count": None,
     }
     for key, name in (("rope.freq_base", "global_rope_theta"), ("rope.freq_base_swa", "local_rope_theta")):
         if name in config:
