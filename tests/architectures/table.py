@@ -21,8 +21,9 @@ architecture (tests/architectures/zoo.py), built and saved by `transformers`, co
 by the CPU backend on prompts of {", ".join(map(str, LENGTHS))} tokens: whole, in chunks of 7 and token by token, of
 which the worst counts. Beside it `transformers`, in float32, with the very values that the file holds. NMSE is the
 sum of squared differences of all logits over the sum of their squares; then the share of positions with the same best
-token. The last column is llama.cpp's on the same file and the longest prompt, whole (-: an encoder, or it does not load it). Both
-round activations to 8 bits where weights are quantised; where a router then chooses other experts, rows differ.
+token. The last column is llama.cpp's on the same file and the longest prompt, whole (-: an encoder, or it does not
+load it). Both round activations to 8 bits where weights are quantised; where a router then chooses other experts,
+rows differ.
 
 | model | type | {" | ".join(f"{length} token{'s' * (length > 1)}" for length in LENGTHS)} | llama.cpp, {LENGTHS[-1]} |
 |---|---|{"---|" * (len(LENGTHS) + 1)}
