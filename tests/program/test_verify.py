@@ -61,7 +61,7 @@ def test_accepts_a_program() -> None:
         (changed(1, fields={"eps": 1.0}), "fields ['eps']"),
         (changed(2, fields={"cache": 1, "index": 0}), "cache 1 layer 0 is not declared"),
         (changed(2, fields={"cache": 0, "index": 1}), "cache 0 layer 1 is not declared"),
-        (changed(2, inputs=("%0", "%1")), "is declared otherwise"),
+        (changed(2, inputs=("%0", "%1")), "1 heads of 4 and 4 are 4 and 4"),
         (changed(3, fields={"eps": 1e-5, "groups": 3}), "does not split into 3"),
         (replace(program(), vocab_size=11), "the vocabulary has 11"),
         (replace(program(), outputs={"logits": "%7"}), "no instruction defines"),

@@ -8,7 +8,7 @@ from itertools import pairwise
 from math import log
 
 from ostinato.model.kinds_table import AttentionMask, RopeStyle
-from ostinato.model.reader import ModelError, Reader
+from ostinato.model.reader import MAX_HEAD_DIM, MAX_HEADS, ModelError, Reader
 from ostinato.model.rope import read_rope
 from ostinato.model.spec import Attention, LatentAttention, Norm, Projection, Rope, Temperature
 from ostinato.model.traits import Traits
@@ -19,12 +19,12 @@ def read_attention(file: Reader, layer: int, width: int, traits: Traits) -> Atte
     stem = f"blk.{layer}"
     if file.has(f"{stem}.attn_kv_a_mqa.weight"):
         return _latent(file, stem, traits)
-    heads = file.per_layer("attention.head_count", layer, low=1, high=65536)
+    heads = file.per_layer("attention.head_count", layer, low=1, high=MAX_HEADS)
     kv_heads = file.per_layer("attention.head_count_kv", layer, heads, low=1, high=heads)
     windowed = is_windowed(file, layer, traits)
     swa = "_swa" if windowed and file.get("attention.key_length_swa") is not None else ""
-    key_dim = file.integer(f"attention.key_length{swa}", max(width // heads, 1), high=65536)
-    value_dim = file.integer(f"attention.value_length{swa}", key_dim, high=65536)
+    key_dim = file.integer(f"attention.key_length{swa}", max(width // heads, 1), high=MAX_HEAD_DIM)
+    value_dim = file.integer(f"attention.value_length{swa}", key_dim, high=MAX_HEAD_DIM)
     if heads % kv_heads:
         raise ModelError(f"{heads} heads cannot share {kv_heads} KV heads evenly")
     query, key, value = _queries_keys_values(file, stem, heads * key_dim, kv_heads * key_dim, kv_heads * value_dim)
@@ -64,12 +64,10 @@ def is_windowed(file: Reader, layer: int, traits: Traits) -> bool:
     """Whether a layer sees a window only: `sliding_window_pattern` as a list or a period, else the architecture's."""
     if not window(file, traits):
         return False
-    pattern = file.get("attention.sliding_window_pattern")
-    if pattern is not None and not isinstance(pattern, int):
-        if layer >= len(pattern):
-            raise ModelError(f"metadata '{file.architecture}.attention.sliding_window_pattern' has no element {layer}")
-        return bool(pattern[layer])
-    period = traits.windows.period if pattern is None else int(pattern)
+    listed = file.flag_of_layer("attention.sliding_window_pattern", layer)
+    if listed is not None:
+        return listed
+    period = file.integer("attention.sliding_window_pattern", traits.windows.period, low=0)
     if period <= 1:
         return period == 1
     return layer % period != 0 if traits.windows.whole_first else layer % period < period - 1
@@ -150,12 +148,12 @@ def _temperature(file: Reader) -> Temperature | None:
 
 def _latent(file: Reader, stem: str, traits: Traits) -> LatentAttention:
     """Multi-head latent attention; files hold `attn_kv_b` whole, or split and turned for the absorbed form."""
-    heads = file.integer("attention.head_count", high=65536)
-    rank = file.integer("attention.kv_lora_rank", high=65536)
+    heads = file.integer("attention.head_count", high=MAX_HEADS)
+    rank = file.integer("attention.kv_lora_rank", high=MAX_HEAD_DIM)
     key = "attention.key_length_mla" if file.get("attention.key_length_mla") is not None else "attention.key_length"
-    rope_dim = file.integer("rope.dimension_count", 64, low=2, high=65536)
-    key_dim = file.integer(key, low=rope_dim + 1, high=65536)
-    value_dim = file.integer(key.replace("key", "value"), high=65536)
+    rope_dim = file.integer("rope.dimension_count", 64, low=2, high=MAX_HEAD_DIM)
+    key_dim = file.integer(key, low=rope_dim + 1, high=MAX_HEAD_DIM)
+    value_dim = file.integer(key.replace("key", "value"), high=MAX_HEAD_DIM)
     split = file.has(f"{stem}.attn_k_b.weight")
     direct = file.has(f"{stem}.attn_q.weight")
     rope, scale = _latent_rope(file, rope_dim, key_dim, traits.rope)

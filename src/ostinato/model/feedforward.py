@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ostinato.model.kinds_table import GroupScore, Scoring
-from ostinato.model.reader import ModelError, Reader
+from ostinato.model.reader import MAX_EXPERTS, ModelError, Reader
 from ostinato.model.spec import Dense, Experts, Projection
 from ostinato.model.traits import Traits
 from ostinato.model.weights import Shaped, WeightExpr, Within
@@ -26,7 +26,7 @@ def read_dense(file: Reader, stem: str, traits: Traits, suffix: str = "") -> Den
 
 def read_experts(file: Reader, stem: str, traits: Traits) -> Experts:
     """Experts of a layer that has a router."""
-    count = file.integer("expert_count", high=65536)
+    count = file.integer("expert_count", high=MAX_EXPERTS)
     scored = file.matrix(f"{stem}.ffn_gate_inp.weight")[0]
     if scored != count:
         raise ModelError(f"tensor '{stem}.ffn_gate_inp.weight' scores {scored} experts; the metadata say {count}")
@@ -64,7 +64,7 @@ def read_experts(file: Reader, stem: str, traits: Traits) -> Experts:
 def _gate_and_up(file: Reader, stem: str, count: int) -> tuple[WeightExpr | None, WeightExpr]:
     fused = f"{stem}.ffn_gate_up_exps.weight"
     if file.has(fused):
-        whole, rows = file.tensor(fused), file.shape(fused)[1]
+        whole, rows = file.tensor(fused), file.matrices(fused)[1]
         return Within(whole, 0, rows // 2), Within(whole, rows // 2, rows)
     up = file.stack(stem, "up", count)
     gated = file.has(f"{stem}.ffn_gate_exps.weight") or file.has(f"{stem}.ffn_gate.0.weight")

@@ -6,13 +6,22 @@ the `gguf` package lists them.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, Protocol
 
 from ostinato.model.spec import Norm, Projection
-from ostinato.model.weights import Columns, Rows, Stack, StoredTensor, Tensor, WeightExpr
+from ostinato.model.weights import MAX_SIZE, Columns, Rows, Stack, StoredTensor, Tensor, WeightExpr
 
-MAX_SIZE = 2**28  # rows or columns of a matrix: sizes and their small multiples are int32 in programs
+# Several times what any model has. Some weights are as many slices as there are heads or experts, so that a short
+# file could otherwise ask for millions of them.
+MAX_LAYERS = 512
+MAX_HEADS = 1024
+MAX_HEAD_DIM = 8192
+MAX_EXPERTS = 4096
+
+LAST = "\U0010ffff"  # sorts behind all other characters
 
 
 class ModelError(ValueError):
@@ -50,30 +59,48 @@ class Reader:
 
     def per_layer(self, key: str, layer: int, default: int | None = None, *, low: int = 0, high: int = 2**24) -> int:
         """A number that files store once for all layers, or once for each."""
+        value = self.of_layer(key, layer)
+        return self._whole(key, self._number(key, default if value is None else value, low, high))
+
+    def flag_of_layer(self, key: str, layer: int) -> bool | None:
+        """An element of an array with one for each layer; None where the value is no array."""
+        value = None if isinstance(self.get(key), int | float) else self.of_layer(key, layer)
+        if not isinstance(value, int | None):
+            raise ModelError(f"metadata '{self.architecture}.{key}' must hold true or false, found {_short(value)}")
+        return None if value is None else bool(value)
+
+    def of_layer(self, key: str, layer: int) -> Any:
+        """The value under a key, or where that is an array its element for the layer; None where there is no key."""
         value = self.get(key)
-        if not isinstance(value, int | float | str | bytes | None):  # a list, or an array of the file
-            if layer >= len(value):
-                raise ModelError(f"metadata '{self.architecture}.{key}' has {len(value)} elements, no {layer}")
-            return self._whole(key, self._number(key, value[layer], low, high))
-        return self.integer(key, default, low=low, high=high)
+        if isinstance(value, int | float | str | bytes | None):
+            return value
+        if not layer < len(value) <= MAX_LAYERS:
+            raise ModelError(
+                f"metadata '{self.architecture}.{key}' has {len(value)} elements; expected one for each layer, "
+                f"{layer + 1} to {MAX_LAYERS}"
+            )
+        return value[layer]
 
     def flag(self, key: str, default: bool) -> bool:
         value = self.get(key)
         if value is not None and not isinstance(value, bool):
-            raise ModelError(f"metadata '{self.architecture}.{key}' must be true or false, found {value!r}")
+            raise ModelError(f"metadata '{self.architecture}.{key}' must be true or false, found {_short(value)}")
         return default if value is None else value
 
     def choice(self, key: str, supported: tuple[str, ...]) -> str:
         """One of the supported words, of which the first is the default."""
         value = self.get(key)
         if value is not None and value not in supported:
-            raise ModelError(f"metadata '{self.architecture}.{key}' is {value!r}; supported: {', '.join(supported)}")
+            raise ModelError(
+                f"metadata '{self.architecture}.{key}' is {_short(value)}; supported: {', '.join(supported)}"
+            )
         return supported[0] if value is None else str(value)
 
     @property
     def layers(self) -> int:
         """Layers that a step runs: those for drafting several tokens at once, at the end, are left out."""
-        return self.integer("block_count", high=4096) - self.integer("nextn_predict_layers", 0, low=0)
+        count = self.integer("block_count", high=MAX_LAYERS)
+        return count - self.integer("nextn_predict_layers", 0, low=0, high=count - 1)
 
     @property
     def eps(self) -> float:
@@ -95,7 +122,12 @@ class Reader:
 
     def ignore(self, prefix: str) -> None:
         """Tensors that a step does not need (layers that draft)."""
-        self._known.update(name for name in self._file.tensors if name.startswith(prefix))
+        start, stop = (bisect_left(self._sorted, text) for text in (prefix, f"{prefix}{LAST}"))
+        self._known.update(self._sorted[start:stop])
+
+    @cached_property
+    def _sorted(self) -> list[str]:
+        return sorted(self._file.tensors)
 
     def check_all_known(self) -> None:
         """A tensor that nobody asked for would change what the model means: it is refused, not ignored."""
@@ -103,7 +135,7 @@ class Reader:
         if unknown:
             raise ModelError(
                 f"{len(unknown)} tensors that architecture {self.architecture!r} has no use for here: "
-                f"{', '.join(unknown[:3])}"
+                f"{', '.join(map(_printable, unknown[:3]))}"
             )
 
     def tensor(self, name: str) -> WeightExpr:
@@ -119,12 +151,21 @@ class Reader:
         return self._file.tensors[name].shape
 
     def matrix(self, name: str) -> tuple[int, int]:
+        rows, columns = self._sizes(name, 2, "a matrix")
+        return rows, columns
+
+    def matrices(self, name: str) -> tuple[int, int, int]:
+        """The shape of a stack of matrices."""
+        count, rows, columns = self._sizes(name, 3, "a stack of matrices")
+        return count, rows, columns
+
+    def _sizes(self, name: str, rank: int, what: str) -> tuple[int, ...]:
         shape = self.shape(name)
-        if len(shape) != 2:
-            raise ModelError(f"tensor {name!r} must be a matrix, found shape {list(shape)}")
+        if len(shape) != rank:
+            raise ModelError(f"tensor {name!r} must be {what}, found shape {list(shape)}")
         if not 1 <= min(shape) <= max(shape) <= MAX_SIZE:
             raise ModelError(f"tensor {name!r} has shape {list(shape)}; expected sizes from 1 to {MAX_SIZE}")
-        return shape[0], shape[1]
+        return shape
 
     def scalar(self, name: str, default: float) -> float:
         """The value of a float32 tensor of one element, or the default where there is none."""
@@ -168,8 +209,10 @@ class Reader:
 
     def _number(self, key: str, value: Any, low: float, high: float) -> float:
         full = f"{self.architecture}.{key}"
+        if value is None:
+            raise ModelError(f"metadata {full!r} is missing; expected a number")
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ModelError(f"metadata {full!r} must be a number, found {value!r}")
+            raise ModelError(f"metadata {full!r} must be a number, found {_short(value)}")
         if not low <= value <= high:
             raise ModelError(f"metadata {full!r} is {value}; expected {low} to {high}")
         return value
@@ -178,3 +221,13 @@ class Reader:
         if value != int(value):
             raise ModelError(f"metadata '{self.architecture}.{key}' must be a whole number, found {value}")
         return int(value)
+
+
+def _short(value: Any) -> str:
+    """Any metadata value on one line that can be read."""
+    return f"{value!r:.60}"
+
+
+def _printable(name: str) -> str:
+    """A name from the file; quoted where it would disturb a line of text."""
+    return name if name.isprintable() else repr(name)

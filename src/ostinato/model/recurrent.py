@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ostinato.model.kinds_table import Activation
-from ostinato.model.reader import ModelError, Reader
+from ostinato.model.reader import MAX_HEAD_DIM, MAX_HEADS, ModelError, Reader
 from ostinato.model.spec import DeltaNet, Mamba, Norm, Projection, ShortConv, Stream
 from ostinato.model.traits import Traits
 from ostinato.model.weights import Concat, Rows, Shaped, WeightExpr
@@ -24,8 +24,8 @@ def read_recurrent(file: Reader, stem: str, traits: Traits) -> DeltaNet | Mamba 
 
 def _delta(file: Reader, stem: str, traits: Traits) -> DeltaNet:
     """One stream of queries, keys and values; rates and decays in one matrix, by key heads, or in two."""
-    heads, value_heads = file.integer("ssm.group_count"), file.integer("ssm.time_step_rank")
-    key_dim, inner = file.integer("ssm.state_size"), file.integer("ssm.inner_size")
+    heads, value_heads = (file.integer(f"ssm.{name}", high=MAX_HEADS) for name in ("group_count", "time_step_rank"))
+    key_dim, inner = file.integer("ssm.state_size", high=MAX_HEAD_DIM), file.integer("ssm.inner_size")
     if value_heads % heads or inner % value_heads:
         raise ModelError(f"{inner} elements and {value_heads} value heads do not share {heads} key heads evenly")
     alpha, beta = _rates(file, stem, heads, value_heads // heads)
@@ -63,7 +63,8 @@ def _rates(file: Reader, stem: str, heads: int, each: int) -> tuple[Projection, 
 
 def _kimi_delta(file: Reader, stem: str) -> DeltaNet:
     """Kimi's delta attention: a stream each, decays for every element of a key, low-rank decays and gates."""
-    heads, dim = file.integer("attention.head_count"), file.integer("kda.head_dim")
+    heads = file.integer("attention.head_count", high=MAX_HEADS)
+    dim = file.integer("kda.head_dim", high=MAX_HEAD_DIM)
 
     def stream(name: str) -> Stream:
         return Stream(file.projection(f"{stem}.attn_{name}"), _kernel(file, f"{stem}.ssm_conv1d_{name}"))
@@ -87,8 +88,8 @@ def _kimi_delta(file: Reader, stem: str) -> DeltaNet:
 
 def _mamba(file: Reader, stem: str) -> Mamba:
     """Mamba 2: one projection holds gate, stream and time steps, in that order."""
-    heads, groups = file.integer("ssm.time_step_rank"), file.integer("ssm.group_count")
-    inner, state = file.integer("ssm.inner_size"), file.integer("ssm.state_size")
+    heads, groups = (file.integer(f"ssm.{name}", high=MAX_HEADS) for name in ("time_step_rank", "group_count"))
+    inner, state = file.integer("ssm.inner_size"), file.integer("ssm.state_size", high=MAX_HEAD_DIM)
     ends = (0, inner, 2 * inner + 2 * groups * state, 2 * inner + 2 * groups * state + heads)
     gate, stream, time = (file.rows(f"{stem}.ssm_in", ends[i], ends[i + 1]) for i in range(3))
     return Mamba(

@@ -27,6 +27,8 @@ def read_rope(
     gain = 1.0 if plain else file.number("rope.scaling.attn_factor", 1.0, low=1e-6, high=1e3)
     factors = None if plain else _factors(file, stem, "rope_freqs.weight")
     if scaling == "yarn" and factor != 1.0:
+        if not base > 1.0:
+            raise ModelError(f"YaRN scaling needs a base of the rotation above 1, found {base}")
         if factors is not None:
             raise ModelError("the file has both YaRN scaling and per-dimension factors; only one of them is supported")
         divisors, yarn_gain = _yarn(file, dims, base, factor)
@@ -62,8 +64,9 @@ def _yarn(file: Reader, dims: int, base: float, factor: float) -> tuple[Constant
 def _yarn_gain(file: Reader, factor: float) -> float:
     """What cos and sin are multiplied with: 0.1 ln(factor) + 1 or what the file says, over the same with
     `yarn_log_multiplier` (`mscale_all_dim` of the model's configuration)."""
-    stated = file.get("rope.scaling.yarn_attn_factor")
-    if stated is not None:
-        return file.number("rope.scaling.yarn_attn_factor", low=1e-6, high=1e3) * (0.1 * log(factor) + 1.0)
-    multiplier = file.number("rope.scaling.yarn_log_multiplier", 0.0, low=-1e3, high=1e3)
-    return (0.1 * log(factor) + 1.0) / (0.1 * multiplier * log(factor) + 1.0)
+    stated = file.number("rope.scaling.yarn_attn_factor", 0.0, low=0, high=1e3)
+    multiplier = 0.0 if stated else file.number("rope.scaling.yarn_log_multiplier", 0.0, low=-1e3, high=1e3)
+    gain, divisor = 0.1 * log(factor) + 1.0, 0.1 * multiplier * log(factor) + 1.0
+    if not min(gain, divisor) > 0:
+        raise ModelError(f"YaRN scaling by {factor} with 'yarn_log_multiplier' {multiplier} gives cos and sin no gain")
+    return (stated or 1.0) * gain / divisor

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+MAX_SIZE = 2**28  # of any dimension of a weight that a program reads: small multiples of it are int32 in backends
+
+
 class StoredTensor(Protocol):
     """What an expression needs of a tensor of the file (gguf.Tensor has it)."""
 

@@ -27,7 +27,9 @@ from ostinato.model.kinds_table import (
     RopeStyle,
     Scoring,
 )
-from ostinato.model.weights import WeightShape
+from ostinato.model.weights import MAX_SIZE, WeightShape
+
+MAX_FIELD = 2**24  # of integer fields: backends multiply them by small numbers, in int32
 
 
 class DType(IntEnum):
@@ -111,13 +113,19 @@ class Operands:
 
     def weight(self, index: int, rank: int) -> WeightShape:
         weight = self.weights[index]
-        if weight is None or len(weight.dims) != rank:
+        if weight is None or len(weight.dims) != rank or not 0 < min(weight.dims) <= max(weight.dims) <= MAX_SIZE:
             found = "nothing" if weight is None else str(list(weight.dims))
-            raise ShapeError(f"weight {index} must have {rank} dimensions, found {found}")
+            raise ShapeError(f"weight {index} must have {rank} dimensions of 1 to {MAX_SIZE} elements, found {found}")
         return weight
 
     def integer(self, name: str) -> int:
         return int(self.fields[name])
+
+    def count(self, name: str) -> int:
+        """A field that counts something of which there is at least one."""
+        count = self.integer(name)
+        _expect(count > 0, f"{name} must be positive, found {count}")
+        return count
 
 
 @dataclass(frozen=True)
@@ -163,6 +171,13 @@ def _expect(condition: bool, text: str) -> None:
         raise ShapeError(text)
 
 
+def _per_row(o: Operands, index: int) -> Shape:
+    """A value of which every row of the step has one row: what knows positions, sequences or state reads no other."""
+    value = o.value(index)
+    _expect(value.axis is Axis.T and value.factor == 1, f"takes one row per T, found {value}")
+    return value
+
+
 def _embed(o: Operands) -> tuple[Shape, ...]:
     return (Shape(DType.F32, Axis.T, 1, o.weight(0, 2).dims[1]),)
 
@@ -176,7 +191,7 @@ def _angles(o: Operands) -> tuple[Shape, ...]:
 
 
 def _norm(o: Operands) -> tuple[Shape, ...]:
-    x, groups = o.value(0), o.integer("groups")
+    x, groups = o.value(0), o.count("groups")
     _expect(x.width % groups == 0, f"width {x.width} does not split into {groups} groups")
     for name, weight in zip(("gain", "bias"), o.weights, strict=False):
         if weight is not None:
@@ -200,7 +215,8 @@ def _linear(o: Operands) -> tuple[Shape, ...]:
 
 
 def _rope(o: Operands) -> tuple[Shape, ...]:
-    x, heads = o.value(0), o.integer("heads")
+    x, heads = _per_row(o, 0), o.count("heads")
+    _expect(_per_row(o, 1).width % 2 == 0, "angles are pairs")
     _expect(x.width % heads == 0, f"width {x.width} does not split into {heads} heads")
     last = o.integer("start") + o.value(1).width
     _expect(o.integer("start") >= 0 and last <= x.width // heads, "more rotated elements than a head has")
@@ -208,12 +224,14 @@ def _rope(o: Operands) -> tuple[Shape, ...]:
 
 
 def _append(o: Operands) -> tuple[Shape, ...]:
-    _expect(all(v is None or v.axis is Axis.T for v in o.values), "keys and values have one row per T")
+    for index, value in enumerate(o.values):
+        if value is not None:
+            _per_row(o, index)
     return ()
 
 
 def _attend(o: Operands) -> tuple[Shape, ...]:
-    q, heads, kv_heads = o.value(0), o.integer("heads"), o.integer("kv_heads")
+    q, heads, kv_heads = _per_row(o, 0), o.count("heads"), o.count("kv_heads")
     _expect(q.width == heads * o.integer("key_dim"), f"{heads} heads of {o.integer('key_dim')} are not {q.width}")
     _expect(heads % kv_heads == 0, f"{heads} heads do not share {kv_heads} KV heads evenly")
     _expect(
@@ -234,6 +252,10 @@ def _same(o: Operands) -> tuple[Shape, ...]:
     return (o.value(0),)
 
 
+def _temper(o: Operands) -> tuple[Shape, ...]:
+    return (_per_row(o, 0),)
+
+
 def _glu(o: Operands) -> tuple[Shape, ...]:
     gate, up = o.value(0), o.value(1)
     _expect((gate.axis, gate.factor) == (up.axis, up.factor), f"{gate} and {up} have different rows")
@@ -242,14 +264,14 @@ def _glu(o: Operands) -> tuple[Shape, ...]:
 
 
 def _part(o: Operands) -> tuple[Shape, ...]:
-    x, heads, start, width = o.value(0), o.integer("heads"), o.integer("start"), o.integer("width")
-    _expect(heads > 0 and x.width % heads == 0, f"width {x.width} does not split into {heads} heads")
+    x, heads, start, width = o.value(0), o.count("heads"), o.integer("start"), o.integer("width")
+    _expect(x.width % heads == 0, f"width {x.width} does not split into {heads} heads")
     _expect(0 <= start < start + width <= x.width // heads, f"{start}+{width} of heads of {x.width // heads}")
     return (Shape(x.dtype, x.axis, x.factor, heads * width),)
 
 
 def _join(o: Operands) -> tuple[Shape, ...]:
-    a, b, heads = o.value(0), o.value(1), o.integer("heads")
+    a, b, heads = o.value(0), o.value(1), o.count("heads")
     other = 1 if o.integer("shared") else heads
     _expect((a.axis, a.factor) == (b.axis, b.factor), f"{a} and {b} have different rows")
     _expect(a.width % heads == 0 and b.width % other == 0, f"{a} and {b} do not split into {heads} heads")
@@ -257,8 +279,7 @@ def _join(o: Operands) -> tuple[Shape, ...]:
 
 
 def _select(o: Operands) -> tuple[Shape, ...]:
-    x = o.value(0)
-    _expect(x.axis is Axis.T and x.factor == 1, f"selects from one row per T, found {x}")
+    x = _per_row(o, 0)
     return (Shape(x.dtype, Axis.R, 1, x.width),)
 
 
@@ -295,27 +316,29 @@ def _experts(o: Operands) -> tuple[Shape, ...]:
     for index, wanted in ((3, up), (4, up), (5, down)):
         bias = o.weights[index]
         _expect(bias is None or bias.dims == wanted[:2], f"bias {index - 3} must be {list(wanted[:2])}")
+    _expect(order.axis is x.axis and order.factor % x.factor == 0, f"{order} is not for the rows of {x}")
     scales = o.values[3]
     if scales is not None:
+        _expect(scales.axis is order.axis, f"{scales} is not for the rows of {order}")
         _expect(order.factor == scales.factor * scales.width, f"{scales} is not one scale per assignment")
     return (Shape(DType.F32, order.axis, order.factor, down[1]),)
 
 
 def _combine(o: Operands) -> tuple[Shape, ...]:
     e, weights = o.value(0), o.value(1)
-    _expect(e.factor == weights.factor * weights.width, f"{e} does not hold one row per weight of {weights}")
+    fits = e.axis is weights.axis and e.factor == weights.factor * weights.width
+    _expect(fits, f"{e} does not hold one row per weight of {weights}")
     return (Shape(DType.F32, weights.axis, weights.factor, e.width),)
 
 
 def _pool(o: Operands) -> tuple[Shape, ...]:
-    x = o.value(0)
-    _expect(x.axis is Axis.T and x.factor == 1, f"pools one row per T, found {x}")
+    x = _per_row(o, 0)
     return (Shape(x.dtype, Axis.R, 1, x.width),)
 
 
 def _conv(o: Operands) -> tuple[Shape, ...]:
-    x, (channels, _) = o.value(0), o.weight(0, 2).dims
-    _expect(x.axis is Axis.T and x.width == channels, f"{x} for a kernel of {channels} channels")
+    x, (channels, _) = _per_row(o, 0), o.weight(0, 2).dims
+    _expect(x.width == channels, f"{x} for a kernel of {channels} channels")
     if o.weights[1] is not None:
         _expect(o.weights[1].dims == (channels,), f"bias must have {channels} elements")
     return (x,)
@@ -323,9 +346,9 @@ def _conv(o: Operands) -> tuple[Shape, ...]:
 
 def _delta(o: Operands) -> tuple[Shape, ...]:
     heads, value_heads, key_dim, value_dim = (
-        o.integer(name) for name in ("heads", "value_heads", "key_dim", "value_dim")
+        o.count(name) for name in ("heads", "value_heads", "key_dim", "value_dim")
     )
-    q, k, v, alpha, beta = (o.value(index) for index in range(5))
+    q, k, v, alpha, beta = (_per_row(o, index) for index in range(5))
     _expect(value_heads % heads == 0, f"{value_heads} value heads do not share {heads} key heads evenly")
     _expect(q.width == k.width == heads * key_dim, f"{heads} heads of {key_dim} are not {q.width} and {k.width}")
     _expect(v.width == value_heads * value_dim, f"{value_heads} heads of {value_dim} are not {v.width}")
@@ -337,8 +360,8 @@ def _delta(o: Operands) -> tuple[Shape, ...]:
 
 
 def _scan(o: Operands) -> tuple[Shape, ...]:
-    x, b, c, dt = (o.value(index) for index in range(4))
-    heads, width = o.integer("heads"), o.integer("groups") * o.integer("state_dim")
+    x, b, c, dt = (_per_row(o, index) for index in range(4))
+    heads, width = o.count("heads"), o.count("groups") * o.count("state_dim")
     _expect(x.width % heads == 0 and heads % o.integer("groups") == 0, f"{x} does not split into {heads} heads")
     _expect(b.width == c.width == width and dt.width == heads, f"{b}, {c} and {dt} do not fit {heads} heads")
     for index in range(3):
@@ -443,7 +466,7 @@ OPS: tuple[Op, ...] = (
        (Field("heads"), Field("style", choices=RopeStyle), Field("start", default=0)), _rope,
        _elementwise(3.0), "Rotates angles.width elements of each head, from element `start` on."),
     Op("temper", ("out",), ("x",), (), (Field("period", _F), Field("beta", _F), Field("offset", _F, default=0.0)),
-       _same, _elementwise(1.0), "x x (1 + beta ln(1 + floor((position + offset) / period)))."),
+       _temper, _elementwise(1.0), "x x (1 + beta ln(1 + floor((position + offset) / period)))."),
     Op("append", (), ("k", "v?"), (), (Field("cache"), Field("index")), _append, _append_cost,
        "Writes each row's key and value at its position in layer `index` of cache group `cache`."),
     Op("attend", ("out",), ("q",), ("sinks?",),

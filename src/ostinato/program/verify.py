@@ -8,9 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ostinato.model.weights import StoredTensor, WeightError, resolve
+from ostinato.model.weights import MAX_SIZE, StoredTensor, WeightError, resolve
 from ostinato.program.ir import Instruction, Program
-from ostinato.program.ops_table import BY_NAME, Axis, Op, Operands, Shape, ShapeError
+from ostinato.program.ops_table import (
+    BY_NAME,
+    MAX_FIELD,
+    Axis,
+    Field,
+    FieldKind,
+    Op,
+    Operands,
+    Shape,
+    ShapeError,
+)
+
+MAX_FLOAT = 3e38  # just below the largest float32
 
 
 class VerifyError(ValueError):
@@ -55,9 +67,13 @@ def _instruction(
     for name, shape in zip(instruction.outputs, shapes, strict=True):
         if name in defined:
             raise VerifyError(f"{name} is defined twice")
+        if not (0 < shape.width <= MAX_SIZE and 0 < shape.factor <= MAX_FIELD):
+            raise VerifyError(f"{name} is {shape}; expected rows of 1 to {MAX_SIZE} elements")
         if program.values.get(name) != shape:
             raise VerifyError(f"{name} is declared {program.values.get(name)}, the rule gives {shape}")
         defined[name] = shape
+    if instruction.op == "sample" and (width := defined[str(instruction.inputs[0])].width) != program.vocab_size:
+        raise VerifyError(f"draws from {width} logits, the vocabulary has {program.vocab_size}")
     if "cache" in instruction.fields:
         _cache(program, instruction, defined)
     if "state" in instruction.fields:
@@ -78,8 +94,15 @@ def _signature(op: Op, instruction: Instruction) -> None:
     if set(instruction.fields) != {f.name for f in op.fields}:
         raise VerifyError(f"fields {sorted(instruction.fields)}, the op has {[f.name for f in op.fields]}")
     for field in op.fields:
-        if field.choices is not None and instruction.fields[field.name] not in list(field.choices):
-            raise VerifyError(f"{field.name}={instruction.fields[field.name]} is not a {field.choices.__name__}")
+        _field(field, instruction.fields[field.name])
+
+
+def _field(field: Field, value: float) -> None:
+    """Backends multiply sizes, and encode a field in 32 bits."""
+    if field.choices is not None and value not in list(field.choices):
+        raise VerifyError(f"{field.name}={value} is not a {field.choices.__name__}")
+    if not abs(value) <= (MAX_FLOAT if field.kind is FieldKind.FLOAT else MAX_FIELD):
+        raise VerifyError(f"{field.name}={value} is beyond what backends calculate with")
 
 
 def _cache(program: Program, instruction: Instruction, defined: Mapping[str, Shape]) -> None:
@@ -90,7 +113,10 @@ def _cache(program: Program, instruction: Instruction, defined: Mapping[str, Sha
     if instruction.op == "append":
         k, v = (0 if name is None else defined[name].width for name in instruction.inputs)
         if (k, v) != (group.key_width, group.value_width):
-            raise VerifyError(f"keys {k} and values {v} wide; cache {group.name!r} is declared otherwise")
+            raise VerifyError(
+                f"keys {k} and values {v} wide; {group.kv_heads} heads of {group.key_dim} and {group.value_dim} are "
+                f"{group.key_width} and {group.value_width}"
+            )
     if instruction.op == "attend":
         kv_heads, key_dim, value_dim = (int(instruction.fields[n]) for n in ("kv_heads", "key_dim", "value_dim"))
         values_fit = value_dim == group.value_dim if group.value_dim else 0 < value_dim <= key_dim
