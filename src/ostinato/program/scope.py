@@ -9,6 +9,7 @@ from ostinato.model.spec import Norm, Projection, Rope
 from ostinato.model.weights import StoredTensor, WeightExpr, resolve
 from ostinato.program.builder import Builder
 from ostinato.program.ir import CacheGroup, StateGroup
+from ostinato.program.ops_table import ShapeError
 
 
 @dataclass
@@ -69,7 +70,9 @@ class Scope:
         return group, old.layers
 
     def cache_layer(self, layer: int) -> tuple[int, int]:
-        """Where an earlier layer wrote its keys and values."""
+        """Where an earlier layer wrote its keys and values. Raises ShapeError where it wrote none."""
+        if layer not in self._written:
+            raise ShapeError(f"layer {self.builder.layer} reads the keys and values of layer {layer}, which has none")
         return self._written[layer]
 
     def new_state(self, elements: int) -> tuple[int, int]:
