@@ -71,6 +71,12 @@ _MAMBA = {"mamba_n_heads": 16, "mamba_d_head": 32, "mamba_n_groups": 2, "mamba_d
 _EXPERTS = {"moe_intermediate_size": 256, "num_experts_per_tok": 2}
 _SIGMOID = {**_EXPERTS, "n_routed_experts": 6, "n_shared_experts": 1, "routed_scaling_factor": 1.5}
 _GEMMA = {"head_dim": 64, "sliding_window": 12, "query_pre_attn_scalar": 64, "tie_word_embeddings": True}
+_GEMMA4 = {
+    "num_hidden_layers": 6, "head_dim": 32, "global_head_dim": 64, "sliding_window": 12,
+    "vocab_size_per_layer_input": VOCAB,
+    "tie_word_embeddings": True, "final_logit_softcapping": 30.0,
+    "layer_types": [f"{kind}_attention" for kind in ("sliding", "sliding", "full", "sliding", "sliding", "full")],
+}  # fmt: skip
 _GRANITE = {
     "attention_multiplier": 0.3, "embedding_multiplier": 3.0, "residual_multiplier": 0.4, "logits_scaling": 2.0,
 }  # fmt: skip
@@ -121,6 +127,26 @@ ZOO: Mapping[str, Animal] = {
         {**_GEMMA, "query_pre_attn_scalar": 40, "attn_logit_softcapping": 5.0, "final_logit_softcapping": 8.0},
     ),
     "gemma3": Animal("Gemma3TextConfig", {**_GEMMA, "num_hidden_layers": 7}),
+    "gemma4": Animal(
+        "Gemma4TextConfig",
+        {**_GEMMA4, "attention_k_eq_v": True, "num_global_key_value_heads": 2, "hidden_size_per_layer_input": 0},
+    ),
+    "gemma4-e": Animal(
+        "Gemma4TextConfig",
+        {**_GEMMA4, "hidden_size_per_layer_input": 32, "num_kv_shared_layers": 3, "use_double_wide_mlp": True},
+    ),
+    "gemma4-moe": Animal(
+        "Gemma4TextConfig",
+        {
+            **_GEMMA4,
+            **_EXPERTS,
+            "hidden_size_per_layer_input": 0,
+            "enable_moe_block": True,
+            "num_experts": 6,
+            "num_experts_per_tok": None,
+            "top_k_experts": 2,
+        },
+    ),
     "phi3": Animal("Phi3Config", {"sliding_window": 12}),
     "phi3-longrope": Animal("Phi3Config", {"rope_parameters": _longrope(32), "original_max_position_embeddings": 256}),
     "granite": Animal("GraniteConfig", _GRANITE),

@@ -15,6 +15,7 @@ from ostinato.gguf.encode import Addable
 from ostinato.gguf.types_table import TensorType
 from ostinato.model.architectures import read_spec
 
+_ONE = np.ones(1, np.float32).view(np.uint8)  # of tensors whose value is a part of the specification
 _LAYER = re.compile(r"blk\.(\d+)\.(.+)")
 
 
@@ -26,7 +27,7 @@ def check_model(
 ) -> None:
     """Reads the model as an engine would. ConvertError says what is wrong."""
     stored = {
-        planned.name: SimpleNamespace(name=planned.name, type=types[planned.name], shape=elements(planned))
+        planned.name: SimpleNamespace(name=planned.name, type=types[planned.name], shape=elements(planned), data=_ONE)
         for planned in tensors
     }
     made = {name: SimpleNamespace(name=name, type=TensorType.F32, shape=v.shape) for name, v in extras.items()}

@@ -34,6 +34,11 @@ def _gemma_scale(large: int) -> Callable[[Reader, int], float]:
     return scale
 
 
+def _one(file: Reader, key_dim: int) -> float:
+    """Normed queries and keys, not scaled."""
+    return 1.0
+
+
 _NEOX = Traits()
 _NORM = Traits(rope=RopeStyle.NORM)
 _SIGMOID = Traits(routing=Routing(scoring=Scoring.SIGMOID, floor=1e-20))
@@ -57,6 +62,8 @@ ARCHITECTURES: Mapping[str, Traits] = {
     "gemma-embedding": replace(_GEMMA3, causal=False),
     "gemma2": replace(_GEMMA, attention_scale=_gemma_scale(46), windows=Windows(period=2, default=4096)),
     "gemma3": replace(_GEMMA3, attention_scale=_gemma_scale(62)),
+    "gemma4": replace(
+        _GEMMA, attention_scale=_one, unit_values=True, keyed_values=True, windows=Windows(period=6, plain=True)),
     "glm4": _NORM,
     "glm4moe": _SIGMOID,
     "gpt-oss": Traits(act=Activation.QUICK_GELU, glu_limit=7.0, glu_shift=1.0, windows=Windows(period=2)),

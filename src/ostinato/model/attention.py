@@ -27,7 +27,12 @@ def read_attention(file: Reader, layer: int, width: int, traits: Traits) -> Atte
     value_dim = file.integer(f"attention.value_length{swa}", key_dim, high=MAX_HEAD_DIM)
     if heads % kv_heads:
         raise ModelError(f"{heads} heads cannot share {kv_heads} KV heads evenly")
-    query, key, value = _queries_keys_values(file, stem, heads * key_dim, kv_heads * key_dim, kv_heads * value_dim)
+    shares = _shared_layer(file, layer, traits)
+    if shares is None:
+        sizes = heads * key_dim, kv_heads * key_dim, kv_heads * value_dim
+        query, key, value = _queries_keys_values(file, stem, *sizes, traits.keyed_values)
+    else:
+        query, key, value = file.projection(f"{stem}.attn_q"), None, None
     query, gate = _query_and_gate(file, stem, query, heads, key_dim)
     scale = key_dim**-0.5 if traits.attention_scale is None else traits.attention_scale(file, key_dim)
     rope = _rope(file, layer, key_dim, traits, windowed)
@@ -45,6 +50,7 @@ def read_attention(file: Reader, layer: int, width: int, traits: Traits) -> Atte
         rope=rope,
         query_norm=unit(heads) if unit else _head_norm(file, f"{stem}.attn_q_norm", heads, key_dim),
         key_norm=unit(kv_heads) if unit else _head_norm(file, f"{stem}.attn_k_norm", kv_heads, key_dim),
+        value_norm=Norm(None, file.eps, None, False, kv_heads) if traits.unit_values else None,
         rope_first=traits.rope_first,
         mask=_mask(traits, windowed),
         window=window(file, traits) if windowed else 0,
@@ -52,7 +58,24 @@ def read_attention(file: Reader, layer: int, width: int, traits: Traits) -> Atte
         sinks=file.optional(f"{stem}.attn_sinks.weight"),
         gate=gate,
         temperature=traits.unrotated_temperature if rope is None else _temperature(file),
+        shares=shares,
     )
+
+
+def _shared_layer(file: Reader, layer: int, traits: Traits) -> int | None:
+    """The layer whose keys and values this one reads: the last layers (`shared_kv_layers`) take those of the last
+    layer of their kind that has its own."""
+    own = file.layers - file.integer("attention.shared_kv_layers", 0, low=0)
+    if layer < own:
+        return None
+    for part in ("attn_k", "attn_v"):  # files may have them all the same
+        file.ignore(f"blk.{layer}.{part}.")
+        file.ignore(f"blk.{layer}.{part}_norm.")
+    kind = is_windowed(file, layer, traits)
+    earlier = [index for index in range(own) if is_windowed(file, index, traits) == kind]
+    if not earlier:
+        raise ModelError(f"layer {layer} shares keys and values, but none of the first {own} layers is of its kind")
+    return earlier[-1]
 
 
 def window(file: Reader, traits: Traits) -> int:
@@ -80,14 +103,15 @@ def _mask(traits: Traits, windowed: bool) -> AttentionMask:
 
 
 def _queries_keys_values(
-    file: Reader, stem: str, queries: int, keys: int, values: int
-) -> tuple[Projection, Projection, Projection]:
-    """Three projections, or rows of one."""
+    file: Reader, stem: str, queries: int, keys: int, values: int, keyed: bool
+) -> tuple[Projection, Projection, Projection | None]:
+    """Three projections, or rows of one; without values of their own these are the projected keys."""
     if file.has(f"{stem}.attn_qkv.weight"):
         ends = (0, queries, queries + keys, queries + keys + values)
         q, k, v = (file.rows(f"{stem}.attn_qkv", a, b) for a, b in pairwise(ends))
         return q, k, v
-    return file.projection(f"{stem}.attn_q"), file.projection(f"{stem}.attn_k"), file.projection(f"{stem}.attn_v")
+    own_values = None if keyed and not file.has(f"{stem}.attn_v.weight") else file.projection(f"{stem}.attn_v")
+    return file.projection(f"{stem}.attn_q"), file.projection(f"{stem}.attn_k"), own_values
 
 
 def _query_and_gate(
@@ -134,7 +158,9 @@ def _rope(file: Reader, layer: int, head_dim: int, traits: Traits, windowed: boo
     if windowed and (traits.windows.base is not None or file.get("rope.freq_base_swa") is not None):
         base = file.number("rope.freq_base_swa", traits.windows.base, low=1e-6, high=1e12)
     plain = windowed and traits.windows.plain
-    return read_rope(file, head_dim, traits.rope, base=base, plain=plain, stem=f"blk.{layer}")
+    swa = windowed and file.get("rope.dimension_count_swa") is not None
+    key = "rope.dimension_count_swa" if swa else "rope.dimension_count"
+    return read_rope(file, head_dim, traits.rope, base=base, plain=plain, stem=f"blk.{layer}", dims_key=key)
 
 
 def _temperature(file: Reader) -> Temperature | None:

@@ -7,7 +7,17 @@ from ostinato.model.feedforward import read_dense, read_experts
 from ostinato.model.pooling import read_pooling
 from ostinato.model.reader import ModelError, Reader
 from ostinato.model.recurrent import read_recurrent
-from ostinato.model.spec import Block, Body, Layer, ModelSpec, Norm, Part, Projection
+from ostinato.model.spec import (
+    Block,
+    Body,
+    Layer,
+    ModelSpec,
+    Norm,
+    Part,
+    PerLayerEmbedding,
+    PerLayerInput,
+    Projection,
+)
 from ostinato.model.traits import Traits
 
 
@@ -34,6 +44,7 @@ def read_decoder(file: Reader, name: str, traits: Traits) -> ModelSpec:
         position_embedding=file.optional("position_embd.weight"),
         logit_scale=_logit_scale(file, traits),
         logit_cap=file.number("final_logit_softcapping", 0.0, low=0, high=1e9),
+        per_layer=_per_layer(file, width),
         pooling=read_pooling(file),
     )
 
@@ -45,7 +56,32 @@ def _logit_scale(file: Reader, traits: Traits) -> float:
 
 def _layer(file: Reader, index: int, width: int, traits: Traits) -> Layer:
     stem = f"blk.{index}"
-    return Layer(arrange(file, stem, _mixer(file, index, width, traits), read_network(file, stem, traits), traits))
+    blocks = arrange(file, stem, _mixer(file, index, width, traits), read_network(file, stem, traits), traits)
+    return Layer(
+        (*blocks, *_own_input(file, stem, traits)), scale=file.scalar(f"{stem}.layer_output_scale.weight", 1.0)
+    )
+
+
+def _own_input(file: Reader, stem: str, traits: Traits) -> tuple[Block, ...]:
+    """The block that takes in the layer's part of the per-layer embeddings."""
+    if not file.has(f"{stem}.inp_gate.weight"):
+        return ()
+    body = PerLayerInput(file.projection(f"{stem}.inp_gate"), file.projection(f"{stem}.proj"), traits.act)
+    return (Block((Part(body, out_norm=file.norm(f"{stem}.post_norm")),)),)
+
+
+def _per_layer(file: Reader, width: int) -> PerLayerEmbedding | None:
+    if not file.has("per_layer_token_embd.weight"):
+        return None
+    own = file.integer("embedding_length_per_layer_input")
+    return PerLayerEmbedding(
+        table=file.tensor("per_layer_token_embd.weight"),
+        width=own,
+        scale=own**0.5,
+        projection=file.projection("per_layer_model_proj"),
+        projection_scale=width**-0.5,
+        norm=file.norm("per_layer_proj_norm", groups=file.layers),
+    )
 
 
 def _mixer(file: Reader, index: int, width: int, traits: Traits) -> Body | None:
@@ -82,7 +118,16 @@ def arrange(file: Reader, stem: str, mixer: Body | None, ffn: Body | None, trait
     if traits.parallel:
         network = network if between is not None else Part(ffn, _second(file, stem) or before)
         return (Block((attention, network), scale=scale),)
+    if file.has(f"{stem}.pre_ffw_norm_2.weight"):
+        return Block((attention,), scale=scale), _two_networks(file, stem, network, traits)
     return Block((attention,), scale=scale), Block((network,), scale=scale)
+
+
+def _two_networks(file: Reader, stem: str, experts: Part, traits: Traits) -> Block:
+    """A dense network beside the experts, each with norms of its own, and one for their sum."""
+    dense = Part(read_dense(file, stem, traits), experts.norm, file.norm(f"{stem}.post_ffw_norm_1"))
+    routed = Part(experts.body, file.norm(f"{stem}.pre_ffw_norm_2"), file.norm(f"{stem}.post_ffw_norm_2"))
+    return Block((dense, routed), out_norm=experts.out_norm)
 
 
 def _second(file: Reader, stem: str) -> Norm | None:

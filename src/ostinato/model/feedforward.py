@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ostinato.model.kinds_table import GroupScore, Scoring
 from ostinato.model.reader import MAX_EXPERTS, ModelError, Reader
-from ostinato.model.spec import Dense, Experts, Projection
+from ostinato.model.spec import Dense, Experts, Norm, Projection
 from ostinato.model.traits import Traits
 from ostinato.model.weights import Shaped, WeightExpr, Within
 
@@ -32,6 +32,7 @@ def read_experts(file: Reader, stem: str, traits: Traits) -> Experts:
         raise ModelError(f"tensor '{stem}.ffn_gate_inp.weight' scores {scored} experts; the metadata say {count}")
     gate, up = _gate_and_up(file, stem, count)
     scoring, normalise = _scoring(file, traits)
+    seen = f"{stem}.ffn_gate_inp.scale"  # the gain of what a router of its own norm sees
     correction = file.optional(f"{stem}.exp_probs_b.bias") or file.optional(f"{stem}.exp_probs_b")
     groups = file.integer("expert_group_count", 1, low=0) or 1
     return Experts(
@@ -45,6 +46,7 @@ def read_experts(file: Reader, stem: str, traits: Traits) -> Experts:
         up_bias=file.optional(f"{stem}.ffn_up_exps.bias"),
         down_bias=file.optional(f"{stem}.ffn_down_exps.bias"),
         correction=correction,
+        gain=file.optional(f"{stem}.ffn_down_exps.scale"),
         scoring=scoring,
         normalise=normalise,
         floor=traits.routing.floor,
@@ -58,6 +60,8 @@ def read_experts(file: Reader, stem: str, traits: Traits) -> Experts:
         weigh_input=traits.routing.weigh_input,
         shared=read_dense(file, stem, traits, "_shexp") if file.has(f"{stem}.ffn_up_shexp.weight") else None,
         shared_gate=_shared_gate(file, stem),
+        router_norm=Norm(file.tensor(seen), file.eps) if file.has(seen) else None,
+        router_scale=file.integer("embedding_length") ** -0.5,
     )
 
 

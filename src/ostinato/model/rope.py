@@ -16,12 +16,13 @@ SCALINGS = ("none", "linear", "yarn", "longrope")
 
 
 def read_rope(
-    file: Reader, head_dim: int, style: RopeStyle, *, base: float | None = None, plain: bool = False, stem: str = ""
-) -> Rope:
+    file: Reader, head_dim: int, style: RopeStyle, *, base: float | None = None, plain: bool = False, stem: str = "",
+    dims_key: str = "rope.dimension_count",
+) -> Rope:  # fmt: skip
     """The rotation of heads of `head_dim` elements. `base` replaces the file's, and `plain` leaves its scaling out
     (layers with a window); `stem` is where some files keep a layer's own factors."""
     scaling = "none" if plain else file.choice("rope.scaling.type", SCALINGS)
-    dims = file.integer("rope.dimension_count", head_dim, low=2, high=head_dim)
+    dims = file.integer(dims_key, head_dim, low=2, high=head_dim)
     base = file.number("rope.freq_base", 10000.0, low=1e-6, high=1e12) if base is None else base
     factor = file.number("rope.scaling.factor", 1.0, low=1e-6) if scaling in ("linear", "yarn") else 1.0
     gain = 1.0 if plain else file.number("rope.scaling.attn_factor", 1.0, low=1e-6, high=1e3)

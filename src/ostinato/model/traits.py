@@ -44,6 +44,8 @@ class Traits:
     rope: RopeStyle | None = RopeStyle.NEOX  # None: positions do not turn queries and keys
     rope_first: bool = False  # queries and keys are normed after the rotation
     unit_heads: bool = False  # queries and keys of rotated layers are normed without a gain
+    unit_values: bool = False  # values are normed without a gain
+    keyed_values: bool = False  # layers without values take the projected keys
     unrotated_temperature: Temperature | None = None  # of queries in layers that are not rotated
     rope_in_windows_only: bool = False
     unrotated_period: int = 0  # every n-th layer is not rotated; `no_rope_layer_step` of the file wins
