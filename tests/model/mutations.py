@@ -11,6 +11,7 @@ from ostinato.gguf.types_table import TensorType, ValueType
 from ostinato.gguf.values import ArrayView
 from ostinato.model.architectures import read_spec
 from ostinato.model.weights import StoredTensor
+from tests.gguf import craft
 from tests.model.specimens import Specimen
 
 
@@ -89,3 +90,26 @@ def _other_shapes(old: StoredTensor | None) -> Iterator[tuple[int, ...]]:
     for rows in (1, shape[0] - 1, shape[0] + 1, 2 * shape[0], shape[0] // 2):
         if rows != shape[0]:
             yield (rows, *shape[1:])
+
+
+def gguf_bytes(specimen: Specimen) -> bytes:
+    """The specimen as a file."""
+    entries = [craft.entry(key, *_encoded(value)) for key, value in specimen.metadata.items()]
+    described, data = [], b""
+    for tensor in specimen.tensors.values():
+        described.append(craft.tensor(tensor.name, tensor.shape[::-1], tensor.type, len(data)))
+        data += tensor.data.tobytes() + bytes(-tensor.data.nbytes % 32)
+    return craft.file(entries, described, data)
+
+
+def _encoded(value: Any) -> tuple[int, bytes]:
+    if isinstance(value, ArrayView):
+        return ValueType.ARRAY, craft.array(value.type, value.count, bytes(value.raw))
+    if isinstance(value, str | bytes):
+        return ValueType.STRING, craft.text(value)
+    if isinstance(value, bool):
+        return ValueType.BOOL, struct.pack("<?", value)
+    if isinstance(value, float):
+        return ValueType.FLOAT64, struct.pack("<d", value)
+    kind = ValueType.INT64 if value < 0 else ValueType.UINT64
+    return kind, struct.pack(f"<{kind.format}", value)

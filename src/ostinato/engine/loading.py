@@ -120,7 +120,7 @@ def served_context(spec: ModelSpec, options: Options) -> int:
 def make_plan(spec: ModelSpec, programs: Programs, file: GGUFFile, options: Options, probe: Probe) -> Plan:
     """Resolves the options. KV: every sequence slot at full context, within a share of the memory, but always one
     whole sequence. The memory is the machine's, or a device's own, which holds the weights too; a device may also
-    limit what one layer takes. Raises PlanError for threads or a context that cannot be."""
+    limit what one layer takes. Raises PlanError for threads, a context or recurrent state that cannot be."""
     if not 0 <= options.threads <= MAX_THREADS:
         raise PlanError(f"{options.threads} threads: expected 1 to {MAX_THREADS}, or 0 for one per core")
     context = served_context(spec, options)
@@ -128,7 +128,7 @@ def make_plan(spec: ModelSpec, programs: Programs, file: GGUFFile, options: Opti
     per_block = max(1, sum(g.block_bytes(options.block_size, kv_type.nbytes) for g in programs.caches))
     per_sequence = -(-context // options.block_size)
     memory, share = _memory(file, probe.memory_bytes)
-    memory = max(0, memory - options.max_sequences * sum(group.slot_bytes for group in programs.states))
+    memory -= _state_bytes(programs, options.max_sequences, memory)
     per_layer = max((g.block_bytes(options.block_size, kv_type.nbytes) // g.layers for g in programs.caches), default=1)
     possible = probe.layer_bytes // per_layer if probe.layer_bytes else memory // per_block
     _check_context(context, memory, possible * options.block_size, max(1, per_block // options.block_size))
@@ -152,6 +152,14 @@ def _memory(file: GGUFFile, device_bytes: int) -> tuple[int, int]:
     if not device_bytes:
         return memory_bytes(), KV_SHARE_OF_MEMORY
     return max(0, device_bytes - sum(t.data.nbytes for t in file.tensors.values())), KV_SHARE_OF_DEVICE
+
+
+def _state_bytes(programs: Programs, sequences: int, memory: int) -> int:
+    """Bytes of the recurrent state of so many sequences. Raises PlanError where they leave nothing of `memory`."""
+    need = sequences * sum(group.slot_bytes for group in programs.states)
+    if need and need >= memory:
+        raise PlanError(f"the recurrent state of {sequences} sequences needs {need} bytes of {memory}; serve fewer")
+    return need
 
 
 def _check_context(context: int, memory: int, positions: int, bytes_per_position: int) -> None:
