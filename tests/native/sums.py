@@ -52,7 +52,7 @@ def _whole(type: TensorType, blocks: Bytes, ones: tuple[bool, ...]) -> Integers:
     return whole
 
 
-def _integers(type: TensorType, blocks: Bytes) -> tuple[Integers, Integers]:
+def integers(type: TensorType, blocks: Bytes) -> tuple[Integers, Integers]:
     """What d and what the minimum's scale are multiplied with, [n, block elements] each; w = d first + dmin second."""
     if type not in WITH_MINIMA:
         count = max(len(scales(type).at), 1)
@@ -65,7 +65,7 @@ def _supers(type: TensorType, w: Bytes, x: Floats) -> Floats:
     q, scale = quantize(x, 256)
     acc = np.zeros((len(x), len(w)), np.float32)
     for b in range(blocks.shape[1]):
-        first, second = _integers(type, blocks[:, b])
+        first, second = integers(type, blocks[:, b])
         exact, least = q[:, b] @ first.T, -(q[:, b] @ second.T)
         assert np.abs(exact).max() < 2 ** BITS[type.name]
         assert np.abs(least).max() < 2**21
@@ -80,7 +80,7 @@ def _supers(type: TensorType, w: Bytes, x: Floats) -> Floats:
 
 def _smalls(type: TensorType, w: Bytes, x: Floats) -> Floats:
     blocks = w.reshape(-1, type.block_bytes)
-    first, second = (part.reshape(len(w), -1) for part in _integers(type, blocks))
+    first, second = (part.reshape(len(w), -1) for part in integers(type, blocks))
     d = get_scales(blocks, type)
     width = 16 if type is TensorType.NVFP4 else 32
     q, scale = quantize(x, 32)

@@ -1,6 +1,7 @@
 """Builds the CUDA C++ sources for the host, through the warp layer's second implementation.
 
-Every phase is an object file of its own, kept under a hash of what it is made of in build/cuda-host[-tsan|-asan]/.
+Every phase and every block format is an object file of its own, kept under a hash of what it is made of in
+build/cuda-host[-tsan|-asan]/.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 import ostinato.backends.cuda.machine as joint
 from ostinato.backends import emit
 from ostinato.backends.device.phases_table import PHASES
+from ostinato.backends.device.planes import FORMATS
 
 KERNELS = Path(joint.__file__).parent / "kernels"
 BUILD = Path(__file__).resolve().parents[3] / "build"
@@ -71,6 +73,10 @@ def build(sanitizer: str = "") -> Path:
     for phase in PHASES:
         defines = (f"-DOSTINATO_NAME={phase.name}", f"-DOSTINATO_CALL={emit.camel(phase.name)}")
         units.append((phase.name, "host/phase.cpp", f"phases/{phase.name}.h", *defines))
+    for kind in FORMATS:
+        stem = kind.name.lower()
+        defines = (f"-DOSTINATO_FORMAT={kind.name}", f"-DOSTINATO_STEM={stem}")
+        units.append((stem, "host/block.cpp", f"blocks/{stem}.h", *defines))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         objects = list(pool.map(lambda unit: _object(folder, flags, *unit), units))
     return _link(folder, flags, objects)
@@ -89,10 +95,10 @@ def _link(folder: Path, flags: tuple[str, ...], objects: list[Path]) -> Path:
     return out
 
 
-def _object(folder: Path, flags: tuple[str, ...], name: str, source: str, phase: str = "", *defines: str) -> Path:
-    """The object file of one source; `phase` is the header that it includes through its macros."""
+def _object(folder: Path, flags: tuple[str, ...], name: str, source: str, header: str = "", *defines: str) -> Path:
+    """The object file of one source; `header` is what it includes through its macros."""
     tables = joint.header()
-    texts = [path.read_text() for path in sorted(_closure([source, phase]))]
+    texts = [path.read_text() for path in sorted(_closure([source, header]))]
     key = _hash(COMPILER, _target(), *flags, *defines, tables, *texts)
     out = folder / f"{name}-{key}.o"
     if not out.exists():

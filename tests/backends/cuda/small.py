@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -19,6 +20,7 @@ from ostinato.program.ops_table import Axis
 from ostinato.program.verify import verify
 from tests.backends.cases import MemoryTensor, Weights
 from tests.backends.cuda.host import HostMachine
+from tests.gguf.blocks import random_blocks
 
 Floats = NDArray[np.float32]
 GRIDS = ((1, 1), (3, 2), (2, 8), (5, 3))  # blocks, warps of a block
@@ -70,12 +72,7 @@ class Small:
 
 
 def raw(weights: Weights, name: str, kind: TensorType, shape: tuple[int, ...], random: np.random.Generator) -> Tensor:
-    """Blocks of any bytes, but scales of ordinary size; ordinary floats."""
-    if kind in (TensorType.F32, TensorType.F16):
-        return weights.normal(name, shape, kind)
-    blocks = random.integers(0, 256, (*shape[:-1], shape[-1] // kind.block_elements, kind.block_bytes), np.uint8)
-    for offset in {TensorType.Q4_K: (0, 2), TensorType.Q6_K: (208,)}.get(kind, (0,)):
-        scale = (random.uniform(0.5, 2, blocks.shape[:-1]) * 1e-3).astype("<f2")
-        blocks[..., offset : offset + 2] = scale[..., None].view(np.uint8)
+    """Blocks of any codes, but scales of ordinary size; ordinary floats."""
+    blocks = random_blocks(kind, math.prod(shape) // kind.block_elements, random)
     weights.tensors[name] = MemoryTensor(name, kind, shape, blocks.reshape(-1))
     return Tensor(name)

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from ostinato.gguf.blocks import dequantize
 from ostinato.gguf.types_table import TensorType
+from tests.gguf.blocks import get_scales
+from tests.native.sums import WITH_MINIMA, integers
 from tests.support import fma
 
 Floats = NDArray[np.float32]
@@ -32,11 +34,12 @@ def dot(kind: TensorType, data: NDArray[np.uint8], x: Floats) -> Floats:
         if kind.block_elements == 1:
             return _floats(dequantize(data, kind, (len(data), x.shape[1])), x, 16 // kind.block_bytes)
         quants, scales = pack(x, kind.block_elements)
+        small = kind.block_elements == 32
         blocks = data.reshape(len(data), -1, kind.block_bytes)
-        lanes = np.zeros((LANES if kind is TensorType.Q8_0 else SUPER_LANES, len(x), len(data)), np.float32)
+        lanes = np.zeros((LANES if small else SUPER_LANES, len(x), len(data)), np.float32)
         for b in range(blocks.shape[1]):
             lane = lanes[b % len(lanes)]
-            lane[:] = _add(kind, blocks[:, b], quants[:, b], scales[:, b, None], lane)
+            lane[:] = (_add_small if small else _add_super)(kind, blocks[:, b], quants[:, b], scales[:, b, None], lane)
         return _tree(lanes)
 
 
@@ -58,27 +61,20 @@ def _floats(w: Floats, x: Floats, chunk: int) -> Floats:
     return _tree(lanes)
 
 
-def _add(kind: TensorType, blocks: NDArray[np.uint8], q: Integers, scale: Floats, to: Floats) -> Floats:
+def _add_small(kind: TensorType, blocks: NDArray[np.uint8], q: Integers, scale: Floats, to: Floats) -> Floats:
     """One block of each weight row [n, bytes] onto `to` [rows, n]; q [rows, elements], scale [rows, 1]."""
-    if kind is TensorType.Q8_0:
-        exact = q @ _integers(kind, blocks, d=0).T
-        return fma(_half(blocks, 0) * scale, exact.astype(np.float32), to)
-    if kind is TensorType.Q6_K:
-        exact = q @ _integers(kind, blocks, d=208).T
-        return fma(scale, _half(blocks, 208) * exact.astype(np.float32), to)
-    scaled = (q @ _integers(kind, blocks, d=0, zero=2).T).astype(np.float32)
-    least = (q @ -_integers(kind, blocks, d=2, zero=0).T).astype(np.float32)
-    return fma(scale, fma(_half(blocks, 0), scaled, -(_half(blocks, 2) * least)), to)
+    first, second = integers(kind, blocks)
+    d, exact = get_scales(blocks, kind), (q @ first.T).astype(np.float32)
+    if kind not in WITH_MINIMA:
+        return fma(d[:, 0] * scale, exact, to)
+    return fma(scale, fma(d[:, 0], exact, d[:, 1] * (q @ second.T).astype(np.float32)), to)
 
 
-def _integers(kind: TensorType, blocks: NDArray[np.uint8], d: int, zero: int = -1) -> Integers:
-    """What the blocks hold when the scale at byte `d` is 1 and the one at `zero` is 0: the integers in them."""
-    changed = blocks.copy()
-    changed[:, d : d + 2] = np.array([1], "<f2").view(np.uint8)
-    if zero >= 0:
-        changed[:, zero : zero + 2] = 0
-    return dequantize(changed, kind, (len(blocks), kind.block_elements)).astype(np.int64)
-
-
-def _half(blocks: NDArray[np.uint8], offset: int) -> Floats:
-    return np.ascontiguousarray(blocks[:, offset : offset + 2]).view("<f2")[:, 0].astype(np.float32)
+def _add_super(kind: TensorType, blocks: NDArray[np.uint8], q: Integers, scale: Floats, to: Floats) -> Floats:
+    """As _add_small, of super-blocks."""
+    first, second = integers(kind, blocks)
+    d, exact = get_scales(blocks, kind), (q @ first.T).astype(np.float32)
+    if kind not in WITH_MINIMA:
+        return fma(scale, d[:, 0] * exact, to)
+    least = -(q @ second.T).astype(np.float32)
+    return fma(scale, fma(d[:, 0], exact, -(d[:, 1] * least)), to)

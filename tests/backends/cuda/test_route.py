@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ostinato.backends.batch import Batch
 from ostinato.backends.contract import Plan
-from ostinato.backends.reference import ops
+from ostinato.backends.reference.functions import softmax
 from ostinato.backends.stepstate import Rows
 from ostinato.model.kinds_table import Scoring
 from ostinato.program.builder import Builder
+from tests.backends import reference_op
 from tests.backends.cases import Weights
 from tests.backends.cuda.small import GRIDS, Small
 
@@ -57,13 +57,14 @@ class Routing:
 
     def wanted(self, logits: Array, prompt: int) -> tuple[Array, Array, Array, Array]:
         empty = np.zeros(0, np.int32)
-        step = ops.Step(Batch([]), Rows(empty, empty, empty, empty, prompt), None, [], Plan(), [])  # type: ignore[arg-type]
+        step = reference_op.step(Rows(empty, empty, empty, empty, prompt), Plan())
         identity = np.eye(self.experts, dtype=np.float32)
         with np.errstate(all="ignore"):
-            ids, weights = ops.route(
-                step, logits, identity, top_k=self.top_k, scoring=self.scoring, normalise=self.normalise, scale=1.5
-            )
-        return ids, weights, *ops.group(step, ids, experts=self.experts)
+            ids, weights = reference_op.call(
+                "route", step, logits, identity, top_k=self.top_k, scoring=self.scoring, normalise=self.normalise,
+                scale=1.5,
+            )  # fmt: skip
+        return ids, weights, *reference_op.call("group", step, ids, experts=self.experts)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +99,7 @@ def test_logits_that_are_no_numbers_choose_experts_that_exist(scoring: Scoring) 
     logits[0], logits[1], logits[2], logits[3, 4], logits[4, 5] = np.nan, np.inf, -np.inf, np.nan, np.inf
     logits[5, ::2] = -np.inf
     with np.errstate(all="ignore"):
-        scores = ops.softmax(logits, axis=-1) if scoring == Scoring.SOFTMAX else 1 / (1 + np.exp(-logits))
+        scores = softmax(logits, axis=-1) if scoring == Scoring.SOFTMAX else 1 / (1 + np.exp(-logits))
     ids, _, order, _ = routing.run(logits, 6)
     np.testing.assert_array_equal(ids, np.argsort(-scores, axis=-1, kind="stable")[:, :4])
     assert sorted(order[:, 0].tolist()) == list(range(48))

@@ -66,6 +66,14 @@ def test_dot4_is_exact() -> None:
     np.testing.assert_array_equal(op("op_dot4", np.int32, a, b, c), c + products.reshape(32, 4).sum(1))
 
 
+def test_pick_bytes() -> None:
+    a, b, which = (integers(0, 2**32, np.uint32) for _ in range(3))
+    both = np.stack([a, b], axis=1).view(np.uint8)
+    places = (which[:, None] >> np.arange(0, 16, 4, dtype=np.uint32) & 7).astype(np.int64)
+    wanted = np.take_along_axis(both, places, axis=1).view(np.uint32)[:, 0]
+    np.testing.assert_array_equal(op("op_pick_bytes", np.uint32, a, b, which), wanted)
+
+
 def test_fma_rounds_once() -> None:
     a, b = floats(), floats()
     c = -(a * b)

@@ -30,6 +30,7 @@ OP(op_smallest) { put<int32_t>(out, smallest(lanes<int32_t>(a))); }
 OP(op_shuffle_xor) { put(out, shuffle_xor(lanes<int32_t>(a), 5)); }
 OP(op_value_at) { put<int32_t>(out, value_at(lanes<int32_t>(a), 17)); }
 OP(op_dot4) { put(out, dot4(lanes<uint32_t>(a), lanes<uint32_t>(b), lanes<int32_t>(c))); }
+OP(op_pick_bytes) { put(out, pick_bytes(lanes<uint32_t>(a), lanes<uint32_t>(b), lanes<uint32_t>(c))); }
 OP(op_fma) { put(out, fma(lanes<float>(a), lanes<float>(b), lanes<float>(c))); }
 OP(op_multiply_high) { put(out, multiply_high(lanes<uint32_t>(a), lanes<uint32_t>(b))); }
 OP(op_half_to_float) { put(out, half_to_float(lanes<uint16_t>(a))); }

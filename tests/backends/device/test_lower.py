@@ -108,12 +108,12 @@ def test_a_row_that_no_binding_holds() -> None:
 
 def test_a_type_without_kernels() -> None:
     weights = Weights(seed=1)
-    table = weights.normal("table", (96, 64), TensorType.F32)
-    weights.normal("w", (8, 64), TensorType.Q4_0)
+    table = weights.normal("table", (96, 256), TensorType.F32)
+    weights.normal("w", (8, 256), TensorType.IQ3_S)
     builder = Builder(weights.tensors)
     out = builder.add("linear", builder.add("embed", weights=(table,)), weights=(Tensor("w"), None))
     program = builder.program("p", {"logits": builder.add("select", out)}, 8)
-    with pytest.raises(CompileError, match=r"w has type Q4_0, for which devices have no kernels"):
+    with pytest.raises(CompileError, match=r"w has type IQ3_S, for which devices have no kernels"):
         lower(program, weights.tensors, PLAN)
 
 

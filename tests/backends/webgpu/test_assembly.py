@@ -17,16 +17,17 @@ from tests.backends.webgpu.runner import device
 from tests.backends.webgpu.support import needs_adapter
 
 DECLARED = re.compile(r"@group\(0\) @binding\((\d+)\) var<([a-z_, ]+)> (\w+):")
+SORTS = (TensorType.F32, TensorType.F16, TensorType.Q8_0, TensorType.Q4_K, TensorType.IQ4_XS)
 KINDS = {"uniform": "uniform", "storage, read": "read-only-storage", "storage, read_write": "storage"}
 
 
 def calls() -> Iterator[Call]:
-    """Every phase, with every type of its weights."""
+    """Every phase; `linear` with every type of weights, the others that read blocks with one of each sort."""
     for phase in PHASES:
         typed = [name for name in phase.shapes if name.endswith("_type")]
         words: dict[str, float] = {name.removesuffix(":f"): 1 for name in phase.words}
         words |= {"dims": 32, "width": 256, "k": 256, "key_dim": 16, "value_dim": 16, "group": 256}
-        for kind in FORMATS if typed else (TensorType.F32,):
+        for kind in FORMATS if phase.name == "linear" else SORTS if typed else SORTS[:1]:
             yield Call(phase.name, words | dict.fromkeys(typed, int(kind)))
 
 

@@ -14,6 +14,7 @@ from ostinato.backends.device.state_table import ATTEND_SPLIT, INACTIVE
 from ostinato.backends.reference import ops
 from ostinato.backends.sampling import Sampling
 from ostinato.backends.stepstate import StepState
+from tests.backends import reference_op
 from tests.backends.cases import EXACT, nmse
 from tests.backends.webgpu.support import needs_adapter
 from tests.backends.webgpu.world import GARBAGE, World
@@ -65,7 +66,7 @@ class Attention:
         )
         state = StepState(plan, 1)
         caches = [tuple(x.reshape(1, plan.blocks * plan.block_size, -1).copy() for x in (keys, values))]
-        self._step = ops.Step(batch, state.apply(batch), state, caches, plan, [])
+        self._step = reference_op.step(state.apply(batch), plan, batch, state, caches=caches)
         width = shape.heads * max(shape.key_dim, shape.value_dim)
         widths = {"q": shape.heads * shape.key_dim, "k": shape.block[0], "v": shape.block[1]}
         self.inputs = {name: random.normal(size=(batch.rows, n)).astype(np.float32) for name, n in widths.items()}
@@ -102,7 +103,7 @@ class Attention:
 
     def wanted(self) -> np.ndarray:
         fields = {k: v for k, v in self.shape.words.items() if k != "half"}
-        return ops.attend(self._step, self.inputs["q"], cache=0, index=0, **fields)
+        return reference_op.call("attend", self._step, self.inputs["q"], cache=0, index=0, **fields)
 
     def _words(self, phase: str) -> dict[str, float]:
         return {k: v for k, v in self.shape.words.items() if phase != "append" or k not in ("heads", "scale")}

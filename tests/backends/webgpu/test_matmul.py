@@ -21,18 +21,25 @@ from ostinato.program.ops_table import Axis
 from tests.backends.cases import MemoryTensor, nmse
 from tests.backends.webgpu.runner import Buffers, plain_rows, run_all, step_state
 from tests.backends.webgpu.support import needs_adapter
-from tests.native import test_kernels as sums
-from tests.native.test_kernels import weights
+from tests.gguf.blocks import put_scales, random_blocks, scales
+from tests.native import sums
 from tests.support import same_bits
 
 pytestmark = needs_adapter
 
 TYPES = tuple(FORMATS)
 QUANTISED = tuple(kind for kind in TYPES if FORMATS[kind].group)
+# A type for each shape of sums: what is not of one format is asked of these.
+SHAPES = (TensorType.F32, TensorType.F16, TensorType.Q8_0, TensorType.Q4_1, TensorType.Q4_K, TensorType.Q6_K)
 ROWS = {"axis": int(Axis.T), "factor": 1}
 PLAN = Plan(max_rows=128, max_sequences=4, context=256, blocks=8)
 POISON = np.float32(-12345.5)
 NAME = attrgetter("name")
+
+
+def weights(kind: TensorType, n: int, k: int, rng: np.random.Generator) -> np.ndarray:
+    """Any codes at all, scales of ordinary size: [n, bytes of a row]."""
+    return random_blocks(kind, n * k // kind.block_elements, rng).reshape(n, -1)
 
 
 def planes(kind: TensorType, w: np.ndarray, k: int, experts: int = 0) -> np.ndarray:
@@ -98,14 +105,14 @@ def test_linear_is_what_sums_md_says(kind: TensorType, monkeypatch: pytest.Monke
         assert any(same_bits(found, wanted) for wanted in emulated(kind, w, x, monkeypatch)), k
 
 
-@pytest.mark.parametrize("kind", QUANTISED, ids=NAME)
+@pytest.mark.parametrize("kind", SHAPES[2:], ids=NAME)
 def test_portable_dot_products_are_the_same(kind: TensorType) -> None:
     rng = np.random.default_rng(2)
     w, x = weights(kind, 21, 768, rng), rng.standard_normal((6, 768), np.float32)
     assert same_bits(linear(kind, w, x, features=frozenset()), linear(kind, w, x))
 
 
-@pytest.mark.parametrize("kind", TYPES, ids=NAME)
+@pytest.mark.parametrize("kind", SHAPES, ids=NAME)
 def test_a_row_does_not_see_its_company(kind: TensorType) -> None:
     rng = np.random.default_rng(3)
     k, n = 512, 19
@@ -121,21 +128,20 @@ def test_a_row_does_not_see_its_company(kind: TensorType) -> None:
 
 
 @pytest.mark.parametrize("kind", QUANTISED, ids=NAME)
-@pytest.mark.parametrize("byte", [0x00, 0x7F, 0x80, 0xFF])
-def test_extreme_quants_are_exact(kind: TensorType, byte: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_extreme_quants_are_exact(kind: TensorType, monkeypatch: pytest.MonkeyPatch) -> None:
     """The largest sums there are, of both signs."""
     k = 512
-    w = np.full((3, k // kind.block_elements, kind.block_bytes), byte, np.uint8)
-    for offset in sums.scale_offsets(kind):
-        w[..., offset : offset + 2] = np.array([1.0], "<f2").view(np.uint8)
-    w = w.reshape(3, -1)
+    patterns = np.array([0x00, 0x7F, 0x80, 0xFF], np.uint8)
+    blocks = np.repeat(patterns, k // kind.block_elements)[:, None].repeat(kind.block_bytes, axis=1)
+    put_scales(blocks, kind, np.array([[scales(kind).one]]))
+    w = blocks.reshape(len(patterns), -1)
     signs = np.where(np.arange(k) % 3 == 0, 1, -1)
     x = np.stack([np.full(k, 127), np.full(k, -127), 127 * signs]).astype(np.float32)
     found = linear(kind, w, x)
     assert any(same_bits(found, wanted) for wanted in emulated(kind, w, x, monkeypatch))
 
 
-@pytest.mark.parametrize("kind", QUANTISED, ids=NAME)
+@pytest.mark.parametrize("kind", SHAPES[2:], ids=NAME)
 def test_a_row_without_numbers_has_no_products(kind: TensorType) -> None:
     rng = np.random.default_rng(4)
     w, x = weights(kind, 5, 256, rng), rng.standard_normal((3, 256), np.float32)

@@ -13,6 +13,7 @@ from ostinato.backends.sampling import Sampling
 from ostinato.backends.stepstate import StepState
 from ostinato.model.kinds_table import Scoring
 from ostinato.program.ops_table import Axis
+from tests.backends import reference_op
 from tests.backends.cases import EXACT, nmse
 from tests.backends.webgpu.support import needs_adapter
 from tests.backends.webgpu.world import GARBAGE, World
@@ -35,7 +36,7 @@ def step(prompt: int, generated: int, groups: int = 3) -> tuple[World, ops.Step]
     world.take(batch)
     world.run("rows")
     state = StepState(PLAN, 0)
-    return world, ops.Step(batch, state.apply(batch), state, [], PLAN, [])
+    return world, reference_op.step(state.apply(batch), PLAN, batch, state)
 
 
 def route(world: World, logits: np.ndarray, top_k: int, **fields: float) -> tuple[np.ndarray, np.ndarray]:
@@ -55,7 +56,7 @@ def test_route(scoring: Scoring, normalise: int, experts: int, top_k: int, group
     world, reference = step(11, 6, groups)
     logits = np.random.default_rng(experts).normal(0, 2, (17, experts)).astype(np.float32)
     fields = {"scoring": scoring, "normalise": normalise, "scale": 2.5}
-    wanted = ops.route(reference, logits, np.eye(experts, dtype=np.float32), top_k=top_k, **fields)
+    wanted = reference_op.call("route", reference, logits, np.eye(experts, dtype=np.float32), top_k=top_k, **fields)
     ids, weights = route(world, logits, top_k, **fields)
     np.testing.assert_array_equal(ids, wanted[0])
     assert nmse(weights, wanted[1]) <= EXACT

@@ -1,4 +1,5 @@
-"""Every shader there can be: all phases, weight types and features, with the shapes of a small model."""
+"""Every shader there can be but for pairs of types: all phases, weight types and features, with the shapes of a small
+model. Where a phase reads two weights, both are of each type, and of a few pairs."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from ostinato.backends.device.phases_table import PHASES, Phase
 from ostinato.backends.device.planes import FORMATS
 from ostinato.backends.webgpu.adapter import FEATURES
 from ostinato.backends.webgpu.shaders import assemble
+from ostinato.gguf.types_table import TensorType
 from ostinato.model.kinds_table import Activation, RopeStyle, Scoring
 
 # A value for every shape word that has only one here; the others (types, sorts) take all they can.
@@ -23,9 +25,9 @@ _WORDS = {
 }  # fmt: skip
 _CHOICES = {
     "half": (0, 1), "has_bias": (0, 1), "has_factors": (0, 1), "group": (32, 256), "style": tuple(RopeStyle),
-    "act": tuple(Activation), "scoring": tuple(Scoring), "table_type": tuple(FORMATS), "weight_type": tuple(FORMATS),
-    "gate_type": tuple(FORMATS), "up_type": tuple(FORMATS), "down_type": tuple(FORMATS),
+    "act": (Activation.SILU, Activation.GELU), "scoring": tuple(Scoring),
 }  # fmt: skip
+_PAIRS = ((TensorType.Q4_K, TensorType.F16), (TensorType.F32, TensorType.IQ4_NL), (TensorType.IQ4_XS, TensorType.Q5_K))
 
 
 @dataclass(frozen=True)
@@ -70,12 +72,20 @@ def shaders() -> tuple[Shader, ...]:
 def _calls(phase: Phase) -> Iterator[tuple[Call, list[str]]]:
     """Calls of a phase, and what tells them apart."""
     shapes = [name.removesuffix(":f") for name in phase.shapes]
-    chosen = [name for name in shapes if name in _CHOICES]
-    fixed = {name: _WORDS[name] for name in shapes if name not in _CHOICES}
-    for values in product(*(_CHOICES[name] for name in chosen)):
-        words = fixed | dict(zip(chosen, values, strict=True)) | dict.fromkeys(phase.places, 0)
-        label = [f"{name}={getattr(value, 'name', value)}" for name, value in zip(chosen, values, strict=True)]
+    chosen, typed = [name for name in shapes if name in _CHOICES], [name for name in shapes if name.endswith("_type")]
+    names = [*chosen, *typed]
+    fixed = {name: _WORDS[name] for name in shapes if name not in names}
+    for chosen_values, types in product(product(*(_CHOICES[name] for name in chosen)), _types(len(typed))):
+        values = (*chosen_values, *types)
+        words = fixed | dict(zip(names, values, strict=True)) | dict.fromkeys(phase.places, 0)
+        label = [f"{name}={getattr(value, 'name', value)}" for name, value in zip(names, values, strict=True)]
         yield Call(phase.name, words), label
+
+
+def _types(count: int) -> Iterator[tuple[TensorType, ...]]:
+    """Of `count` weights."""
+    yield from ((kind,) * count for kind in (FORMATS if count else (TensorType.F32,)))
+    yield from _PAIRS if count == 2 else ()
 
 
 def _feature_sets() -> Iterator[frozenset[str]]:

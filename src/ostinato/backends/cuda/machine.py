@@ -15,6 +15,7 @@ from ostinato.backends.batch_table import Record
 from ostinato.backends.device.lower import Call
 from ostinato.backends.device.phases_table import BY_NAME, CODE, PHASES, Phase
 from ostinato.backends.device.state_table import BEST, CALL_WORDS, DRAWN
+from ostinato.gguf.grids_table import FP4_VALUES, IQ4_VALUES
 from ostinato.model.weights import WeightExpr
 
 WARPS = 8  # of a block, at most
@@ -95,7 +96,7 @@ TABLES = emit.Tables(
 
 def header(phases: Sequence[Phase] = PHASES) -> str:
     """tables.h as the kernels include it; `phases` are those that the persistent kernel can run."""
-    return "\n".join((*emit.cpp(emit.BACKENDS + TABLES), *_machine(), *_phases(phases))) + "\n"
+    return "\n".join((*emit.cpp(emit.BACKENDS + TABLES), *_machine(), *_codes(), *_phases(phases))) + "\n"
 
 
 def _machine() -> Iterator[str]:
@@ -106,6 +107,18 @@ def _machine() -> Iterator[str]:
     yield from (f"  int32_t {name};  // {doc}" for name, doc in _NUMBERS)
     yield "};"
     yield f"static_assert(sizeof(MachineFields) == {MACHINE.itemsize});"
+    yield "}  // namespace ostinato::cuda"
+
+
+def _codes() -> Iterator[str]:
+    yield "namespace ostinato::cuda {"
+    yield "// What codes of four bits mean: 16 signed bytes."
+    yield "struct CodeTable {"
+    yield "  uint32_t x, y, z, w;"
+    yield "};"
+    for name, values in (("kIQ4Codes", IQ4_VALUES), ("kFP4Codes", FP4_VALUES)):
+        words = np.array(values, np.int8).view("<u4")
+        yield f"constexpr CodeTable {name}{{{', '.join(f'{word:#010x}' for word in words)}}};"
     yield "}  // namespace ostinato::cuda"
 
 

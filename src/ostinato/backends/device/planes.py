@@ -1,7 +1,8 @@
 """Weights as devices hold them: the file's own bytes, each row's blocks split into aligned planes.
 
 A block of 34 or 210 bytes cannot be read in aligned words. So a row keeps all blocks' quants in one plane, all
-their scales in the next: the same bytes in another order, each plane padded to 16. Q4_K (144 bytes) stays whole.
+their scales in the next: the same bytes in another order, each plane padded to 16. Q4_K (144 bytes) and Q5_K (176) stay
+whole.
 """
 
 from __future__ import annotations
@@ -27,13 +28,24 @@ class DeviceFormat:
     group: int
 
 
-# Block fields in the order of ggml-common.h: Q8_0 d, qs; Q4_0 d, qs; Q4_K d, dmin, scales, qs; Q6_K ql, qh, scales, d.
+# Block fields in the order of ggml-common.h. Quants come first, then what belongs to them; d last where it is alone.
 FORMATS: Mapping[TensorType, DeviceFormat] = {
     TensorType.F32: DeviceFormat(((0, 4),), 0),
     TensorType.F16: DeviceFormat(((0, 2),), 0),
-    TensorType.Q8_0: DeviceFormat(((2, 34), (0, 2)), 32),
-    TensorType.Q4_K: DeviceFormat(((0, 144),), 256),
-    TensorType.Q6_K: DeviceFormat(((0, 128), (128, 192), (192, 208), (208, 210)), 256),
+    TensorType.BF16: DeviceFormat(((0, 2),), 0),
+    TensorType.Q4_0: DeviceFormat(((2, 18), (0, 2)), 32),  # d, qs
+    TensorType.Q4_1: DeviceFormat(((4, 20), (0, 4)), 32),  # d, m, qs
+    TensorType.Q5_0: DeviceFormat(((6, 22), (2, 6), (0, 2)), 32),  # d, qh, qs
+    TensorType.Q5_1: DeviceFormat(((8, 24), (4, 8), (0, 4)), 32),  # d, m, qh, qs
+    TensorType.Q8_0: DeviceFormat(((2, 34), (0, 2)), 32),  # d, qs
+    TensorType.Q2_K: DeviceFormat(((0, 16), (16, 80), (80, 84)), 256),  # scales, qs, d, dmin
+    TensorType.Q3_K: DeviceFormat(((0, 32), (32, 96), (96, 108), (108, 110)), 256),  # hmask, qs, scales, d
+    TensorType.Q4_K: DeviceFormat(((0, 144),), 256),  # d, dmin, scales, qs
+    TensorType.Q5_K: DeviceFormat(((0, 176),), 256),  # d, dmin, scales, qh, qs
+    TensorType.Q6_K: DeviceFormat(((0, 128), (128, 192), (192, 208), (208, 210)), 256),  # ql, qh, scales, d
+    TensorType.IQ4_NL: DeviceFormat(((2, 18), (0, 2)), 32),  # d, qs
+    TensorType.IQ4_XS: DeviceFormat(((8, 136), (0, 8)), 256),  # d, scales_h, scales_l, qs
+    TensorType.MXFP4: DeviceFormat(((1, 17), (0, 1)), 32),  # e, qs
 }
 
 

@@ -19,6 +19,7 @@ from ostinato.backends.device.lower import Call
 from ostinato.backends.device.phases_table import BY_NAME, Phase
 from ostinato.backends.emit import wgsl_call, wgsl_records
 from ostinato.backends.webgpu.bindings import WEIGHTS
+from ostinato.gguf.grids_table import FP4_VALUES, IQ4_VALUES
 from ostinato.gguf.types_table import TensorType
 
 _FOLDER = Path(__file__).with_name("shaders")
@@ -26,19 +27,33 @@ _FOLDER = Path(__file__).with_name("shaders")
 
 @dataclass(frozen=True)
 class _Format:
-    """The file of a block format, what an array of its weights is made of, and whether it gives chunks or floats."""
+    """The file of a block format, what an array of its weights is made of, whether it gives chunks or floats, what its
+    codes of four bits mean where it has such, and the files it takes from."""
 
     name: str
-    element: str
-    quantised: bool
+    element: str = "vec4<u32>"
+    quantised: bool = True
+    codes: tuple[int, ...] = ()
+    needs: tuple[str, ...] = ()
 
 
 _FORMATS: Mapping[TensorType, _Format] = {
     TensorType.F32: _Format("f32", "f32", False),
     TensorType.F16: _Format("f16", "u32", False),
-    TensorType.Q8_0: _Format("q8_0", "vec4<u32>", True),
-    TensorType.Q4_K: _Format("q4_k", "vec4<u32>", True),
-    TensorType.Q6_K: _Format("q6_k", "vec4<u32>", True),
+    TensorType.BF16: _Format("bf16", "u32", False),
+    TensorType.Q4_0: _Format("q4_0"),
+    TensorType.Q4_1: _Format("q4_1"),
+    TensorType.Q5_0: _Format("q5_0"),
+    TensorType.Q5_1: _Format("q5_1"),
+    TensorType.Q8_0: _Format("q8_0"),
+    TensorType.Q2_K: _Format("q2_k"),
+    TensorType.Q3_K: _Format("q3_k"),
+    TensorType.Q4_K: _Format("q4_k", needs=("six_bits",)),
+    TensorType.Q5_K: _Format("q5_k", needs=("six_bits",)),
+    TensorType.Q6_K: _Format("q6_k"),
+    TensorType.IQ4_NL: _Format("iq4_nl", codes=IQ4_VALUES),
+    TensorType.IQ4_XS: _Format("iq4_xs", codes=IQ4_VALUES),
+    TensorType.MXFP4: _Format("mxfp4", codes=FP4_VALUES),
 }
 
 # Phases that multiply, and so need the products of their operands; `embed` needs single elements.
@@ -121,7 +136,7 @@ def _files(phase: Phase, operands: Mapping[str, _Format], features: Collection[s
     if "axis" in phase.shapes:
         wanted.append("counts")
     if operands:
-        wanted.append("chunk")
+        wanted += ["chunk", *(name for form in operands.values() for name in form.needs)]
     if phase.name in _MULTIPLYING:
         wanted.append("tiles")
         kinds = {form.quantised for form in operands.values()}
@@ -137,9 +152,12 @@ def _in_order(name: str) -> list[str]:
 
 def _operand(name: str, form: _Format, multiplied: bool) -> Iterator[str]:
     """The functions by which a phase reads weight `name`, and its products where it is multiplied."""
+    if form.codes:
+        words = np.array(form.codes, "i1").view("<u4")
+        yield f"const {name}_table = vec4<u32>({', '.join(f'{word:#010x}u' for word in words)});"
     text = re.sub(rf"\b(\w+)_{form.name}\b", rf"{name}_\1", _read(f"blocks/{form.name}"))
     yield re.sub(r"\bstored\b", name, text)
-    wanted = []
+    wanted = ["codes"] if form.codes else []
     if multiplied:
         wanted.append("matmul_blocks" if form.quantised else "matmul_floats")
     elif form.quantised:

@@ -120,6 +120,10 @@ OSTINATO_DEVICE inline int32_t dot4(uint32_t a, uint32_t b, int32_t c) {
 #endif
 }
 
+OSTINATO_DEVICE inline uint32_t pick_bytes(uint32_t a, uint32_t b, uint32_t which) {
+  return __byte_perm(a, b, which);
+}
+
 OSTINATO_DEVICE inline float fma(float a, float b, float c) { return __fmaf_rn(a, b, c); }
 OSTINATO_DEVICE inline float exp(float x) { return expf(x); }
 OSTINATO_DEVICE inline float log(float x) { return logf(x); }

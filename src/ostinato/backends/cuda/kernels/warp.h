@@ -15,6 +15,7 @@
 //                                      (largest and smallest pass over NaN)
 //   shuffle_xor, value_at
 //   dot4                               c + the products of four signed bytes each
+//   pick_bytes                         four of the eight bytes of two words, by the lower nibbles of a third
 //   fma, exp, log, sqrt, abs, rint, sin, cos, tanh, power, maximum, minimum
 //                                      power is rounded once: powf may be 4 units off, which is an angle of
 //                                      0.03 at position 10^5

@@ -79,7 +79,7 @@ fn operand_make_terms(x: u32, first: u32, count: u32, start: u32, rows: u32, swe
 
 // Two factors. `unit` is d and dmin, `scale` the activations', `total` the integers with scales and with mins.
 fn operand_term(unit: vec2<f32>, scale: f32, total: vec2<f32>) -> vec2<f32> {
-  if (operand_span == 1u) {
+  if (operand_span == 1u && !operand_minima) {
     return vec2<f32>(unit.x * scale, total.x);
   }
   return vec2<f32>(scale, fma(unit.x, total.x, -(unit.y * total.y)));

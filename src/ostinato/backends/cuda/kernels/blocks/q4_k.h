@@ -26,9 +26,13 @@ struct Q4_K {
 
   OSTINATO_DEVICE static Lane<float> element(const uint8_t* row, int32_t, const Lane<int32_t>& i) {
     const Lane<int32_t> block = i / kSuper, sub = i % kSuper / 32, byte = 16 + sub / 2 * 32 + i % 32;
-    const Words4 header = load_words4(row, block * kWords4);
     const Lane<int32_t> pair = convert<int32_t>(load(row, block * kBytes + byte));
-    const Lane<int32_t> quant = (pair >> (sub % 2 * 4)) & 15;
+    return value(load_words4(row, block * kWords4), sub, (pair >> (sub % 2 * 4)) & 15);
+  }
+
+  // What q stands for in sub-block `sub` of the block with such a header.
+  OSTINATO_DEVICE static Lane<float> value(const Words4& header, const Lane<int32_t>& sub,
+                                           const Lane<int32_t>& quant) {
     const Lane<uint32_t> scale = six_bits(header.y, header.w, sub) & 0xffu;
     const Lane<uint32_t> least = six_bits(header.z, header.w >> 4, sub) & 0xffu;
     const Lane<float> d = half_to_float(convert<uint16_t>(header.x));
@@ -60,24 +64,26 @@ struct Q4_K {
     }
   };
 
-  // d S - dmin M of a super-block (sums.md).
   template <int32_t kRows>
   OSTINATO_DEVICE static Lane<float> term(const Weights& w, const Activations (&x)[kRows],
                                           const Lane<int32_t>& part) {
-    const Lane<uint32_t> scales = six_bits(w.header.y, w.header.w, part / 2 * 2);
-    const Lane<int32_t> low_scale = convert<int32_t>(scales & 0xffu),
-                        high_scale = convert<int32_t>(scales >> 8);
-    const Lane<int32_t> least = convert<int32_t>(six_bits(w.header.z, w.header.w >> 4, part) & 0xffu);
-    const Words4 low = nibbles(w.quants, 0), high = nibbles(w.quants, 4);
-    Lane<int32_t> scaled[kRows], offset[kRows];
+    return term_of(w.header, nibbles(w.quants, 0), nibbles(w.quants, 4), x, part);
+  }
+
+  // d S - dmin M of a super-block (sums.md), from q of sub-blocks 2 p (`low`) and 2 p + 1.
+  template <int32_t kRows>
+  OSTINATO_DEVICE static Lane<float> term_of(const Words4& header, const Words4& low, const Words4& high,
+                                             const Activations (&x)[kRows], const Lane<int32_t>& part) {
+    const Lane<uint32_t> scales = six_bits(header.y, header.w, part / 2 * 2);
+    const Lane<int32_t> least = convert<int32_t>(six_bits(header.z, header.w >> 4, part) & 0xffu);
+    const Lane<int32_t> scaled =
+        sum_scaled(low, convert<int32_t>(scales & 0xffu), high, convert<int32_t>(scales >> 8), x);
+    Lane<int32_t> offset[kRows];
     OSTINATO_UNROLL
-    for (int32_t r = 0; r < kRows; ++r) {
-      scaled[r] = low_scale * dot16(low, x[r].low) + high_scale * dot16(high, x[r].high);
-      offset[r] = least * x[r].sum;
-    }
-    const Lane<float> d = half_to_float(convert<uint16_t>(w.header.x));
-    const Lane<float> dmin = half_to_float(convert<uint16_t>(w.header.x >> 16));
-    return fma(d, convert<float>(sum_parts(scaled)), -(dmin * convert<float>(sum_parts(offset))));
+    for (int32_t r = 0; r < kRows; ++r) offset[r] = least * x[r].sum;
+    const Lane<float> d = half_to_float(convert<uint16_t>(header.x));
+    const Lane<float> dmin = half_to_float(convert<uint16_t>(header.x >> 16));
+    return fma(d, convert<float>(scaled), -(dmin * convert<float>(sum_parts(offset))));
   }
 
   template <int32_t kRows>

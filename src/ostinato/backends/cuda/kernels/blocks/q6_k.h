@@ -61,31 +61,15 @@ struct Q6_K {
     }
   };
 
-  // q - 32 as signed bytes, from the low nibbles and words whose bits 4 and 5 of each byte are the top two.
-  OSTINATO_DEVICE static Lane<uint32_t> centred(const Lane<uint32_t>& low, const Lane<uint32_t>& top) {
-    constexpr uint32_t kSigns = 0x80808080, kZero = 0x20202020;
-    // The borrow stays in its byte, as bit 7 is set; then it is put right.
-    return ((low | (top & 0x30303030u) | kSigns) - kZero) ^ kSigns;
-  }
-  OSTINATO_DEVICE static Words4 centred(const Words4& low, const Words4& top, const Lane<uint32_t>& left,
-                                        const Lane<uint32_t>& right) {
-    return {centred(low.x, top.x << left >> right), centred(low.y, top.y << left >> right),
-            centred(low.z, top.z << left >> right), centred(low.w, top.w << left >> right)};
-  }
-
   // d S of a super-block (sums.md).
   template <int32_t kRows>
   OSTINATO_DEVICE static Lane<float> term(const Weights& w, const Activations (&x)[kRows],
                                           const Lane<int32_t>& part) {
+    constexpr uint32_t kPair = 0x03030303;
     const Lane<uint32_t> shift = convert<uint32_t>(part % 4 / 2 * 2);
-    const Words4 low = centred(nibbles(w.low, 0), w.high, 4u, shift);
-    const Words4 high = centred(nibbles(w.low, 4), w.high, 0u, shift);
-    Lane<int32_t> scaled[kRows];
-    OSTINATO_UNROLL
-    for (int32_t r = 0; r < kRows; ++r) {
-      scaled[r] = w.low_scale * dot16(low, x[r].low) + w.high_scale * dot16(high, x[r].high);
-    }
-    return w.d * convert<float>(sum_parts(scaled));
+    const Words4 low = centred<32>(with_upper<4>(nibbles(w.low, 0), w.high, kPair, shift));
+    const Words4 high = centred<32>(with_upper<4>(nibbles(w.low, 4), w.high, kPair, shift + 4u));
+    return w.d * convert<float>(sum_scaled(low, w.low_scale, high, w.high_scale, x));
   }
 
   template <int32_t kRows>

@@ -4,7 +4,7 @@
 // l / 8, l / 8 + 4, ... The parts are integers and are added exactly, spread over the lanes by activation
 // row, so that a lane makes the float terms of one activation row only.
 #pragma once
-#include "blocks/tile.h"
+#include "blocks/bytes.h"
 
 namespace ostinato::cuda {
 
@@ -49,5 +49,30 @@ template <int32_t kRows>
 OSTINATO_DEVICE inline Lane<int32_t> sum_parts(const Lane<int32_t> (&parts)[kRows]) {
   return spread_sum<kParts / 2, 1>(parts);
 }
+
+// S of a super-block: the parts' products with 16 elements each of `low` and `high`, times their sub-scales.
+template <class Activations, int32_t kRows>
+OSTINATO_DEVICE inline Lane<int32_t> sum_scaled(const Words4& low, const Lane<int32_t>& low_scale,
+                                                const Words4& high, const Lane<int32_t>& high_scale,
+                                                const Activations (&x)[kRows]) {
+  Lane<int32_t> scaled[kRows];
+  OSTINATO_UNROLL
+  for (int32_t r = 0; r < kRows; ++r) {
+    scaled[r] = low_scale * dot16(low, x[r].low) + high_scale * dot16(high, x[r].high);
+  }
+  return sum_parts(scaled);
+}
+
+// What a lane holds of an activation row where its part is 32 elements side by side.
+struct ChunkActivations {
+  Words4 low, high;
+
+  OSTINATO_DEVICE void read(const uint32_t* arena, int32_t at, int32_t, const Lane<int32_t>& block,
+                            const Lane<int32_t>& part) {
+    const Lane<int32_t> index = at / 4 + block * (kSuper / 16) + part * 2;
+    low = load_words4(arena, index);
+    high = load_words4(arena, index + 1);
+  }
+};
 
 }  // namespace ostinato::cuda

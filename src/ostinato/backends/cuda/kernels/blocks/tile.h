@@ -8,11 +8,7 @@
 #include "warp.h"
 
 // What many phases call stays one function of the program, not a copy in each.
-#ifdef __CUDACC__
-#define OSTINATO_SHARED_FUNCTION __device__ __noinline__
-#else
-#define OSTINATO_SHARED_FUNCTION
-#endif
+#define OSTINATO_SHARED_FUNCTION OSTINATO_DEVICE OSTINATO_NOINLINE
 
 namespace ostinato::cuda {
 

@@ -3,15 +3,42 @@
 // A format has row_bytes(k), activation_words(k) (the words of an activation row as the format takes it:
 // packed, or k floats), element(row, k, i) (elements i of a row) and dot<kRows>(...) (tile.h).
 #pragma once
+#include "blocks/bf16.h"
 #include "blocks/f16.h"
 #include "blocks/f32.h"
+#include "blocks/iq4_nl.h"
+#include "blocks/iq4_xs.h"
+#include "blocks/mxfp4.h"
+#include "blocks/q2_k.h"
+#include "blocks/q3_k.h"
+#include "blocks/q4_0.h"
+#include "blocks/q4_1.h"
 #include "blocks/q4_k.h"
+#include "blocks/q5_0.h"
+#include "blocks/q5_1.h"
+#include "blocks/q5_k.h"
 #include "blocks/q6_k.h"
 #include "blocks/q8_0.h"
 
 namespace ostinato::cuda {
 
-#define OSTINATO_BLOCK_FORMATS(X) X(F32) X(F16) X(Q8_0) X(Q4_K) X(Q6_K)
+#ifndef OSTINATO_BLOCK_FORMATS  // else those of the model: a kernel holds no others
+// clang-format off: one line of macros is one list.
+#define OSTINATO_BLOCK_FORMATS(X)                                                     \
+  X(F32) X(F16) X(BF16) X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q2_K) X(Q3_K) X(Q4_K) \
+  X(Q5_K) X(Q6_K) X(IQ4_NL) X(IQ4_XS) X(MXFP4)
+// clang-format on
+#endif
+
+#ifndef __CUDACC__  // on the host a format's dot products are an object file of their own: host/block.cpp
+#define OSTINATO_DECLARE(FORMAT)                                                                   \
+  extern template Lane<float> FORMAT::dot<1>(WeightRows, const uint32_t*, Lane<int32_t>, int32_t); \
+  extern template Lane<float> FORMAT::dot<2>(WeightRows, const uint32_t*, Lane<int32_t>, int32_t); \
+  extern template Lane<float> FORMAT::dot<4>(WeightRows, const uint32_t*, Lane<int32_t>, int32_t); \
+  extern template Lane<float> FORMAT::dot<kTileRows>(WeightRows, const uint32_t*, Lane<int32_t>, int32_t);
+OSTINATO_BLOCK_FORMATS(OSTINATO_DECLARE)
+#undef OSTINATO_DECLARE
+#endif
 
 // The weights of one call: all rows of one type and length. Types are those that lowering let through.
 struct Weight {

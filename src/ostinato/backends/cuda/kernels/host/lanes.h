@@ -262,6 +262,19 @@ inline Lane<int32_t> dot4(const Lane<uint32_t>& a, const Lane<uint32_t>& b, cons
   });
 }
 
+inline Lane<uint32_t> pick_bytes(const Lane<uint32_t>& a, const Lane<uint32_t>& b,
+                                 const Lane<uint32_t>& which) {
+  return each([&](int32_t i) {
+    const uint64_t both = static_cast<uint64_t>(b.at[i]) << 32 | a.at[i];
+    uint32_t out = 0;
+    for (int32_t byte = 0; byte < 4; ++byte) {
+      const uint32_t place = which.at[i] >> (4 * byte) & 7;
+      out |= static_cast<uint32_t>(both >> (8 * place) & 0xff) << (8 * byte);
+    }
+    return out;
+  });
+}
+
 inline float fma(float a, float b, float c) { return std::fma(a, b, c); }
 inline Lane<float> fma(const Lane<float>& a, const Lane<float>& b, const Lane<float>& c) {
   return each([&](int32_t i) { return std::fma(a.at[i], b.at[i], c.at[i]); });

@@ -3,17 +3,16 @@
 // its 64 bytes, 2 and 3 the high ones; bits 2r and 2r + 1 of its 32 other bytes belong to run r.
 
 const span_q6_k = 8u;  // chunks that share one float term
+const minima_q6_k = false;
 
 fn row_q6_k(row: u32) -> u32 {
   let blocks = columns / 256u;
   return row * (13u * blocks + (blocks + 7u) / 8u);
 }
 
-// q - 32 of 16 elements, as signed bytes: bit 5 of q decides the sign, which bits 6 and 7 repeat.
-fn centred_q6_k(low: vec4<u32>, high: vec4<u32>) -> vec4<u32> {
-  let q = (low & vec4<u32>(0x0f0f0f0fu)) | ((high & vec4<u32>(0x03030303u)) << vec4<u32>(4u));
-  let flipped = q ^ vec4<u32>(0x20202020u);
-  return flipped | ((flipped & vec4<u32>(0x20202020u)) * 6u);
+// q - 32 of 16 elements, as signed bytes.
+fn quants_q6_k(low: vec4<u32>, high: vec4<u32>) -> vec4<u32> {
+  return centred((low & vec4<u32>(0x0f0f0f0fu)) | ((high & vec4<u32>(0x03030303u)) << vec4<u32>(4u)), 32u);
 }
 
 fn chunk_q6_k(row: u32, chunk: u32) -> Chunk {
@@ -25,8 +24,8 @@ fn chunk_q6_k(row: u32, chunk: u32) -> Chunk {
   let nibble = vec4<u32>(run / 2u * 4u);
   let pair = vec4<u32>(run * 2u);
   let scales = half_word(stored[at + 12u * blocks + chunk / 8u], chunk % 8u);
-  return Chunk(centred_q6_k(stored[low] >> nibble, stored[high] >> pair),
-               centred_q6_k(stored[low + 1u] >> nibble, stored[high + 1u] >> pair),
+  return Chunk(quants_q6_k(stored[low] >> nibble, stored[high] >> pair),
+               quants_q6_k(stored[low + 1u] >> nibble, stored[high + 1u] >> pair),
                vec2<i32>(extractBits(bitcast<i32>(scales), 0u, 8u), extractBits(bitcast<i32>(scales), 8u, 8u)),
                vec2<i32>(0));
 }

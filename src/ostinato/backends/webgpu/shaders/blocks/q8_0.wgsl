@@ -1,6 +1,7 @@
 // Q8_0: blocks of 32 signed bytes with a float16 scale: x = d q. Planes: quants (two vec4 a block), then all d.
 
 const span_q8_0 = 1u;  // chunks that share one float term
+const minima_q8_0 = false;
 
 fn row_q8_0(row: u32) -> u32 {
   let blocks = columns / 32u;
