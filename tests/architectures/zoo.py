@@ -151,7 +151,9 @@ ZOO: Mapping[str, Animal] = {
     "phi3-longrope": Animal("Phi3Config", {"rope_parameters": _longrope(32), "original_max_position_embeddings": 256}),
     "granite": Animal("GraniteConfig", _GRANITE),
     "granitemoe": Animal("GraniteMoeConfig", {**_GRANITE, "num_local_experts": 6, "num_experts_per_tok": 2}),
-    "olmoe": Animal("OlmoeConfig", {"num_experts": 6, "num_experts_per_tok": 2, "intermediate_size": 256}),
+    "olmoe": Animal(
+        "OlmoeConfig", {"num_key_value_heads": 8, "num_experts": 6, "num_experts_per_tok": 2, "intermediate_size": 256}
+    ),
     "smollm3": Animal("SmolLM3Config", {"num_hidden_layers": 5}),
     "starcoder2": Animal("Starcoder2Config", {"sliding_window": 12}),
     "mistral3": Animal("Ministral3Config", {"head_dim": 64, "rope_parameters": _GROWING}),

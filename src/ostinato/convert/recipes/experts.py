@@ -87,10 +87,24 @@ def _llama4(config: Config) -> Facts:
     }
 
 
+def _first(config: Config, *names: str) -> int | None:
+    """A number that may be listed once for each layer, alike for all."""
+    value = config.get(*names)
+    return config.items(*names)[0] if isinstance(value, list) and value else value
+
+
+def _hunyuan_moe(config: Config) -> Facts:
+    return {
+        **_hunyuan(config),
+        "expert_used_count": _first(config, "moe_topk"),
+        "expert_feed_forward_length": _first(config, "moe_intermediate_size", "intermediate_size"),
+        "expert_shared_count": _first(config, "num_shared_expert"),
+    }
+
+
 def _hunyuan(config: Config) -> Facts:
     """Its `dynamic` scaling is a larger base ("NTK-aware", by alpha), whatever the length."""
-    used = config.get("moe_topk")
-    found: dict[str, Addable | None] = {"expert_used_count": used[0] if isinstance(used, list) else used}
+    found: dict[str, Addable | None] = {}
     rope = rope_parameters(config)
     if "alpha" in rope:
         dims = config.head_dim
@@ -99,10 +113,12 @@ def _hunyuan(config: Config) -> Facts:
 
 
 def _ernie(config: Config) -> Facts:
+    shared = config.integer("moe_num_shared_experts", default=0)
     return {
         "interleave_moe_layer_step": config.integer("moe_layer_interval", default=1),
         "leading_dense_block_count": config.integer("moe_layer_start_index", default=1),
-        "expert_shared_count": config.integer("moe_num_shared_experts", default=0),
+        "expert_shared_count": shared,
+        "expert_shared_feed_forward_length": shared * config.integer("moe_intermediate_size", default=0) or None,
     }
 
 
@@ -113,7 +129,7 @@ def _sigmoid(config: Config) -> Facts:
 RECIPES = (
     Recipe(("GptOssForCausalLM",), "gpt-oss", _GPT_OSS, facts=_gpt_oss),
     Recipe(("Llama4ForCausalLM", "Llama4ForConditionalGeneration"), "llama4", _LLAMA4, facts=_llama4),
-    Recipe(("HunYuanMoEV1ForCausalLM",), "hunyuan-moe", _HUNYUAN, facts=_hunyuan),
+    Recipe(("HunYuanMoEV1ForCausalLM",), "hunyuan-moe", _HUNYUAN, facts=_hunyuan_moe),
     Recipe(("HunYuanDenseV1ForCausalLM",), "hunyuan-dense", _HUNYUAN, facts=_hunyuan),
     Recipe(("Ernie4_5_MoeForCausalLM",), "ernie4_5-moe", _ERNIE, facts=_ernie),
     Recipe(("Dots1ForCausalLM",), "dots1", facts=_sigmoid),

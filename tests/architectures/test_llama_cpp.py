@@ -1,0 +1,38 @@
+"""Files that convert makes mean the same to llama.cpp: its logits and embeddings beside ours, F32, 17 tokens.
+
+So our metadata keys, tensor names and element orders are those of files that other people made.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.architectures.harness import WHOLE, compare, prompt, specimen
+from tests.architectures.peer import peer_embedding, peer_logits
+from tests.architectures.zoo import ZOO
+
+NMSE = 1e-5  # its keys and values are halves, its GELU a table of halves
+NEAR_TIES = 1e-3  # of routers, where halves choose another expert
+OTHERWISE = {
+    "gemma2": "llama.cpp scales scores by the size of a head, whatever `attention.scale` says",
+    "mistral": "llama.cpp knows no window of the architecture 'llama'",
+    "phi3": "llama.cpp leaves the window of phi3 out, and says so",
+    "starcoder2": "llama.cpp knows no window of starcoder2",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ZOO)
+def test_llama_cpp_reads_the_same_model(name: str) -> None:
+    pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed")
+    if name in OTHERWISE:
+        pytest.skip(OTHERWISE[name])
+    animal, tokens = specimen(name), prompt(17)
+    read = peer_embedding if ZOO[name].pooling else peer_logits
+    try:
+        theirs = read(animal.file("F32"), tokens)
+    except ValueError as error:
+        pytest.skip(f"llama.cpp refuses it: {error}")
+    figures = compare(animal.ours("F32", tokens, "cpu", WHOLE), theirs)
+    routed = any("ffn_gate_inp" in planned.name for planned in animal.plan().tensors)
+    assert figures.nmse < (NEAR_TIES if routed else NMSE)
