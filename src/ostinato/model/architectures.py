@@ -66,6 +66,8 @@ ARCHITECTURES: Mapping[str, Traits] = {
         _GEMMA, attention_scale=_one, unit_values=True, keyed_values=True, windows=Windows(period=6, plain=True)),
     "glm4": _NORM,
     "glm4moe": _SIGMOID,
+    "gpt2": Traits(rope=None, act=Activation.GELU),
+    "gptneox": Traits(act=Activation.GELU_ERF),
     "gpt-oss": Traits(act=Activation.QUICK_GELU, glu_limit=7.0, glu_shift=1.0, windows=Windows(period=2)),
     "granite": _GRANITE,
     "granitehybrid": _GRANITE,
@@ -86,12 +88,14 @@ ARCHITECTURES: Mapping[str, Traits] = {
     "mistral3": _NORM,
     "mistral4": Traits(rope=RopeStyle.NORM, routing=Routing(floor=1e-20)),
     "modern-bert": Traits(act=Activation.GELU_ERF, causal=False, windows=Windows(period=3, whole_first=True)),
+    "nemotron": Traits(act=Activation.RELU_SQUARED),
     "nemotron_h": Traits(rope=None, act=Activation.RELU_SQUARED),
     "nemotron_h_moe": Traits(
         rope=None, act=Activation.RELU_SQUARED, routing=Routing(scoring=Scoring.SIGMOID, floor=1e-20)),
     "nomic-bert": Traits(causal=False),
     "olmo2": Traits(windows=Windows(period=4, plain=True)),
     "olmoe": _UNNORMALISED,
+    "phi2": Traits(act=Activation.GELU, parallel=True),
     "phi3": _NEOX,
     "qwen2": _NEOX,
     "qwen2moe": _UNNORMALISED,
@@ -102,6 +106,7 @@ ARCHITECTURES: Mapping[str, Traits] = {
     "qwen3next": _NEOX,
     "seed_oss": _NEOX,
     "smollm3": Traits(rope=RopeStyle.NORM, unrotated_period=4),
+    "stablelm": _NEOX,
     "starcoder2": Traits(act=Activation.GELU),
 }  # fmt: skip
 

@@ -102,9 +102,10 @@ def read_network(file: Reader, stem: str, traits: Traits) -> Body | None:
 def arrange(file: Reader, stem: str, mixer: Body | None, ffn: Body | None, traits: Traits) -> tuple[Block, ...]:
     """The norms round mixer and feed-forward network, as the tensors tell: before, after, or both."""
     before = file.optional_norm(f"{stem}.attn_norm")
+    parallel = file.flag("use_parallel_residual", traits.parallel)
     between = file.optional_norm(f"{stem}.ffn_norm")
     after = file.optional_norm(f"{stem}.post_attention_norm")
-    if between is None and before is not None and not traits.parallel:
+    if between is None and before is not None and not parallel:
         between, after = after, None  # files of some architectures call the second norm by this name
     if mixer is None and ffn is None:
         raise ModelError(f"the file has no tensor '{stem}.attn_output.weight' nor other ones that make a layer")
@@ -115,7 +116,7 @@ def arrange(file: Reader, stem: str, mixer: Body | None, ffn: Body | None, trait
         return (Block((Part(body, before or between, after),), scale=scale),)
     attention = Part(mixer, before, after)
     network = Part(ffn, between, file.optional_norm(f"{stem}.post_ffw_norm"))
-    if traits.parallel:
+    if parallel:
         network = network if between is not None else Part(ffn, _second(file, stem) or before)
         return (Block((attention, network), scale=scale),)
     if file.has(f"{stem}.pre_ffw_norm_2.weight"):

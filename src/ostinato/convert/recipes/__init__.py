@@ -11,9 +11,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ostinato.convert.recipe import Recipe
-from ostinato.convert.recipes import deepseek, encoders, experts, gemma, granite, hybrid, llama, mistral, others, qwen
+from ostinato.convert.recipes import (
+    deepseek,
+    encoders,
+    experts,
+    gemma,
+    gpt,
+    granite,
+    hybrid,
+    llama,
+    mistral,
+    others,
+    qwen,
+)
 
-_FAMILIES = (llama, qwen, gemma, granite, deepseek, experts, hybrid, mistral, others, encoders)
+_FAMILIES = (llama, qwen, gemma, granite, deepseek, experts, hybrid, mistral, others, encoders, gpt)
 
 RECIPES: Mapping[str, Recipe] = {
     name: recipe for family in _FAMILIES for recipe in family.RECIPES for name in recipe.classes

@@ -1,0 +1,92 @@
+"""GPT-2 and what came after it, with layer norms and biases: GPT-NeoX (Pythia), Phi 2, StableLM, Nemotron."""
+
+from __future__ import annotations
+
+from ostinato.convert.config import Config
+from ostinato.convert.numbers import Array
+from ostinato.convert.recipe import Facts, Key, Place, Recipe, Rule
+from ostinato.convert.transforms import plus_one, transposed
+
+_B = "blk.{i}."
+
+
+def _matrix(source: str, target: str) -> tuple[Rule, ...]:
+    """GPT-2 stores its matrices turned."""
+    return Rule(f"{source}.weight", f"{target}.weight", transposed), Rule(f"{source}.bias", f"{target}.bias")
+
+
+def _by_part(place: Place, array: Array) -> Array:
+    """Rows of queries, keys and values of each head -> all queries, all keys, all values."""
+    heads = place.config.heads
+    return array.reshape(heads, 3, -1, *array.shape[1:]).swapaxes(0, 1).reshape(array.shape)
+
+
+_H = "transformer.h.{i}."
+_GPT2 = (
+    Rule("transformer.wte.weight", "token_embd.weight"),
+    Rule("transformer.wpe.weight", "position_embd.weight"),
+    Rule("transformer.ln_f.{s}", "output_norm.{s}"),
+    Rule(_H + "ln_1.{s}", _B + "attn_norm.{s}"),
+    Rule(_H + "ln_2.{s}", _B + "ffn_norm.{s}"),
+    *_matrix(_H + "attn.c_attn", _B + "attn_qkv"),
+    *_matrix(_H + "attn.c_proj", _B + "attn_output"),
+    *_matrix(_H + "mlp.c_fc", _B + "ffn_up"),
+    *_matrix(_H + "mlp.c_proj", _B + "ffn_down"),
+    Rule(_H + "attn.bias", None),  # the causal mask of old checkpoints
+    Rule(_H + "attn.masked_bias", None),
+)
+_N = "gpt_neox.layers.{i}."
+_NEOX = (
+    Rule("gpt_neox.embed_in.weight", "token_embd.weight"),
+    Rule("gpt_neox.final_layer_norm.{s}", "output_norm.{s}"),
+    Rule("embed_out.weight", "output.weight"),
+    Rule(_N + "input_layernorm.{s}", _B + "attn_norm.{s}"),
+    Rule(_N + "post_attention_layernorm.{s}", _B + "ffn_norm.{s}"),
+    Rule(_N + "attention.query_key_value.{s}", _B + "attn_qkv.{s}", _by_part),
+    Rule(_N + "attention.dense.{s}", _B + "attn_output.{s}"),
+    Rule(_N + "mlp.dense_h_to_4h.{s}", _B + "ffn_up.{s}"),
+    Rule(_N + "mlp.dense_4h_to_h.{s}", _B + "ffn_down.{s}"),
+    *(Rule(_N + f"attention.{name}", None) for name in ("bias", "masked_bias", "rotary_emb.inv_freq")),
+)
+_L = "model.layers.{i}."
+_PHI2 = (
+    Rule("model.final_layernorm.{s}", "output_norm.{s}"),
+    Rule(_L + "self_attn.dense.{s}", _B + "attn_output.{s}"),
+    Rule(_L + "mlp.fc1.{s}", _B + "ffn_up.{s}"),
+    Rule(_L + "mlp.fc2.{s}", _B + "ffn_down.{s}"),
+)
+_NEMOTRON = (
+    Rule("model.norm.weight", "output_norm.weight", plus_one),
+    Rule(_L + "input_layernorm.weight", _B + "attn_norm.weight", plus_one),
+    Rule(_L + "post_attention_layernorm.weight", _B + "ffn_norm.weight", plus_one),
+)
+
+
+def _gpt2(config: Config) -> Facts:
+    inner = config.integer("n_inner", default=4 * config.width)
+    return {"feed_forward_length": inner, "rope.dimension_count": None}
+
+
+def _neox(config: Config) -> Facts:
+    """Older files name the turning share and the base in their own way."""
+    share = (
+        {"rope.dimension_count": int(config.head_dim * config.number("rotary_pct"))} if "rotary_pct" in config else {}
+    )
+    base = {"rope.freq_base": config.number("rotary_emb_base")} if "rotary_emb_base" in config else {}
+    return {"use_parallel_residual": config.flag("use_parallel_residual", default=True), **share, **base}
+
+
+def _stablelm(config: Config) -> Facts:
+    return {"use_parallel_residual": config.flag("use_parallel_residual", default=False)}
+
+
+RECIPES = (
+    Recipe(("GPT2LMHeadModel",), "gpt2", _GPT2, facts=_gpt2, defaults={"tie_word_embeddings": True}),
+    Recipe(("GPTNeoXForCausalLM",), "gptneox", _NEOX, facts=_neox),
+    Recipe(("PhiForCausalLM",), "phi2", _PHI2),
+    Recipe(("StableLmForCausalLM",), "stablelm", facts=_stablelm),
+    Recipe(
+        ("NemotronForCausalLM",), "nemotron", _NEMOTRON,
+        (Key("attention.layer_norm_epsilon", float, ("norm_eps",)),),
+    ),
+)  # fmt: skip
