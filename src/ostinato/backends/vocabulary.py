@@ -24,7 +24,7 @@ def check_positions(programs: Programs, tensors: Mapping[str, StoredTensor], con
     """Raises CompileError where a table of positions is shorter than the context."""
     least = min(_rows(programs, tensors, EmbedBy.POSITION), default=context)
     if least < context:
-        raise CompileError(f"a table of {least} positions for a context of {context}")
+        raise CompileError(f"a table of {least} positions for a context of {context}; ask for a shorter one")
 
 
 def _rows(programs: Programs, tensors: Mapping[str, StoredTensor], by: EmbedBy) -> Iterator[int]:
