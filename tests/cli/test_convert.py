@@ -36,3 +36,20 @@ def test_errors_are_one_line(tmp_path: Path) -> None:
 
 def test_types_offered_are_those_there_are() -> None:
     assert (AUTO, *TYPES) == OFFERED
+
+
+def test_nothing_is_replaced_unasked(tmp_path: Path) -> None:
+    folder, output = checkpoint(tmp_path / "hf"), tmp_path / "out.gguf"
+    output.write_bytes(b"precious")
+    words = ("convert", str(folder), str(output), "--no-tokenizer", "--type", "q8_0")
+    done = call(*words)
+    assert (done.returncode, done.stderr) == (1, f"ostinato: {output}: is there already; --force replaces it\n")
+    assert output.read_bytes() == b"precious"
+    assert call(*words, "--force").returncode == 0
+    assert output.read_bytes()[:4] == b"GGUF"
+
+
+def test_an_unknown_type_is_wrong_usage(tmp_path: Path) -> None:
+    done = call("convert", str(tmp_path), "out.gguf", "--type", "Q9")
+    assert done.returncode == 2
+    assert "'Q9'; expected one of auto, F32," in done.stderr

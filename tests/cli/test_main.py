@@ -11,6 +11,8 @@ import pytest
 
 from ostinato import __version__
 from ostinato.cli.main import COMMANDS
+from ostinato.cli.options import CONTEXT_HELP
+from ostinato.engine.loading import DEFAULT_CONTEXT
 from tests.cli.support import COMMAND, call, ostinato
 from tests.support import BUILTIN
 
@@ -49,6 +51,15 @@ def test_a_mistyped_command_is_guessed(word: str, meant: str) -> None:
 def test_help_is_a_word_too() -> None:
     assert call("help").stdout == call("--help").stdout
     assert call("help", "run").stdout == call("run", "--help").stdout
+    for words in (("help", "rnu"), ("rnu", "--help")):
+        done = call(*words)
+        assert done.returncode == 2
+        assert "there is no command 'rnu'; did you mean `ostinato run`?" in done.stderr
+
+
+def test_the_default_context_is_the_engines() -> None:
+    """Help must not import the engine, so the number stands there as well."""
+    assert f"at most {DEFAULT_CONTEXT}" in CONTEXT_HELP
 
 
 def test_version() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ostinato.cli.errors import CliError
 from ostinato.cli.options import BUILTIN
 from ostinato.cli.run import join_prompt, split_words
 from tests.cli.support import call, ostinato, start
@@ -24,6 +25,18 @@ def test_split_words(tmp_path: Path) -> None:
     assert split_words([str(existing), "hello"]) == (existing, "hello")
     assert split_words(["x" * 100_000]) == (BUILTIN, "x" * 100_000)
     assert split_words(["a\0b"]) == (BUILTIN, "a\0b")
+
+
+def test_a_folder_is_no_prompt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "stories").mkdir()
+    (tmp_path / "checkpoint").mkdir()
+    (tmp_path / "checkpoint" / "config.json").write_text("{}")
+    assert split_words(["stories"]) == (BUILTIN, "stories")
+    with pytest.raises(CliError, match=r"stories: a folder, not a model file$"):
+        split_words([str(tmp_path / "stories")])
+    with pytest.raises(CliError, match="checkpoint: a folder, not a model file; `ostinato convert` makes one"):
+        split_words(["checkpoint", "hello"])
 
 
 def test_join_prompt() -> None:

@@ -152,3 +152,10 @@ def test_strangers_write_no_log(server: tuple[subprocess.Popen[str], str]) -> No
             assert connection.recv(100).startswith(b"HTTP/1.1 4")
     process.terminate()
     assert process.communicate(timeout=20)[1] == ""
+
+
+def test_a_port_that_is_taken_is_one_plain_line(server: tuple[subprocess.Popen[str], str]) -> None:
+    port = server[1].rpartition(":")[2]
+    done = ostinato("serve", "--port", port)
+    assert done.returncode == 1
+    assert done.stderr == f"ostinato: cannot listen on 127.0.0.1 port {port}: Address already in use\n"

@@ -206,3 +206,11 @@ def test_tab_completes_commands_settings_and_names() -> None:
     assert candidates("/set top") == ["top_k ", "top_p "]
     assert candidates("/load m") == ["my talk"]
     assert candidates("/help ") == []
+
+
+def test_a_listing_keeps_within_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr("ostinato.cli.output.is_terminal", lambda: True)
+    plain = obey(session(), "/set").replace("\x1b[1m", "").replace("\x1b[0m", "").splitlines()
+    assert max(map(len, plain)) <= 60
+    assert not any("…" in line for line in plain)

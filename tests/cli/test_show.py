@@ -72,11 +72,11 @@ def test_show_tensors() -> None:
 
 
 def test_show_of_a_vocabulary_says_why_it_does_not_run(data_dir: Path) -> None:
-    path = str(data_dir / "vocab" / "ggml-vocab-gpt-2.gguf")
+    path = str(data_dir / "vocab" / "ggml-vocab-llama-bpe.gguf")
     assert "runs           no: " in call("show", path).stdout
     done = call("show", path, "--program")
     assert done.returncode == 1
-    assert "gpt2" in done.stderr
+    assert "a vocabulary but no tensors" in done.stderr
 
 
 def test_show_of_hostile_files_is_one_line(data_dir: Path) -> None:
@@ -124,3 +124,16 @@ def test_a_model_without_a_template_says_so(data_dir: Path) -> None:
     done = call("show", str(data_dir / "stories260K" / "stories260K-f16.gguf"), "--template")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "ostinato: the file has no chat template\n"
+
+
+@pytest.mark.parametrize("option", ["--rows", "--context"])
+def test_what_would_do_nothing_is_refused(option: str) -> None:
+    done = call("show", str(BUILTIN), option, "4")
+    assert (done.returncode, done.stderr) == (2, "ostinato: --rows and --context are about --program\n")
+
+
+def test_an_encoder_runs_but_gives_no_answers() -> None:
+    """`runs yes` alone would promise what `ostinato run` refuses."""
+    found = {"parameters": 1, "quantisation": {}, "chat_template": False, "format": "GGUF v3", "files": 1, "tensors": 1,
+             "tensor_bytes": 4, "memory": [], "runs": True, "embeds": True}  # fmt: skip
+    assert dict(lines(found))["runs"].startswith("yes, as an encoder: embeddings, no answers")

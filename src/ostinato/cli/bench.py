@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ostinato.cli.options import BUILTIN, add_json, add_machine, machine, positive
+from ostinato.cli.options import BUILTIN, MODEL_HELP, add_json, add_machine, machine, positive
 from ostinato.cli.output import print_json, print_table, size
 from ostinato.cli.progress import Progress, progress
 from ostinato.cli.spinner import Spinner
@@ -37,11 +37,17 @@ Figures = dict[str, float]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", nargs="?", type=Path, default=BUILTIN, help="(default: built in)")
-    parser.add_argument("-p", "--prompt", type=positive, default=512, metavar="N", help="tokens of a prompt (512)")
-    parser.add_argument("-n", "--generate", type=positive, default=128, metavar="N", help="tokens to decode (128)")
-    parser.add_argument("-b", "--batch", type=_counts, default=[1], metavar="N,...", help="sequences at once (1)")
-    parser.add_argument("-r", "--rounds", type=positive, default=3, metavar="N", help="repetitions (3)")
+    parser.add_argument("model", metavar="MODEL", nargs="?", type=Path, default=BUILTIN, help=MODEL_HELP)
+    parser.add_argument(
+        "-p", "--prompt", type=positive, default=512, metavar="N", help="tokens of a prompt (default: 512)"
+    )
+    parser.add_argument(
+        "-n", "--generate", type=positive, default=128, metavar="N", help="tokens to decode (default: 128)"
+    )
+    parser.add_argument(
+        "-b", "--batch", type=_counts, default=[1], metavar="N,...", help="sequences at once (default: 1)"
+    )
+    parser.add_argument("-r", "--rounds", type=positive, default=3, metavar="N", help="repetitions (default: 3)")
     add_machine(parser)
     add_json(parser)
 

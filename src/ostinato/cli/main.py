@@ -75,7 +75,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _no_command(given: Sequence[str], name: str | None) -> int:
     """An option that needs none, nothing at all, or a word that is no command."""
-    if name is not None and not {"-h", "--help", "--version"} & set(given):
+    if name is not None and not {"-h", "--help", "--version"} & set(given[: given.index(name)]):
         import difflib
 
         near = difflib.get_close_matches(name, COMMANDS, 1)

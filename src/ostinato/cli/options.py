@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from ostinato.engine.loading import Options
 
 BUILTIN = Path(__file__).resolve().parent.parent / "models" / "ostinato-tiny.gguf"
+MODEL_HELP = "a GGUF file (default: the built-in model)"
+CONTEXT_HELP = "tokens of a prompt and its answer together (default: the model's own, at most 8192)"
 
 
-def add_machine(parser: argparse.ArgumentParser, context: str = "positions of a sequence: prompt and answer") -> None:
+def add_machine(parser: argparse.ArgumentParser, context: str = CONTEXT_HELP) -> None:
     """--backend --threads --context --run-steps; `context` says what it counts."""
     group = parser.add_argument_group("machine")
     group.add_argument("--backend", metavar="NAME", help="one that `ostinato doctor` lists (default: the best)")

@@ -53,6 +53,7 @@ def facts(file: GGUFFile, meaning: Meaning) -> dict[str, Any]:
         **_described(_Keys(file.metadata)),
         **_measured(file),
         "runs": meaning.programs is not None,
+        "embeds": meaning.programs is not None and meaning.programs.embeds,
         "reason": meaning.reason or None,
         "memory": memory(file, meaning),
     }
@@ -126,7 +127,7 @@ def lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("licence", found.get("licence", "not said")),
         ("file", _file(found)),
         *(("memory", _memory(row)) for row in found["memory"]),
-        ("runs", "yes" if found["runs"] else f"no: {found.get('reason', '')}"),
+        ("runs", _runs(found)),
     ]
     return [(name, text) for name, text in rows if text]
 
@@ -224,6 +225,12 @@ def _vocabulary(found: Mapping[str, Any]) -> str:
 def _file(found: Mapping[str, Any]) -> str:
     files = f"{found['files']} files" if found["files"] > 1 else "1 file"
     return f"{found['format']}, {files}, {found['tensors']} tensors, {size(found['tensor_bytes'])}"
+
+
+def _runs(found: Mapping[str, Any]) -> str:
+    if not found["runs"]:
+        return f"no: {found.get('reason', '')}"
+    return "yes, as an encoder: embeddings, no answers (ostinato.load(...).embed)" if found["embeds"] else "yes"
 
 
 def _memory(row: Mapping[str, int]) -> str:

@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json(models)
     elif not models:
-        print("no model is being served; start one with `ostinato serve FILE`")
+        print("no model is being served; start one with `ostinato serve MODEL`")
     else:
         _print(models)
     return 0
@@ -38,7 +38,8 @@ def _one(host: str, number: int) -> list[dict[str, Any]]:
     try:
         return ask(host, number)
     except (OSError, ValueError) as error:
-        raise CliError(f"no server answers on {host} port {number}: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise CliError(f"no server answers on {host} port {number}: {reason}") from error
 
 
 def _all() -> list[dict[str, Any]]:

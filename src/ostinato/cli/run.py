@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import select
 import sys
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ostinato.cli.errors import USAGE, CliError
 from ostinato.cli.options import BUILTIN, add_json, add_machine, add_settings, machine, settings
-from ostinato.cli.output import print_json
+from ostinato.cli.output import one_line, print_json
 
 if TYPE_CHECKING:
     from ostinato.cli.settings import Values
@@ -57,12 +58,27 @@ def run(options: argparse.Namespace) -> int:
 def split_words(words: Sequence[str]) -> tuple[Path, str | None]:
     """(model, prompt): the first word is a model if it ends with .gguf or is a file that exists."""
     names_model = bool(words) and (words[0].endswith(".gguf") or _is_file(words[0]))
+    if words and not names_model:
+        _refuse_folder(words[0])
     path, rest = (Path(words[0]), words[1:]) if names_model else (BUILTIN, words)
     if len(rest) > 1 and not names_model:
         raise CliError(f"there is no model file {rest[0]!r}; if it begins the prompt, put it in quotes", USAGE)
     if len(rest) > 1:
         raise CliError(f"more than one prompt ({rest[0]!r}, {rest[1]!r}, ...); put it in quotes", USAGE)
     return path, rest[0] if rest else None
+
+
+def _refuse_folder(word: str) -> None:
+    """A checkpoint, or a path that is a folder, was meant as a model; a plain word is a prompt, folder or not."""
+    try:
+        path = Path(word)
+        checkpoint = (path / "config.json").is_file()
+        refused = checkpoint or (os.sep in word and path.is_dir())
+    except (OSError, ValueError):
+        return
+    if refused:
+        hint = "; `ostinato convert` makes one of this checkpoint" if checkpoint else ""
+        raise CliError(f"{one_line(word)}: a folder, not a model file{hint}", USAGE)
 
 
 def _is_file(word: str) -> bool:

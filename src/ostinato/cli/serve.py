@@ -1,4 +1,4 @@
-"""`ostinato serve FILE`: a model over HTTP, until SIGTERM or Ctrl-C."""
+"""`ostinato serve [MODEL]`: a model over HTTP, until SIGTERM or Ctrl-C."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
-from ostinato.cli.options import BUILTIN, add_machine, machine, port
+from ostinato.cli.options import BUILTIN, MODEL_HELP, add_machine, machine, port
 
 if TYPE_CHECKING:
     import socket
@@ -17,7 +17,7 @@ STRANGERS = ("asyncio", "uvicorn.error")  # they warn of what strangers send, li
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="FILE", nargs="?", default=BUILTIN, help="a GGUF file (default: built in)")
+    parser.add_argument("model", metavar="MODEL", nargs="?", default=BUILTIN, help=MODEL_HELP)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", type=port, default=8080, help="port; 0 picks a free one (default: 8080)")
     parser.add_argument("--name", default="", help="the model's name in the API (default: the file's)")

@@ -72,15 +72,15 @@ class Setting:
 SETTINGS = {
     setting.name: setting
     for setting in (
-        Setting("temperature", Kind.NUMBER, 0.7, "X", "0 is greedy"),
+        Setting("temperature", Kind.NUMBER, 0.7, "X", "how freely it draws; 0: always the most probable token"),
         Setting("top_k", Kind.WHOLE, 0, "K", "keep the K most probable tokens; 0: all"),
-        Setting("top_p", Kind.NUMBER, 1.0, "P", "keep the best that sum up to P"),
-        Setting("min_p", Kind.NUMBER, 0.0, "P", "keep those of P x the best one's probability"),
-        Setting("presence_penalty", Kind.NUMBER, 0.0, "X", "against tokens that came before"),
-        Setting("frequency_penalty", Kind.NUMBER, 0.0, "X", "the same, each time they came"),
-        Setting("repetition_penalty", Kind.NUMBER, 1.0, "X", "divides their logits; 1: none"),
+        Setting("top_p", Kind.NUMBER, 1.0, "P", "keep the most probable that sum up to P; 1: all"),
+        Setting("min_p", Kind.NUMBER, 0.0, "P", "keep those of at least P x the best one's probability"),
+        Setting("presence_penalty", Kind.NUMBER, 0.0, "X", "taken off the logit of a token that came before"),
+        Setting("frequency_penalty", Kind.NUMBER, 0.0, "X", "taken off once for each time it came"),
+        Setting("repetition_penalty", Kind.NUMBER, 1.0, "X", "divides the logit of a token that came before; 1: none"),
         Setting("seed", Kind.WHOLE, None, "N", "makes an answer repeatable", "random"),
-        Setting("max_tokens", Kind.COUNT, None, "N", "at most so long", "to the end", sampling=False),
+        Setting("max_tokens", Kind.COUNT, None, "N", "end after N tokens", "to the end", sampling=False),
         Setting("stop", Kind.TEXTS, [], "TEXT", "end before TEXT", sampling=False),
         Setting("system", Kind.TEXT, "", "TEXT", "what the model is told first", sampling=False),
         Setting("verbose", Kind.SWITCH, False, "", "times and rates after each answer", sampling=False),

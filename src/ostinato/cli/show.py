@@ -1,4 +1,4 @@
-"""`ostinato show MODEL`: what a model file is. An overview, or the parts of it that are asked for."""
+"""`ostinato show [MODEL]`: what a model file is. An overview, or the parts of it that are asked for."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ostinato.cli.errors import CliError
-from ostinato.cli.options import BUILTIN, add_json, positive
+from ostinato.cli.errors import USAGE, CliError
+from ostinato.cli.options import BUILTIN, MODEL_HELP, add_json, positions, positive
 from ostinato.cli.output import bold, dim, one_line, print_json, print_table, printable, size, table_lines, unfolded
 
 if TYPE_CHECKING:
@@ -26,17 +26,20 @@ SECTIONS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", nargs="?", default=BUILTIN, help="a GGUF file (default: built in)")
+    parser.add_argument("model", metavar="MODEL", nargs="?", default=BUILTIN, help=MODEL_HELP)
     sections = parser.add_argument_group("instead of the overview")
     for name, text in SECTIONS.items():
         sections.add_argument(f"--{name}", action="store_true", help=text)
     cost = parser.add_argument_group("costs of --program")
-    cost.add_argument("--rows", type=positive, default=1, metavar="T", help="rows of the step (default: 1)")
-    cost.add_argument("--context", type=positive, metavar="N", help="positions each row attends to (default: all)")
+    cost.add_argument("--rows", type=positive, metavar="T", help="rows of the step (default: 1)")
+    cost.add_argument("--context", type=positions, metavar="N", help="positions each row attends to (default: all)")
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:
+    if (options.rows or options.context) and not options.program:
+        raise CliError("--rows and --context are about --program", USAGE)
+
     from ostinato.cli.overview import Meaning
     from ostinato.gguf.reader import open_gguf
 
@@ -102,7 +105,7 @@ def _program(file: GGUFFile, meaning: Meaning, options: argparse.Namespace) -> s
 
     if meaning.spec is None or meaning.programs is None:
         raise ValueError(meaning.reason)
-    load = Load(rows=options.rows, logit_rows=1, context=options.context or meaning.spec.context)
+    load = Load(rows=options.rows or 1, logit_rows=1, context=options.context or meaning.spec.context)
     return "\n\n".join(format_program(program, file.tensors, load) for program in meaning.programs)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ostinato.cli.lines import plain
-from ostinato.cli.output import one_line, table_lines
+from ostinato.cli.output import one_line, table_lines, unfolded
 from ostinato.cli.places import saved_names, session_file
 from ostinato.cli.session import Session
 from ostinato.cli.settings import SETTINGS
@@ -114,4 +114,5 @@ def _unknown(name: str, known: list[str], what: str, where: str) -> str:
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join(f"  {line}" for line in table_lines(rows))
+    """A table, set in a little."""
+    return "\n".join(table_lines(unfolded([(f"  {first}", *others) for first, *others in rows])))

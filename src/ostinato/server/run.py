@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -29,7 +30,8 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        raise OSError(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
+        reason = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror or error
+        raise OSError(f"cannot listen on {host} port {port}: {reason}") from error
 
 
 def address_of(listener: socket.socket) -> tuple[str, int]:
