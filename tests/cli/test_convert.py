@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
+
+import pytest
 
 from ostinato.cli.convert import TYPES as OFFERED
 from ostinato.convert.types import AUTO, TYPES
@@ -53,3 +57,15 @@ def test_an_unknown_type_is_wrong_usage(tmp_path: Path) -> None:
     done = call("convert", str(tmp_path), "out.gguf", "--type", "Q9")
     assert done.returncode == 2
     assert "'Q9'; expected one of auto, F32," in done.stderr
+
+
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_leaves_nothing_behind(
+    sent: signal.Signals, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = checkpoint(tmp_path / "hf")
+    monkeypatch.setattr("ostinato.cli.progress.Progress.advance", lambda *_: os.kill(os.getpid(), sent))
+    before = signal.getsignal(sent)
+    assert call("convert", str(folder), str(tmp_path / "out.gguf"), "--no-tokenizer").returncode == status
+    assert os.listdir(tmp_path) == ["hf"]
+    assert signal.getsignal(sent) is before

@@ -26,7 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from ostinato.cli.output import size
+    from ostinato.cli.interrupt import ended_by_sigterm
+    from ostinato.cli.output import one_line, size
     from ostinato.cli.progress import progress
     from ostinato.convert import plan, write
 
@@ -36,10 +37,10 @@ def run(options: argparse.Namespace) -> int:
     if output.exists() and not options.force:
         raise CliError(f"{output}: is there already; --force replaces it")
     made = plan(options.folder, options.type, tokenizer=not options.no_tokenizer, name=options.name)
-    with progress("converting", made.nbytes) as bar:
+    with ended_by_sigterm(), progress("converting", made.nbytes) as bar:
         write(made, output, bar.advance)
     tensors = len(made.tensors) + len(made.extras)
-    print(f"{output}: {made.architecture}, {tensors} tensors, {size(output.stat().st_size)}")
+    print(f"{one_line(str(output))}: {made.architecture}, {tensors} tensors, {size(output.stat().st_size)}")
     return 0
 
 

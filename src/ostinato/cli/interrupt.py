@@ -1,9 +1,11 @@
-"""Ctrl-C as a wish, not an exception: an answer ends between two tokens, and the model can be used again."""
+"""Signals as wishes: Ctrl-C ends an answer between two tokens, SIGTERM lets a command clear up what it was writing."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -31,3 +33,17 @@ class Interruptible:
         if self._count > 2:
             raise KeyboardInterrupt
         self._stop()
+
+
+@contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM raises SystemExit, so that the half-written file is removed."""
+
+    def leave(number: int, _: object) -> None:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

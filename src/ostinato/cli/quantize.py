@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ostinato.cli.errors import CliError
+from ostinato.cli.interrupt import ended_by_sigterm
 from ostinato.cli.options import positive
 from ostinato.cli.output import one_line, size
 from ostinato.cli.progress import clock, progress
@@ -49,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
             raise CliError(f"{target}: is there already; --force replaces it")
         _warn(plan)
         started = time.monotonic()
-        with _ended_by_sigterm(), progress("quantising", plan.bytes_before) as bar:
+        with ended_by_sigterm(), progress("quantising", plan.bytes_before) as bar:
             write_quantised(file, plan, target, threads, bar.advance)
     _summarise(plan, target, time.monotonic() - started)
     return 0
@@ -67,20 +66,6 @@ def _type(name: str) -> TensorType:
     if name.upper() not in known:
         raise argparse.ArgumentTypeError(f"{name[:40]!r}; expected one of {', '.join(known)}")
     return known[name.upper()]
-
-
-@contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM raises SystemExit, so that the half-written file is removed."""
-
-    def leave(number: int, _: object) -> None:
-        sys.exit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _warn(plan: Plan) -> None:

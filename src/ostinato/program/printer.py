@@ -29,9 +29,8 @@ def format_instruction(instruction: Instruction, program: Program) -> str:
         state = program.states[int(instruction.fields["state"])]
         fields.insert(0, f"state={state.name}.{int(instruction.fields['index'])}")
     shapes = ", ".join(str(program.values[name]) for name in instruction.outputs)
-    text = f"{outputs:>11} {'=' if outputs else ' '} {instruction.op:<10} {', '.join(operands)}"
-    if fields:
-        text += "  " + " ".join(fields)
+    words = "  ".join(filter(None, (", ".join(operands), " ".join(fields))))
+    text = f"{outputs:>11} {'=' if outputs else ' '} {instruction.op:<10} {words}"
     return f"{text:<100}  {shapes}".rstrip()
 
 
