@@ -14,6 +14,9 @@ from tests.architectures.zoo import ZOO
 NMSE = 1e-5  # its keys and values are halves, its GELU a table of halves
 NEAR_TIES = 1e-3  # of routers, where halves choose another expert
 OTHERWISE = {
+    "command-r": "llama.cpp expects norms of queries and keys in models of 64 layers only",
+    "deepseek-v2-groups": "llama.cpp scores groups of experts by their two best, also in DeepSeek V2",
+    "exaone4": "llama.cpp knows windows in the model of 64 layers only",
     "gemma2": "llama.cpp scales scores by the size of a head, whatever `attention.scale` says",
     "mistral": "llama.cpp knows no window of the architecture 'llama'",
     "phi3": "llama.cpp leaves the window of phi3 out, and says so",

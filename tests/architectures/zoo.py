@@ -67,6 +67,9 @@ _DELTA = {
     "num_hidden_layers": 4, "head_dim": 32, "linear_num_value_heads": 8, "linear_num_key_heads": 4,
     "linear_key_head_dim": 32, "linear_value_head_dim": 32,
 }  # fmt: skip
+_SECTIONS = {
+    "rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.25, "mrope_section": [2, 1, 1],
+}  # fmt: skip
 _MAMBA = {"mamba_n_heads": 16, "mamba_d_head": 32, "mamba_n_groups": 2, "mamba_d_state": 24}
 _EXPERTS = {"moe_intermediate_size": 256, "num_experts_per_tok": 2}
 _SIGMOID = {**_EXPERTS, "n_routed_experts": 6, "n_shared_experts": 1, "routed_scaling_factor": 1.5}
@@ -179,13 +182,16 @@ ZOO: Mapping[str, Animal] = {
     "olmo3": Animal("Olmo3Config", {"num_hidden_layers": 5, "sliding_window": 12}),
     "seed-oss": Animal("SeedOssConfig", {"head_dim": 64}),
     "arcee": Animal("ArceeConfig"),
-    "dots1": Animal("Dots1Config", {**_SIGMOID, "first_k_dense_replace": 1, "n_group": 1, "topk_group": 1}),
+    "dots1": Animal(
+        "Dots1Config", {**_SIGMOID, "num_key_value_heads": 8, "first_k_dense_replace": 1, "n_group": 1, "topk_group": 1}
+    ),
     "qwen3next": Animal(
         "Qwen3NextConfig", {**_DELTA, **_EXPERTS, "shared_expert_intermediate_size": 256, "num_experts": 6}
     ),
-    "qwen35": Animal("Qwen3_5TextConfig", _DELTA),
+    "qwen35": Animal("Qwen3_5TextConfig", {**_DELTA, "rope_parameters": _SECTIONS}),
     "qwen35moe": Animal(
-        "Qwen3_5MoeTextConfig", {**_DELTA, **_EXPERTS, "shared_expert_intermediate_size": 256, "num_experts": 6}
+        "Qwen3_5MoeTextConfig",
+        {**_DELTA, **_EXPERTS, "rope_parameters": _SECTIONS, "shared_expert_intermediate_size": 256, "num_experts": 6},
     ),
     "granitehybrid": Animal(
         "GraniteMoeHybridConfig",

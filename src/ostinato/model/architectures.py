@@ -89,9 +89,9 @@ ARCHITECTURES: Mapping[str, Traits] = {
     "mistral4": Traits(rope=RopeStyle.NORM, routing=Routing(floor=1e-20)),
     "modern-bert": Traits(act=Activation.GELU_ERF, causal=False, windows=Windows(period=3, whole_first=True)),
     "nemotron": Traits(act=Activation.RELU_SQUARED),
-    "nemotron_h": Traits(rope=None, act=Activation.RELU_SQUARED),
+    "nemotron_h": Traits(rope=None, centred=False, act=Activation.RELU_SQUARED),
     "nemotron_h_moe": Traits(
-        rope=None, act=Activation.RELU_SQUARED, routing=Routing(scoring=Scoring.SIGMOID, floor=1e-20)),
+        rope=None, centred=False, act=Activation.RELU_SQUARED, routing=Routing(scoring=Scoring.SIGMOID, floor=1e-20)),
     "nomic-bert": Traits(causal=False),
     "olmo2": Traits(windows=Windows(period=4, plain=True)),
     "olmoe": _UNNORMALISED,
@@ -121,7 +121,8 @@ def read_spec(file: ModelFile) -> ModelSpec:
         raise ModelError(f"architecture {architecture!r:.80} is not supported; supported: {known}")
     if not file.tensors:
         raise ModelError("the file holds a vocabulary but no tensors: it can tokenize, not generate")
-    traits, reader = ARCHITECTURES[architecture], Reader(file, architecture)
+    traits = ARCHITECTURES[architecture]
+    reader = Reader(file, architecture, traits.centred)
     read = read_decoder if reader.flag("attention.causal", traits.causal) else read_encoder
     spec = read(reader, str(file.metadata.get("general.name", architecture)), traits)
     reader.check_all_known()

@@ -40,8 +40,10 @@ class ModelFile(Protocol):
 class Reader:
     """Metadata under the architecture's prefix, and tensors; it knows which ones a mapping asked for."""
 
-    def __init__(self, file: ModelFile, architecture: str) -> None:
+    def __init__(self, file: ModelFile, architecture: str, centred: bool = True) -> None:
+        """`centred` False: norms do not subtract the mean, by whatever name the file calls their epsilon."""
         self.architecture = architecture
+        self._centred = centred
         self._file = file
         self._known: set[str] = set()
 
@@ -104,12 +106,18 @@ class Reader:
 
     @property
     def eps(self) -> float:
-        return self.number("attention.layer_norm_epsilon" if self.centred else "attention.layer_norm_rms_epsilon",
+        rms = "attention.layer_norm_rms_epsilon"
+        return self.number("attention.layer_norm_epsilon" if self._one_epsilon else rms,
                            low=0, high=1)  # fmt: skip
 
     @property
     def centred(self) -> bool:
         """Whether norms subtract the mean: the file says so by the name of their epsilon."""
+        return self._centred and self._one_epsilon
+
+    @property
+    def _one_epsilon(self) -> bool:
+        """Whether the file states that of layer norm only."""
         return self.get("attention.layer_norm_rms_epsilon") is None and (
             self.get("attention.layer_norm_epsilon") is not None
         )

@@ -59,4 +59,5 @@ class Traits:
     glu_limit: float = 0.0
     glu_shift: float = 0.0
     causal: bool = True
+    centred: bool = True  # False: never layer norms, though the file names its epsilon so
     head_order: HeadOrder = HeadOrder.GROUPED  # of gated delta nets

@@ -18,6 +18,12 @@ from ostinato.gguf.encode import Addable
 _L, _B = "model.layers.{i}.", "blk.{i}."
 _PARTS = ("gate", "up", "down")
 
+
+def _spread(place: Place, array: Array) -> Array:
+    """A depthwise convolution [C, 1, K] -> [1, C, 1, K]."""
+    return array.reshape(1, array.shape[0], 1, array.shape[-1])
+
+
 # ------------------------------------------------------------------------------------------ gated delta nets
 
 
@@ -168,8 +174,7 @@ def _nemotron(config: Config) -> Facts:
     return {
         **_mamba_facts(config),
         "attention.head_count_kv": _attention_heads(config, kinds),
-        "attention.layer_norm_rms_epsilon": config.number("layer_norm_epsilon", default=1e-5),
-        "attention.layer_norm_epsilon": None,
+        "attention.layer_norm_epsilon": config.number("layer_norm_epsilon", default=1e-5),  # of RMS norms
     }
 
 
@@ -212,7 +217,7 @@ def _lfm2(config: Config) -> Facts:
 _KIMI = (
     *LATENT,
     *MIXTRAL_EXPERTS,
-    *(Rule(_L + f"self_attn.{x}_conv1d.weight", _B + f"ssm_conv1d_{x}.weight", squeezed) for x in "qkv"),
+    *(Rule(_L + f"self_attn.{x}_conv1d.weight", _B + f"ssm_conv1d_{x}.weight", _spread) for x in "qkv"),
     *(Rule(_L + f"self_attn.{x}_{y}_proj.weight", _B + f"ssm_{x}_{y}.weight") for x in "fg" for y in "ab"),
     Rule(_L + "self_attn.b_proj.weight", _B + "ssm_beta.weight"),
     Rule(_L + "self_attn.A_log", _B + "ssm_a", then(negative_exp, column)),
