@@ -18,6 +18,7 @@ from ostinato.backends.contract import Probe
 from ostinato.backends.cuda import CudaBackend
 from ostinato.backends.cuda.driver import Card, DeviceError, OutOfDeviceMemoryError
 from ostinato.backends.cuda.prompt.launches import Launch
+from ostinato.gguf.types_table import TensorType
 from tests.backends.cuda.build import library
 from tests.backends.cuda.host import Guarded
 
@@ -215,7 +216,7 @@ class HostCuda:
     def probe(self) -> Probe:
         return Probe(self.name, True, "kernels compiled for the host")
 
-    def _open(self, phases: Collection[str], decode: Collection[str]) -> HostDriver:
+    def _open(self, phases: Collection[str], decode: Collection[str], formats: Collection[TensorType]) -> HostDriver:
         assert set(decode) <= set(phases)
         self.drivers.append(self._kind(**self.settings))  # type: ignore[arg-type]
         return self.drivers[-1]

@@ -13,6 +13,8 @@ from ostinato.backends.cuda import compiler
 from ostinato.backends.cuda.compiler import choose_nvrtc, compile_units, units
 from ostinato.backends.cuda.nvrtc import Compiled, Nvrtc, NvrtcError, libraries
 from ostinato.backends.device.phases_table import PHASES
+from ostinato.backends.device.planes import FORMATS
+from ostinato.gguf.types_table import TensorType
 
 needs_nvrtc = pytest.mark.skipif(not libraries(), reason="no NVRTC here: pip install ostinato[cuda]")
 
@@ -94,6 +96,18 @@ def test_units_are_what_a_model_needs() -> None:
     assert {"tables.h", "cstdint", "warp.h", "phases/rows.h"} <= set(found["phase_rows"].headers)
     assert "phases/linear.h" not in found["phase_rows"].headers, "a kernel is compiled again for its own headers only"
     assert {unit.kernel for unit in units([phase.name for phase in PHASES])} == {f"phase_{p.name}" for p in PHASES}
+
+
+def test_kernels_read_the_formats_of_their_model() -> None:
+    wanted = ["add", "linear"]
+    some = {unit.kernel: unit for unit in units(wanted, wanted, [TensorType.Q6_K, TensorType.F32])}
+    every = {unit.kernel: unit for unit in units(wanted, wanted)}
+    for kernel in ("phase_linear", "decode"):
+        assert "OSTINATO_BLOCK_FORMATS(X) X(F32) X(Q6_K)\n" in some[kernel].headers["tables.h"]
+        assert some[kernel].digest != every[kernel].digest
+    assert some["phase_add"].digest == every["phase_add"].digest, "what reads no blocks is the same for every model"
+    headers = every["phase_linear"].headers
+    assert all(f"blocks/{kind.name.lower()}.h" in headers for kind in FORMATS)
 
 
 def test_the_cache_is_keyed_by_all_that_goes_in(tmp_path: Path) -> None:

@@ -10,14 +10,14 @@ from ostinato.backends.reference import ReferenceBackend
 from ostinato.gguf.types_table import TensorType
 from ostinato.model.kinds_table import Activation, RopeStyle
 from ostinato.program.builder import Builder
-from tests.backends.cases import CASES, OpCase, Weights, nmse, run_case
+from tests.backends.cases import BLOCK_CASES, CASES, OpCase, Weights, nmse, run_case
 from tests.backends.cuda import sums
 from tests.backends.cuda.host import HostBackend
 from tests.backends.cuda.small import GRIDS, Floats, Small
 from tests.support import same_bits
 
 NAMES = ("embed", "rms_norm", "rope", "glu", "add")
-ELEMENTWISE = [case for case in CASES if case.name.split()[0] in NAMES]
+ELEMENTWISE = [case for case in CASES if case.name.split()[0] in NAMES and case not in BLOCK_CASES]
 
 
 def rows(count: int, width: int) -> Floats:

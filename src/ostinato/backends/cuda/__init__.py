@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from ostinato.backends.contract import Plan, Probe
+from ostinato.gguf.types_table import TensorType
 from ostinato.model.weights import StoredTensor
 from ostinato.program.ir import Programs
 
@@ -38,7 +39,7 @@ class CudaBackend:
         return load(self._open_driver or _open_card, programs, tensors, plan)
 
 
-def _open_card(phases: Collection[str], decode: Collection[str]) -> Driver:
+def _open_card(phases: Collection[str], decode: Collection[str], formats: Collection[TensorType]) -> Driver:
     from ostinato.backends.cuda.device import open_card
 
-    return open_card(phases, decode)
+    return open_card(phases, decode, formats)

@@ -22,6 +22,8 @@ from ostinato.backends.contract import CompileError
 from ostinato.backends.cuda import machine
 from ostinato.backends.cuda.nvrtc import Compiled, Nvrtc, NvrtcError, libraries
 from ostinato.backends.device.phases_table import PHASES
+from ostinato.backends.device.planes import FORMATS
+from ostinato.gguf.types_table import TensorType
 
 KERNELS = Path(__file__).parent / "kernels"
 # No contraction: a * b + c rounds twice, as on the host; where fma is meant, it is written.
@@ -51,15 +53,21 @@ class Unit:
         return nvrtc.compile(self.source, self.headers, (f"-arch=sm_{target}", *OPTIONS, *self.defines, *options))
 
 
-def units(phases: Collection[str], decode: Collection[str] = ()) -> list[Unit]:
-    """A kernel for each of `phases`, and the persistent one for `decode` where there are any."""
+def units(
+    phases: Collection[str], decode: Collection[str] = (), formats: Collection[TensorType] = tuple(FORMATS)
+) -> list[Unit]:
+    """A kernel for each of `phases`, and the persistent one for `decode` where there are any. What reads blocks reads
+    those of `formats`: every other format would cost registers and time to compile."""
     found = []
     for phase in (phase for phase in PHASES if phase.name in phases):
         defines = (f"-DOSTINATO_NAME={phase.name}", f"-DOSTINATO_CALL={emit.camel(phase.name)}")
         source = (KERNELS / "phase.cu").read_text()
-        found.append(Unit(f"phase_{phase.name}", source, _included(source, f"phases/{phase.name}.h"), defines))
+        headers = _included(source, f"phases/{phase.name}.h")
+        if "blocks/types.h" in headers:
+            headers["tables.h"] = machine.header(formats=formats)
+        found.append(Unit(f"phase_{phase.name}", source, headers, defines))
     if decode:
-        tables = machine.header([phase for phase in PHASES if phase.name in decode])
+        tables = machine.header([phase for phase in PHASES if phase.name in decode], formats)
         source = (KERNELS / "decode.cu").read_text()
         found.append(Unit(DECODE, source, {**_included(source), "tables.h": tables}))
     return found

@@ -21,6 +21,7 @@ from ostinato.backends.cuda.driver import Card, DeviceError, OutOfDeviceMemoryEr
 from ostinato.backends.cuda.machine import WARPS
 from ostinato.backends.cuda.prompt.launches import Cubins, Launch
 from ostinato.backends.cuda.prompt.manifest import KERNELS
+from ostinato.gguf.types_table import TensorType
 
 LANES = 32
 DECODE_BLOCKS = 2  # of the persistent kernel on each multiprocessor, at most: more make its barriers slower
@@ -28,7 +29,7 @@ _PINNED = cu.CU_MEMHOSTALLOC_PORTABLE | cu.CU_MEMHOSTALLOC_DEVICEMAP
 _OUT_OF_MEMORY = cu.CUresult.CUDA_ERROR_OUT_OF_MEMORY
 
 
-def open_card(phases: Collection[str], decode: Collection[str]) -> CardDriver:
+def open_card(phases: Collection[str], decode: Collection[str], formats: Collection[TensorType]) -> CardDriver:
     """The first card, with kernels compiled for it. Raises CompileError where there is none, or no compiler."""
     with _CARD_ERRORS:
         (version,) = _values(cu.cuDriverGetVersion())
@@ -38,7 +39,7 @@ def open_card(phases: Collection[str], decode: Collection[str]) -> CardDriver:
         devices[0].set_current()
         card = describe(devices[0])
         nvrtc, target = choose_nvrtc(card.arch, version // 1000)
-        wanted = units(phases, decode if card.cooperative else ())
+        wanted = units(phases, decode if card.cooperative else (), formats)
         return CardDriver(devices[0], card, compile_units(nvrtc, target, wanted))
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from ostinato.backends.cuda.prompt.launches import Launch
+from ostinato.gguf.types_table import TensorType
 
 if TYPE_CHECKING:
     import numpy as np
@@ -104,7 +105,8 @@ class Driver(Protocol):
 
 
 class OpenDriver(Protocol):
-    """Opens a card with kernels of the phases that a model needs, and of those that its decode program needs."""
+    """Opens a card with kernels of the phases that a model needs, and of those that its decode program needs, for
+    weights of its types."""
 
-    def __call__(self, phases: Collection[str], decode: Collection[str]) -> Driver:
+    def __call__(self, phases: Collection[str], decode: Collection[str], formats: Collection[TensorType]) -> Driver:
         """Raises CompileError where there is no card or no compiler for it."""

@@ -26,6 +26,7 @@ from ostinato.backends.device.results import step_result
 from ostinato.backends.device.state import layout
 from ostinato.backends.device.state_table import BEST, DRAWN, LAYOUT, STEP
 from ostinato.backends.vocabulary import embeddable
+from ostinato.gguf.types_table import TensorType
 from ostinato.model.weights import StoredTensor
 from ostinato.program.ir import Programs
 from ostinato.program.verify import verify
@@ -43,8 +44,10 @@ def load(
     lowered = [lower(program, tensors, plan) for program in programs]
     check_places(lowered, layout(plan, len(programs.caches), programs.vocab_size, MAX_STEPS))
     budget = make_budget(programs, lowered, tensors, plan, MAX_STEPS)
-    phases = {call.phase for low in lowered for call in low.calls}
-    driver = open_driver({"begin", *phases}, {call.phase for call in few_rows(lowered[-1].calls)})
+    calls = [call for low in lowered for call in low.calls]
+    formats = {TensorType(int(word)) for call in calls for name, word in call.words.items() if name.endswith("_type")}
+    few = {call.phase for call in few_rows(lowered[-1].calls)}
+    driver = open_driver({"begin", *(call.phase for call in calls)}, few, formats)
     memory = Memory(driver)
     try:
         free = driver.free_bytes()

@@ -5,7 +5,7 @@ The joint between Python and kernels/: a card's memory and the host implementati
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from enum import IntEnum
 
 import numpy as np
@@ -14,8 +14,10 @@ from ostinato.backends import emit
 from ostinato.backends.batch_table import Record
 from ostinato.backends.device.lower import Call
 from ostinato.backends.device.phases_table import BY_NAME, CODE, PHASES, Phase
+from ostinato.backends.device.planes import FORMATS
 from ostinato.backends.device.state_table import BEST, CALL_WORDS, DRAWN
 from ostinato.gguf.grids_table import FP4_VALUES, IQ4_VALUES
+from ostinato.gguf.types_table import TensorType
 from ostinato.model.weights import WeightExpr
 
 WARPS = 8  # of a block, at most
@@ -94,9 +96,11 @@ TABLES = emit.Tables(
 )
 
 
-def header(phases: Sequence[Phase] = PHASES) -> str:
-    """tables.h as the kernels include it; `phases` are those that the persistent kernel can run."""
-    return "\n".join((*emit.cpp(emit.BACKENDS + TABLES), *_machine(), *_codes(), *_phases(phases))) + "\n"
+def header(phases: Sequence[Phase] = PHASES, formats: Collection[TensorType] = tuple(FORMATS)) -> str:
+    """tables.h as the kernels include it; `phases` are those that the persistent kernel can run, `formats` the types
+    of weights that kernels can read."""
+    lists = (*_phases(phases), *_formats(formats))
+    return "\n".join((*emit.cpp(emit.BACKENDS + TABLES), *_machine(), *_codes(), *lists)) + "\n"
 
 
 def _machine() -> Iterator[str]:
@@ -126,6 +130,11 @@ def _phases(phases: Sequence[Phase]) -> Iterator[str]:
     yield "// X(name, type of its call)."
     names = " ".join(f"X({phase.name}, {emit.camel(phase.name)})" for phase in phases)
     yield f"#define OSTINATO_PHASES(X) {names}"
+
+
+def _formats(formats: Collection[TensorType]) -> Iterator[str]:
+    yield "// X(name of a block format)."
+    yield f"#define OSTINATO_BLOCK_FORMATS(X) {' '.join(f'X({kind.name})' for kind in sorted(formats))}"
 
 
 def machine(**fields: int) -> np.ndarray:

@@ -1,4 +1,5 @@
-// Block formats by TensorType: the one list of what linears, experts and embed can read.
+// Block formats by TensorType: what linears, experts and embed can read. OSTINATO_BLOCK_FORMATS (tables.h) is
+// the list: of all formats, or of those that a model has.
 //
 // A format has row_bytes(k), activation_words(k) (the words of an activation row as the format takes it:
 // packed, or k floats), element(row, k, i) (elements i of a row) and dot<kRows>(...) (tile.h).
@@ -21,14 +22,6 @@
 #include "blocks/q8_0.h"
 
 namespace ostinato::cuda {
-
-#ifndef OSTINATO_BLOCK_FORMATS  // else those of the model: a kernel holds no others
-// clang-format off: one line of macros is one list.
-#define OSTINATO_BLOCK_FORMATS(X)                                                     \
-  X(F32) X(F16) X(BF16) X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q2_K) X(Q3_K) X(Q4_K) \
-  X(Q5_K) X(Q6_K) X(IQ4_NL) X(IQ4_XS) X(MXFP4)
-// clang-format on
-#endif
 
 #ifndef __CUDACC__  // on the host a format's dot products are an object file of their own: host/block.cpp
 #define OSTINATO_DECLARE(FORMAT)                                                                   \
