@@ -57,6 +57,12 @@ def test_help_is_a_word_too() -> None:
         assert "there is no command 'rnu'; did you mean `ostinato run`?" in done.stderr
 
 
+def test_an_error_of_the_system_is_words_without_numbers() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*COMMAND, "show", str(BUILTIN)], stdout=full, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (1, b"ostinato: No space left on device\n")
+
+
 def test_the_default_context_is_the_engines() -> None:
     """Help must not import the engine, so the number stands there as well."""
     assert f"at most {DEFAULT_CONTEXT}" in CONTEXT_HELP
@@ -101,6 +107,7 @@ def test_nothing_heavy_is_imported_at_start(words: list[str]) -> None:
         (["run", "model.gguf", "a", "b"], "put it in quotes"),
         (["run"], "no prompt"),
         (["run", "--top-k", "many"], "--top-k"),
+        (["run", "hello", "--stop", ""], "the text is empty"),
         (["run", "hello", "--temperature", "-1"], "temperature is -1.0; expected 0.0 to 100.0"),
         (["run", "hello", "--seed", "1.5"], "expected a whole number"),
         (["run", "hello", "--max-tokens", "0"], "expected a whole number from 1"),

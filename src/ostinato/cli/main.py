@@ -161,8 +161,9 @@ def _plainly(error: Exception) -> str:
     text = one_line(" ".join(str(error).split()))
     if isinstance(error, MemoryError):
         return "there is not enough memory; a smaller --context needs less"
-    if isinstance(error, OSError) and error.filename is not None:
-        text = f"{one_line(os.fsdecode(error.filename))}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        where = "" if error.filename is None else f"{one_line(os.fsdecode(error.filename))}: "
+        text = where + error.strerror
     if isinstance(error, (CliError, OSError, ValueError, RuntimeError)) and text:
         return text + near_file(error)
     return f"internal error: {type(error).__name__}: {text}\n(--debug shows where; please report it)"

@@ -49,8 +49,9 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
             group.add_argument(option, action="store_true", help=setting.text)
         elif setting.kind is Kind.TEXTS:
             group.add_argument(
-                option, action="append", default=[], metavar=setting.metavar, help=f"{setting.text}; repeatable"
-            )
+                option, action="append", type=nonempty, default=[], metavar=setting.metavar,
+                help=f"{setting.text}; repeatable",
+            )  # fmt: skip
         else:
             default = f" (default: {setting.show(setting.default)})" if setting.default != "" else ""
             group.add_argument(
@@ -79,6 +80,13 @@ def _typed(setting: Setting) -> Callable[[str], Any]:
 def add_json(parser: argparse.ArgumentParser) -> None:
     """--json."""
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+
+
+def nonempty(text: str) -> str:
+    """A text that can be searched for."""
+    if not text:
+        raise argparse.ArgumentTypeError("the text is empty; leave the option out")
+    return text
 
 
 def positive(text: str) -> int:
