@@ -22,7 +22,6 @@ class Builder:
         self._tensors = tensors
         self._instructions: list[Instruction] = []
         self._values: dict[str, Shape] = {}
-        self._used: dict[str, int] = {}
 
     def add(self, op: str, *inputs: str | None, weights: tuple[WeightExpr | None, ...] = (), **fields: float) -> str:
         """Appends an instruction of at most one output and returns its name ("" for none)."""
@@ -61,17 +60,6 @@ class Builder:
     def width(self, name: str) -> int:
         """Elements of a row of a value."""
         return self._values[name].width
-
-    def next_layer_of(self, name: str) -> tuple[int, int]:
-        """(index of the cache or state group, next unused layer in it)."""
-        names = (
-            [c.name for c in self.caches]
-            if name not in {s.name for s in self.states}
-            else [s.name for s in self.states]
-        )
-        index = self._used.get(name, 0)
-        self._used[name] = index + 1
-        return names.index(name), index
 
     def program(self, name: str, outputs: Mapping[str, str], vocab_size: int) -> Program:
         return Program(
