@@ -46,10 +46,9 @@ def _opened(path: Path, count: int, **options: Any) -> Any:
     import llama_cpp
 
     with open_gguf(path) as file:
-        prefix = f"{file.metadata['general.architecture']}.rope.scaling.yarn_beta_"
-        betas: dict[str, Any] = {
-            f"yarn_beta_{name}": float(file.metadata.get(prefix + name, -1.0)) for name in ("fast", "slow")
-        }
+        metadata: dict[str, Any] = dict(file.metadata)
+    prefix = f"{metadata['general.architecture']}.rope.scaling.yarn_beta_"
+    betas: dict[str, Any] = {f"yarn_beta_{name}": metadata.get(prefix + name, -1.0) for name in ("fast", "slow")}
     return llama_cpp.Llama(
         str(path), n_ctx=max(count, 32), n_batch=1024, n_ubatch=1024, n_threads=1, n_gpu_layers=0,
         verbose=False, yarn_attn_factor=-1.0, **betas, **options,

@@ -12,6 +12,7 @@ from ostinato.convert.recipe import Facts, Key, Place, Recipe, Rule
 from ostinato.convert.recipes.deepseek import LATENT, latent_facts
 from ostinato.convert.recipes.granite import EXPERTS, MULTIPLIERS
 from ostinato.convert.recipes.llama import MIXTRAL_EXPERTS, PERMUTED
+from ostinato.convert.shared import KEYS
 from ostinato.convert.transforms import column, negative_exp, plus_one, squeezed, then
 from ostinato.gguf.encode import Addable
 
@@ -167,14 +168,19 @@ _NEMOTRON = (
     *(Rule(_M + f"shared_experts.{part}_proj.weight", _B + f"ffn_{part}_shexp.weight") for part in ("up", "down")),
 )  # fmt: skip
 
+_OF_EXPERTS = tuple(key.key for key in KEYS if key.key.startswith("expert_"))  # configured for dense models too
+
 
 def _nemotron(config: Config) -> Facts:
     pattern = config.get("hybrid_override_pattern")  # one letter a layer, where older files do not list them
     kinds = list(pattern) if isinstance(pattern, str) else config.items("layers_block_type")
+    inner = config.integer("intermediate_size")
     return {
         **_mamba_facts(config),
         "attention.head_count_kv": _attention_heads(config, kinds),
         "attention.layer_norm_epsilon": config.number("layer_norm_epsilon", default=1e-5),  # of RMS norms
+        "feed_forward_length": [inner if kind in ("-", "mlp", "E", "moe") else 0 for kind in kinds],
+        **({} if {"E", "moe"} & set(kinds) else dict.fromkeys(_OF_EXPERTS)),
     }
 
 

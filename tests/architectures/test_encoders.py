@@ -1,0 +1,69 @@
+"""Encoders end in one embedding of a whole text: through the engine, too long a text, and what they refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ostinato.convert.errors import ConvertError
+from ostinato.convert.pooling import read_pooling
+from ostinato.engine.engine import Engine
+from ostinato.engine.evaluate import embedding
+from ostinato.engine.loading import Opened, Options, PlanError, open_model
+from ostinato.engine.local import LocalPort
+from ostinato.model.reader import ModelError
+from tests.architectures.harness import compare, prompt, specimen, write_pooling
+
+CONTEXT = 32
+
+
+@pytest.fixture
+def opened() -> Iterator[Opened]:
+    made = open_model(specimen("bert").file("F32"), Options(backend="cpu", threads=1, context=CONTEXT, max_sequences=2))
+    try:
+        yield made
+    finally:
+        made.file.close()
+
+
+def test_the_engine_embeds_and_refuses_what_does_not_fit(opened: Opened) -> None:
+    executable = opened.compile()
+    caches = opened.programs.caches
+    port = LocalPort(opened.plan, len(caches), 2)
+    engine = Engine(executable, opened.plan, caches, port.table, port, 1, opened.programs.recurrent)
+    try:
+        found = compare(embedding(engine, prompt(17))[None], specimen("bert").theirs("F32", prompt(17)))
+        assert found.nmse < 1e-9
+        with pytest.raises(ValueError, match=f"{CONTEXT + 1} tokens; expected 1 to {CONTEXT}"):
+            embedding(engine, prompt(CONTEXT + 1))
+    finally:
+        executable.close()
+
+
+def test_an_encoder_gives_no_answers(opened: Opened) -> None:
+    with pytest.raises(ModelError, match="gives no answers"):
+        opened.check_answers()
+
+
+def test_a_decoder_embeds_only_where_it_says_how() -> None:
+    path = specimen("qwen3").file("F32")
+    with pytest.raises(PlanError, match="pooling_type"):
+        open_model(path, Options(backend="cpu", context=CONTEXT, embed=True))
+
+
+@pytest.mark.parametrize(("pooling", "number"), [("mean", 1), ("cls", 2), ("lasttoken", 3)])
+def test_pooling_is_read_as_sentence_transformers_writes_it(pooling: str, number: int, tmp_path: Path) -> None:
+    assert read_pooling(tmp_path) is None
+    write_pooling(tmp_path, pooling)
+    assert read_pooling(tmp_path) == number
+
+
+def test_unknown_pooling_and_folders_outside_are_refused(tmp_path: Path) -> None:
+    write_pooling(tmp_path, "weightedmean")
+    with pytest.raises(ConvertError, match="weightedmean"):
+        read_pooling(tmp_path)
+    (tmp_path / "modules.json").write_text('[{"type": "x.Pooling", "path": "../1_Pooling"}]')
+    with pytest.raises(ConvertError, match="not the name of a folder"):
+        read_pooling(tmp_path)
