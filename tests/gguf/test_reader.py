@@ -200,7 +200,7 @@ def test_split_faults(tmp_path: Path) -> None:
     renamed = paths[0].rename(tmp_path / "renamed.gguf")
     with pytest.raises(GGUFError, match=r"renamed.gguf.*'split.count': 3; a part's name ends in"):
         open_gguf(renamed)
-    with pytest.raises(GGUFError, match=r"model-00001-of-00003.gguf: file: cannot be opened"):
+    with pytest.raises(GGUFError, match=r"model-00001-of-00003.gguf: cannot be opened"):
         open_gguf(paths[1])
     paths = write_split(tmp_path)
     paths[1].write_bytes(paths[0].read_bytes())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+WHOLE = "file"  # the field of an error that concerns the file as such
 _LONGEST = 160  # a field's name quotes keys, and a hostile key is long
 
 
@@ -17,7 +18,8 @@ class GGUFError(ValueError):
     def __init__(self, path: Path, offset: int | None, field: str, expectation: str) -> None:
         field = field if len(field) <= _LONGEST else f"{field[:_LONGEST]}..."
         where = "" if offset is None else f"at byte {offset}, "
-        super().__init__(f"{path}: {where}{field}: {expectation}")
+        what = "" if field == WHOLE else f"{field}: "
+        super().__init__(f"{path}: {where}{what}{expectation}")
         self.path = path
         self.offset = offset
         self.field = field

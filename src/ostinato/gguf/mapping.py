@@ -11,7 +11,7 @@ import os
 import stat
 from pathlib import Path
 
-from ostinato.gguf.errors import GGUFError
+from ostinato.gguf.errors import WHOLE, GGUFError
 
 
 class MappedFile:
@@ -25,7 +25,7 @@ class MappedFile:
     def memory(self) -> memoryview:
         """All bytes of the file; GGUFError after `close`."""
         if self._memory is None:
-            raise GGUFError(self.path, None, "file", "is closed; read tensors before closing it")
+            raise GGUFError(self.path, None, WHOLE, "is closed; read tensors before closing it")
         return self._memory
 
     def release(self, start: int, stop: int) -> None:
@@ -44,13 +44,13 @@ def _map(path: Path) -> mmap.mmap:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # NONBLOCK: a FIFO has no writer
     except (OSError, ValueError) as error:
-        raise GGUFError(path, None, "file", f"cannot be opened: {_reason(error)}") from None
+        raise GGUFError(path, None, WHOLE, f"cannot be opened: {_reason(error)}") from None
     try:
         size = _checked_size(path, descriptor)
         try:
             return mmap.mmap(descriptor, size, access=mmap.ACCESS_READ)
         except (OSError, ValueError, OverflowError) as error:
-            raise GGUFError(path, None, "file", f"cannot be mapped: {_reason(error)}") from None
+            raise GGUFError(path, None, WHOLE, f"cannot be mapped: {_reason(error)}") from None
     finally:
         os.close(descriptor)
 
@@ -58,7 +58,7 @@ def _map(path: Path) -> mmap.mmap:
 def _checked_size(path: Path, descriptor: int) -> int:
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
-        raise GGUFError(path, None, "file", "is not a regular file; expected a GGUF file")
+        raise GGUFError(path, None, WHOLE, "is not a regular file; expected a GGUF file")
     if status.st_size == 0:
         raise GGUFError(path, 0, "magic", "the file is empty; expected the four bytes GGUF")
     return status.st_size
