@@ -153,6 +153,10 @@ ZOO: Mapping[str, Animal] = {
     "phi3": Animal("Phi3Config", {"sliding_window": 12}),
     "phi3-longrope": Animal("Phi3Config", {"rope_parameters": _longrope(32), "original_max_position_embeddings": 256}),
     "gpt2": Animal("GPT2Config", {"num_key_value_heads": None, "tie_word_embeddings": True}),
+    "starcoder": Animal("GPTBigCodeConfig", {"num_key_value_heads": None, "tie_word_embeddings": True}),
+    "starcoder-unshared": Animal(
+        "GPTBigCodeConfig", {"num_key_value_heads": None, "multi_query": False, "tie_word_embeddings": True}
+    ),
     "pythia": Animal("GPTNeoXConfig", {"num_key_value_heads": None, "intermediate_size": 768}),
     "pythia-serial": Animal("GPTNeoXConfig", {"num_key_value_heads": None, "use_parallel_residual": False}),
     "phi2": Animal("PhiConfig"),

@@ -1,7 +1,8 @@
 """The one place where architecture names appear: each with its traits.
 
-A new architecture is a line here. Capabilities (biases, norms, tied output, experts, latent attention) are found from
-the tensors that are there; traits hold what only the name tells.
+A new architecture is a line here, and to convert its checkpoints a recipe (convert/recipes/__init__.py says how).
+Capabilities (biases, norms, tied output, experts, latent attention) are found from the tensors that are there; traits
+hold what only the name tells.
 """
 
 from __future__ import annotations
@@ -107,6 +108,7 @@ ARCHITECTURES: Mapping[str, Traits] = {
     "seed_oss": _NEOX,
     "smollm3": Traits(rope=RopeStyle.NORM, unrotated_period=4),
     "stablelm": _NEOX,
+    "starcoder": Traits(rope=None, act=Activation.GELU),
     "starcoder2": Traits(act=Activation.GELU),
 }  # fmt: skip
 

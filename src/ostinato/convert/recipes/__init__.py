@@ -2,8 +2,10 @@
 
 To add an architecture: write a Recipe in its family's file (or a new file, listed below). It names the classes and
 the GGUF architecture, and only what differs from shared.py: rules for other tensor names or other element orders,
-keys and facts for other metadata. Then give it a line in tests/architectures/zoo.py, which compares it with
-`transformers`. A tensor that no rule knows is refused, so nothing can be forgotten.
+keys and facts for other metadata. The GGUF architecture has its line in model/architectures.py. Then give it a line
+in tests/architectures/zoo.py, which compares it with `transformers` (tests/architectures/test_fast.py), and measure it
+for docs/architectures.md: `python -m tests.architectures.table NAME`. A tensor that no rule knows is refused, so
+nothing can be forgotten.
 """
 
 from __future__ import annotations

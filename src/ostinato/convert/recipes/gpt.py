@@ -1,4 +1,4 @@
-"""GPT-2 and what came after it, with layer norms and biases: GPT-NeoX (Pythia), Phi 2, StableLM, Nemotron."""
+"""GPT-2 and what came after it, with layer norms: StarCoder, GPT-NeoX (Pythia), Phi 2, StableLM, Nemotron."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ def _by_part(place: Place, array: Array) -> Array:
     return array.reshape(heads, 3, -1, *array.shape[1:]).swapaxes(0, 1).reshape(array.shape)
 
 
+def _by_part_unless_shared(place: Place, array: Array) -> Array:
+    """All heads may share one key and one value (multi-query attention): then the parts are apart already."""
+    return array if place.config.flag("multi_query") else _by_part(place, array)
+
+
 _H = "transformer.h.{i}."
 _GPT2 = (
     Rule("transformer.wte.weight", "token_embd.weight"),
@@ -34,6 +39,13 @@ _GPT2 = (
     *_matrix(_H + "mlp.c_proj", _B + "ffn_down"),
     Rule(_H + "attn.bias", None),  # the causal mask of old checkpoints
     Rule(_H + "attn.masked_bias", None),
+)
+_STARCODER = (  # stores no matrix turned
+    Rule(_H + "attn.c_attn.{s}", _B + "attn_qkv.{s}", _by_part_unless_shared),
+    Rule(_H + "attn.c_proj.{s}", _B + "attn_output.{s}"),
+    Rule(_H + "mlp.c_fc.{s}", _B + "ffn_up.{s}"),
+    Rule(_H + "mlp.c_proj.{s}", _B + "ffn_down.{s}"),
+    *_GPT2,
 )
 _N = "gpt_neox.layers.{i}."
 _NEOX = (
@@ -67,6 +79,10 @@ def _gpt2(config: Config) -> Facts:
     return {"feed_forward_length": inner, "rope.dimension_count": None}
 
 
+def _starcoder(config: Config) -> Facts:
+    return {**_gpt2(config), "attention.head_count_kv": 1 if config.flag("multi_query") else config.heads}
+
+
 def _neox(config: Config) -> Facts:
     """Older files name the turning share and the base in their own way."""
     share = (
@@ -82,6 +98,10 @@ def _stablelm(config: Config) -> Facts:
 
 RECIPES = (
     Recipe(("GPT2LMHeadModel",), "gpt2", _GPT2, facts=_gpt2, defaults={"tie_word_embeddings": True}),
+    Recipe(
+        ("GPTBigCodeForCausalLM",), "starcoder", _STARCODER, facts=_starcoder,
+        defaults={"tie_word_embeddings": True, "multi_query": True},
+    ),
     Recipe(("GPTNeoXForCausalLM",), "gptneox", _NEOX, facts=_neox),
     Recipe(("PhiForCausalLM",), "phi2", _PHI2),
     Recipe(("StableLmForCausalLM",), "stablelm", facts=_stablelm),
