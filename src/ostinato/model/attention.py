@@ -16,17 +16,12 @@ from ostinato.model.weights import Concat, Rows, Shaped
 
 
 def read_attention(file: Reader, layer: int, width: int, traits: Traits) -> Attention | LatentAttention:
+    """The attention of a layer in a model of `width`. Raises ModelError where sizes do not fit each other."""
     stem = f"blk.{layer}"
     if file.has(f"{stem}.attn_kv_a_mqa.weight"):
         return _latent(file, stem, traits)
-    heads = file.per_layer("attention.head_count", layer, low=1, high=MAX_HEADS)
-    kv_heads = file.per_layer("attention.head_count_kv", layer, heads, low=1, high=heads)
     windowed = is_windowed(file, layer, traits)
-    swa = "_swa" if windowed and file.get("attention.key_length_swa") is not None else ""
-    key_dim = file.integer(f"attention.key_length{swa}", max(width // heads, 1), high=MAX_HEAD_DIM)
-    value_dim = file.integer(f"attention.value_length{swa}", key_dim, high=MAX_HEAD_DIM)
-    if heads % kv_heads:
-        raise ModelError(f"{heads} heads cannot share {kv_heads} KV heads evenly")
+    heads, kv_heads, key_dim, value_dim = _head_sizes(file, layer, width, windowed)
     shares = _shared_layer(file, layer, traits)
     if shares is None:
         sizes = heads * key_dim, kv_heads * key_dim, kv_heads * value_dim
@@ -60,6 +55,17 @@ def read_attention(file: Reader, layer: int, width: int, traits: Traits) -> Atte
         temperature=traits.unrotated_temperature if rope is None else _temperature(file),
         shares=shares,
     )
+
+
+def _head_sizes(file: Reader, layer: int, width: int, windowed: bool) -> tuple[int, int, int, int]:
+    """(heads, KV heads, elements of a key, elements of a value); heads of layers with a window may have their own."""
+    heads = file.per_layer("attention.head_count", layer, low=1, high=MAX_HEADS)
+    kv_heads = file.per_layer("attention.head_count_kv", layer, heads, low=1, high=heads)
+    if heads % kv_heads:
+        raise ModelError(f"{heads} heads cannot share {kv_heads} KV heads evenly")
+    swa = "_swa" if windowed and file.get("attention.key_length_swa") is not None else ""
+    key_dim = file.integer(f"attention.key_length{swa}", max(width // heads, 1), high=MAX_HEAD_DIM)
+    return heads, kv_heads, key_dim, file.integer(f"attention.value_length{swa}", key_dim, high=MAX_HEAD_DIM)
 
 
 def _shared_layer(file: Reader, layer: int, traits: Traits) -> int | None:
