@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -110,8 +111,10 @@ def convert(
 def _recipe(folder: Path) -> tuple[Recipe, Config]:
     name, config = read_config(folder)
     if name not in RECIPES:
+        near = get_close_matches(name[:80], RECIPES, n=4, cutoff=0.5)
         raise ConvertError(
-            f"{folder}: architecture {name!r:.80} is not supported; supported: {', '.join(sorted(RECIPES))}"
+            f"{folder}: architecture {name!r:.80} is not supported; {len(RECIPES)} others are"
+            + (f", among them {', '.join(near)}" if near else "")
         )
     recipe = RECIPES[name]
     return recipe, config.with_defaults(recipe.defaults or {})

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from difflib import get_close_matches
 
 from ostinato.model.decoder import read_decoder
 from ostinato.model.encoder import read_encoder
@@ -119,8 +120,11 @@ def read_spec(file: ModelFile) -> ModelSpec:
     if not isinstance(architecture, str):
         raise ModelError("metadata 'general.architecture' is missing: the file does not say what model it holds")
     if architecture not in ARCHITECTURES:
-        known = ", ".join(sorted(ARCHITECTURES))
-        raise ModelError(f"architecture {architecture!r:.80} is not supported; supported: {known}")
+        near = get_close_matches(architecture[:80], ARCHITECTURES, n=4, cutoff=0.5)
+        raise ModelError(
+            f"architecture {architecture!r:.80} is not supported; {len(ARCHITECTURES)} others are"
+            + (f", among them {', '.join(near)}" if near else "")
+        )
     if not file.tensors:
         raise ModelError("the file holds a vocabulary but no tensors: it can tokenize, not generate")
     traits = ARCHITECTURES[architecture]
