@@ -30,7 +30,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        reason = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror or error
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or error
         raise OSError(f"cannot listen on {host} port {port}: {reason}") from error
 
 
