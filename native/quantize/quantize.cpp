@@ -5,7 +5,6 @@
 #include <cmath>
 #include <cstring>
 #include <span>
-#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -41,6 +40,14 @@ int encode_chunk(const Source& source, int64_t start, int count, const Encoder& 
          shape.elements;
 }
 
+// Threads that are waited for, also where the next one could not be started.
+struct Joined {
+  std::vector<std::thread> threads;
+  ~Joined() {
+    for (std::thread& thread : threads) thread.join();
+  }
+};
+
 // Calls task(i) for every i below `count`, on up to `threads` threads.
 template <class Task>
 void parallel(int64_t count, int threads, const Task& task) {
@@ -48,14 +55,9 @@ void parallel(int64_t count, int threads, const Task& task) {
   const auto work = [&] {
     for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) task(i);
   };
-  std::vector<std::thread> helpers;
-  try {
-    for (int64_t i = 1; i < std::min<int64_t>(threads, count); ++i) helpers.emplace_back(work);
-  } catch (const std::system_error&) {
-    // No more threads are to be had: those that are there do all of it.
-  }
+  Joined helpers;
+  for (int64_t i = 1; i < std::min<int64_t>(threads, count); ++i) helpers.threads.emplace_back(work);
   work();
-  for (std::thread& helper : helpers) helper.join();
 }
 
 }  // namespace
