@@ -126,7 +126,7 @@ def test_a_full_context_is_said_and_cleared(tmp_path: Path) -> None:
 
 def test_a_spinner_turns_until_the_first_token_on_a_terminal(tmp_path: Path) -> None:
     chat = Chat(tmp_path, "--backend", "reference", "--max-tokens", "1", env={"TERM": "xterm", "LC_ALL": "C.UTF-8"})
-    chat.type("word " * 150 + "\n")
+    chat.type("word " * 400 + "\n")
     chat.expect("\r\x1b[K⠋ ")
     chat.expect(">>> ")
     chat.leave()
