@@ -37,12 +37,14 @@ wheel: $(VENV)/bin/python
 
 gpu-check: gpu-kernels
 	$(BIN)/python -m pytest -q tests/backends/cuda
+	$(BIN)/python tools/kernel_resources.py
 
-# What of gpu-check is not in `make test`: Triton's interpreter, and every kernel compiled for every card.
+# The quick part of gpu-check that is not in `make test`: Triton's interpreter, and whether the cubins and docs/kernels.md
+# (every kernel compiled for every card, ten minutes) were made of these sources.
 gpu-kernels: $(VENV)/installed-gpu-check
 	TRITON_INTERPRET=1 $(BIN)/python -m pytest -q tests/backends/cuda/test_prompt.py
 	$(BIN)/python tools/cubins.py --check
-	$(BIN)/python tools/kernel_resources.py
+	$(BIN)/python tools/kernel_resources.py --check
 
 gpu-test: $(VENV)/installed-test
 	$(BIN)/python -m pytest -q tests/gpu
