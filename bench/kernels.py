@@ -15,13 +15,14 @@ import time
 import numpy as np
 
 from bench.random_blocks import random_blocks
+from ostinato import _cpu
 from ostinato import _kernels_test as native
 from ostinato.gguf.types_table import TensorType
 
 SHAPES = ((2048, 2048), (5632, 2048), (2048, 5632))  # weight rows x columns: a 1.1B llama's
 STREAMED_BYTES = 96 << 20  # single rows: larger than the last-level cache
 TYPES = ("Q4_K", "Q6_K", "Q8_0", "Q4_0", "F16", "F32")
-LEVELS = ("portable", "avx2", "avx512")
+LEVELS = ("portable", "avx2", "avx512", "neon", "i8mm")
 
 
 def aligned(size: int) -> np.ndarray:
@@ -55,7 +56,7 @@ def measure(level: native.Level, type: TensorType, n: int, k: int, rows: int, re
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--types", nargs="+", default=TYPES, choices=TYPES)
-    parser.add_argument("--levels", nargs="+", default=LEVELS[1:], choices=LEVELS)
+    parser.add_argument("--levels", nargs="+", default=_cpu.levels()[1:], choices=LEVELS)
     parser.add_argument("--rows", nargs="+", type=int, default=(1, 4, 16, 512))
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()

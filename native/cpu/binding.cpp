@@ -202,7 +202,7 @@ std::vector<std::string> ops() {
 
 std::vector<std::string> levels() {
   std::vector<std::string> names;
-  for (const Isa isa : {Isa::kPortable, Isa::kAvx2, Isa::kAvx512}) {
+  for (const Isa isa : kIsas) {
     if (const Kernels* found = kernels_for(isa)) names.push_back(found->name);
   }
   return names;

@@ -11,7 +11,10 @@
 
 namespace ostinato::cpu {
 
-enum class Isa { kPortable, kAvx2, kAvx512 };
+enum class Isa { kPortable, kAvx2, kAvx512, kNeon, kI8mm };
+
+// All levels; of those that a machine has, the last is the best.
+inline constexpr Isa kIsas[] = {Isa::kPortable, Isa::kAvx2, Isa::kAvx512, Isa::kNeon, Isa::kI8mm};
 
 // Forms of a packed activation row. Weight types with the same packing read the same packed rows.
 enum class Packing { kNone, kFloats, kBlocks, kSuper };
@@ -25,7 +28,7 @@ struct WeightRows {
 
 struct Kernels {
   Isa isa;
-  const char* name;  // "portable", "avx2", "avx512"
+  const char* name;  // "portable", "avx2", "avx512", "neon" (dot products), "i8mm"
 
   // The form that `matmul` wants for weights of this type; kNone where the type is not supported.
   Packing (*packing)(TensorType type);

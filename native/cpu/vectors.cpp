@@ -25,6 +25,11 @@ const Vectors* vectors_for(Isa isa) {
     case Isa::kAvx512:
       return &avx512::kVectors;
 #endif
+#ifdef OSTINATO_ARM
+    case Isa::kNeon:  // the base instruction set has all that they use
+    case Isa::kI8mm:
+      return &portable::kVectors;
+#endif
     default:
       return nullptr;
   }

@@ -6,6 +6,7 @@ native/cpu/sums.md fixes every sum bit for bit; `emulate` (sums.py) is written f
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Iterator
 from functools import lru_cache
 from operator import attrgetter
@@ -29,7 +30,8 @@ Bytes = NDArray[np.uint8]
 
 TYPES = sorted(FORMATS)
 QUANTISED = [type for type in TYPES if type.block_elements > 1]
-NAMES = ("portable", "avx2", "avx512")
+ON_ARM = platform.machine() in ("aarch64", "arm64")
+NAMES = ("portable", *(("neon", "i8mm") if ON_ARM else ("avx2", "avx512")))
 NAME = attrgetter("name")
 POISON = np.float32(-12345.5)
 GUARD = 64  # floats before and after the outputs
@@ -264,6 +266,6 @@ def test_a_level_can_be_forced() -> None:
     os.environ["OSTINATO_CPU"] = "sse9"
     name, why_not = native.chosen()
     assert name is None
-    assert "portable, avx2, avx512" in why_not
+    assert "portable, avx2, avx512, neon, i8mm" in why_not
     os.environ["OSTINATO_CPU"] = ""
     assert native.chosen()[0] in NAMES

@@ -27,5 +27,11 @@ extern const Level level;
 namespace avx512 {
 extern const Level level;
 }
+namespace neon {
+extern const Level level;
+}
+namespace i8mm {
+extern const Level level;
+}
 
 }  // namespace ostinato::cpu

@@ -4,8 +4,6 @@
 // fetched in the order in which it lies in memory, which they help along. Panels take so
 // long for a step of their many rows that the next step of the same rows is early enough.
 #pragma once
-#include <immintrin.h>
-
 #include <cstdint>
 
 #include "cpu/kernels.h"
@@ -24,9 +22,9 @@ struct Prefetch {
   [[gnu::always_inline]] void operator()(int64_t offset, int64_t bytes) const {
     const char* p = reinterpret_cast<const char*>(begin + offset);
     if (to == To::kFirstLevel)
-      for (int64_t i = 0; i < bytes; i += 64) _mm_prefetch(p + i, _MM_HINT_T0);
+      for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(p + i, 0, 3);
     if (to == To::kSecondLevel)
-      for (int64_t i = 0; i < bytes; i += 64) _mm_prefetch(p + i, _MM_HINT_T1);
+      for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(p + i, 0, 2);
   }
 };
 

@@ -1,10 +1,14 @@
 // Which table of kernels: the best this machine runs, or the one OSTINATO_CPU names.
-#ifdef OSTINATO_X86
+#if defined(OSTINATO_X86)
 #include <cpuid.h>
+#elif defined(OSTINATO_ARM)
+#include "cpu/kernels/neon/machine.h"
 #endif
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <string_view>
 
 #include "cpu/kernels/dequantize.h"
@@ -83,14 +87,17 @@ bool has_avx512() {
 #endif
 
 const Kernels* choose(std::string_view wanted, const char** why_not) {
-  for (Isa isa : {Isa::kAvx512, Isa::kAvx2, Isa::kPortable}) {
+  const Kernels* best = nullptr;
+  for (Isa isa : kIsas) {
     const Kernels* found = kernels_for(isa);
-    if (found && (wanted.empty() || wanted == found->name)) return found;
+    if (found && (wanted.empty() || wanted == found->name)) best = found;
   }
-  const bool known = wanted == "avx512" || wanted == "avx2";
+  if (best) return best;
+  constexpr std::string_view kNames[] = {"avx2", "avx512", "neon", "i8mm"};
+  const bool known = std::find(std::begin(kNames), std::end(kNames), wanted) != std::end(kNames);
   if (why_not)
     *why_not = known ? "OSTINATO_CPU names an instruction level that this machine or this build lacks"
-                     : "OSTINATO_CPU must be one of: portable, avx2, avx512";
+                     : "OSTINATO_CPU must be one of: portable, avx2, avx512, neon, i8mm";
   return nullptr;
 }
 
@@ -110,6 +117,12 @@ const Kernels* kernels_for(Isa isa) {
       return has_avx2() ? table<avx2::level>() : nullptr;
     case Isa::kAvx512:
       return has_avx512() ? table<avx512::level>() : nullptr;
+#endif
+#ifdef OSTINATO_ARM
+    case Isa::kNeon:
+      return neon::has_dot_products() ? table<neon::level>() : nullptr;
+    case Isa::kI8mm:
+      return neon::has_matrix_products() ? table<i8mm::level>() : nullptr;
 #endif
     default:
       return nullptr;

@@ -89,7 +89,7 @@ int round(Random& random) {
     if (portable.packing(type) == cpu::Packing::kNone) continue;
     const Case c(type, random);
     const auto wanted = c.products(portable), values = c.values(portable);
-    for (cpu::Isa isa : {cpu::Isa::kAvx2, cpu::Isa::kAvx512}) {
+    for (cpu::Isa isa : cpu::kIsas) {
       const cpu::Kernels* kernels = cpu::kernels_for(isa);
       if (kernels == nullptr || (same(c.products(*kernels), wanted) && same(c.values(*kernels), values)))
         continue;

@@ -22,7 +22,7 @@ struct Level {
   const cpu::Kernels* kernels;
 
   explicit Level(const std::string& name) : kernels(nullptr) {
-    for (cpu::Isa isa : {cpu::Isa::kPortable, cpu::Isa::kAvx2, cpu::Isa::kAvx512})
+    for (cpu::Isa isa : cpu::kIsas)
       if (const auto* found = cpu::kernels_for(isa); found && found->name == name) kernels = found;
     if (!kernels) throw nb::value_error(("this machine does not run " + name).c_str());
   }
