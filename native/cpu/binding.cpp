@@ -150,7 +150,8 @@ class Builder {
                   const std::vector<PyPiece>& pieces) {
     Weight weight{static_cast<TensorType>(type), rows, k, experts, {}, {}};
     const BlockShape block = block_shape(weight.type);
-    if (kernels_.packed_bytes(weight.type, k) == 0) throw std::invalid_argument("its type is not supported");
+    if (kernels_.generated.packed_bytes(weight.type, k) == 0)
+      throw std::invalid_argument("its type is not supported");
     if (k % block.elements != 0) throw std::invalid_argument("its rows do not hold whole blocks");
     const int64_t row_bytes = k / block.elements * block.bytes;
     int64_t first = 0;

@@ -1,8 +1,8 @@
 // Matrix-vector and small matrix-matrix products on packed GGUF blocks, per instruction set.
 //
 // One table of functions per instruction level; kernels() picks the best the machine has (OSTINATO_CPU forces
-// one). How a row's sum is shaped is fixed by (type, K) alone and written down in sums.md: every level, and
-// every later kernel (matrix units), reproduces it bit for bit, whatever the number of rows.
+// one). How a row's sum is shaped is fixed by its kind, (type, K) and, for prompt rows, the level alone, and
+// written down in sums.md: never by the number of rows.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -26,10 +26,8 @@ struct WeightRows {
   int64_t stride;
 };
 
-struct Kernels {
-  Isa isa;
-  const char* name;  // "portable", "avx2", "avx512", "neon" (dot products), "i8mm"
-
+// How rows of one kind are multiplied.
+struct Arithmetic {
   // The form that `matmul` wants for weights of this type; kNone where the type is not supported.
   Packing (*packing)(TensorType type);
 
@@ -44,6 +42,15 @@ struct Kernels {
   // packed row r begins at packed + r * packed_bytes(type, k).
   void (*matmul)(TensorType type, WeightRows w, int64_t k, const void* packed, int64_t rows, float* out,
                  int64_t out_stride);
+};
+
+struct Kernels {
+  Isa isa;
+  const char* name;  // "portable", "avx2", "avx512", "neon" (dot products), "i8mm"
+
+  // Both support the same types. Generated rows have the same sums at every level; a level may have another
+  // arithmetic for prompt rows.
+  Arithmetic prompt, generated;
 
   // Dequantises one row exactly as the gguf package does.
   void (*dequantize)(TensorType type, const uint8_t* row, int64_t k, float* out);

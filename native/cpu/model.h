@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <vector>
 
-#include "cpu/kernels.h"
 #include "ostinato/tables.h"
 
 namespace ostinato::cpu {
@@ -75,10 +74,6 @@ struct Model {
   std::vector<StateGroup> states;
   Program prefill, decode;
 };
-
-// out[r x out_stride + i] = row (first + i) of `weight` . packed row r, for i < count.
-void multiply(const Kernels& kernels, const Weight& weight, int64_t first, int64_t count, const void* packed,
-              int64_t rows, float* out, int64_t out_stride);
 
 // The packed bytes of one row.
 const uint8_t* weight_row(const Weight& weight, int64_t row);

@@ -47,7 +47,7 @@ class Survey {
           const auto& i = *reinterpret_cast<const op::PerHead*>(words);
           const Weight& weight = program.weights[i.weight];
           needs.heads =
-              std::max<size_t>(needs.heads, rows(program, i.x) * weight.experts * row_bytes(weight));
+              std::max(needs.heads, packed_size(kernels_, weight, rows(program, i.x) * weight.experts));
           break;
         }
         case op::Opcode::kConv: {
@@ -77,10 +77,9 @@ class Survey {
                                             : 1);
   }
 
-  size_t row_bytes(const Weight& weight) const { return kernels_.packed_bytes(weight.type, weight.k); }
-
   void pack(const Program& program, int32_t value, int32_t weight) {
-    needs.packed = std::max<size_t>(needs.packed, rows(program, value) * row_bytes(program.weights[weight]));
+    needs.packed =
+        std::max(needs.packed, packed_size(kernels_, program.weights[weight], rows(program, value)));
   }
 
   void attend(const op::Attend& i) {
@@ -92,7 +91,7 @@ class Survey {
   void experts(const Program& program, const op::Experts& i) {
     const int64_t assignments = rows(program, i.order);
     const auto larger = [&](size_t& need, int32_t weight) {
-      need = std::max<size_t>(need, assignments * row_bytes(program.weights[weight]));
+      need = std::max(need, packed_size(kernels_, program.weights[weight], assignments));
     };
     if (i.gate >= 0) larger(needs.gate_input, i.gate);
     larger(needs.up_input, i.up);

@@ -6,6 +6,7 @@
 
 #include "cpu/buffer.h"
 #include "cpu/model.h"
+#include "cpu/packed.h"
 #include "cpu/vectors.h"
 
 namespace ostinato::cpu {
@@ -14,7 +15,7 @@ namespace ostinato::cpu {
 // step may use them again (q, k and v read one value).
 struct PackedValue {
   int32_t value = -1;
-  Packing packing = Packing::kNone;
+  Forms forms;
   Buffer<uint8_t> bytes;
 };
 

@@ -66,8 +66,8 @@ void matmul(TensorType type, WeightRows w, int64_t k, const void* packed, int64_
 
 template <const Level& kLevel>
 const Kernels* table() {
-  static const Kernels kernels = {kLevel.isa,   kLevel.name,    packing,   packed_bytes,
-                                  pack<kLevel>, matmul<kLevel>, dequantize};
+  static const Arithmetic arithmetic = {packing, packed_bytes, pack<kLevel>, matmul<kLevel>};
+  static const Kernels kernels = {kLevel.isa, kLevel.name, arithmetic, arithmetic, dequantize};
   return &kernels;
 }
 

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "cpu/machine.h"
+#include "cpu/packed.h"
 
 namespace ostinato::cpu {
 namespace {
@@ -19,7 +20,10 @@ class ExpertStep {
         assignments_(m.count(i.order)),
         top_k_(assignments_ / m.count(i.x)),
         order_(m.data<int32_t>(i.order)),
-        offsets_(m.data<int32_t>(i.offsets)) {}
+        offsets_(m.data<int32_t>(i.offsets)),
+        up_input_(packed(up_, m.scratch.experts.up_input)),
+        gate_input_(packed(gate_, one_form() ? m.scratch.experts.up_input : m.scratch.experts.gate_input)),
+        down_input_(packed(down_, m.scratch.experts.down_input)) {}
 
   void run() {
     find_active();
@@ -35,10 +39,11 @@ class ExpertStep {
  private:
   bool gated() const { return i_.gate >= 0; }
   int64_t hidden() const { return down_.k; }
-  int64_t bytes(const Weight& weight) const { return m_.kernels.packed_bytes(weight.type, weight.k); }
-  bool one_packing() const { return m_.kernels.packing(gate_.type) == m_.kernels.packing(up_.type); }
-  const uint8_t* gate_input() const {
-    return (one_packing() ? m_.scratch.experts.up_input : m_.scratch.experts.gate_input).data();
+  bool one_form() const { return forms(m_.kernels, gate_.type) == forms(m_.kernels, up_.type); }
+
+  // Sorted rows: those of prompt rows are before the generated rows' buckets.
+  PackedRows packed(const Weight& weight, const Buffer<uint8_t>& bytes) const {
+    return {m_.kernels, weight, offsets_[up_.experts], bytes.data()};
   }
 
   void find_active() {
@@ -65,8 +70,8 @@ class ExpertStep {
       m_.vectors.scale(x, m_.data(i_.scales)[order_[sorted]], 0, up_.k, scaled);
       x = scaled;
     }
-    m_.kernels.pack(up_.type, x, up_.k, s.up_input.data() + sorted * bytes(up_));
-    if (!one_packing()) m_.kernels.pack(gate_.type, x, gate_.k, s.gate_input.data() + sorted * bytes(gate_));
+    up_input_.pack(sorted, x);
+    if (!one_form()) gate_input_.pack(sorted, x);
   }
 
   // Adds outputs [first, first + count) of the bucket's expert, of `width`, to rows that are `stride` apart.
@@ -80,14 +85,12 @@ class ExpertStep {
   // Outputs of gate and up for the rows of a bucket.
   void enter(int32_t bucket, int64_t first, int64_t count) {
     ExpertScratch& s = m_.scratch.experts;
-    const int64_t begin = offsets_[bucket], rows = offsets_[bucket + 1] - begin;
+    const int64_t begin = offsets_[bucket], end = offsets_[bucket + 1], rows = end - begin;
     const int64_t weight_row = bucket % up_.experts * hidden() + first, out = begin * hidden() + first;
-    multiply(m_.kernels, up_, weight_row, count, s.up_input.data() + begin * bytes(up_), rows,
-             s.up.data() + out, hidden());
+    up_input_.multiply(weight_row, count, begin, end, s.up.data() + out, hidden());
     add_bias(i_.up_bias, bucket, hidden(), first, count, rows, s.up.data() + out, hidden());
     if (!gated()) return;
-    multiply(m_.kernels, gate_, weight_row, count, gate_input() + begin * bytes(gate_), rows,
-             s.gate.data() + out, hidden());
+    gate_input_.multiply(weight_row, count, begin, end, s.gate.data() + out, hidden());
     add_bias(i_.gate_bias, bucket, hidden(), first, count, rows, s.gate.data() + out, hidden());
   }
 
@@ -101,7 +104,7 @@ class ExpertStep {
     } else {
       m_.vectors.activate(act, up, hidden(), up);
     }
-    m_.kernels.pack(down_.type, up, hidden(), s.down_input.data() + sorted * bytes(down_));
+    down_input_.pack(sorted, up);
   }
 
   // Outputs of down, each row put at its assignment.
@@ -111,8 +114,7 @@ class ExpertStep {
     const int64_t weight_row = bucket % up_.experts * m_.width(i_.out) + first;
     for (int64_t at = offsets_[bucket]; at < offsets_[bucket + 1]; at += kExpertRows) {
       const int64_t rows = std::min<int64_t>(kExpertRows, offsets_[bucket + 1] - at);
-      multiply(m_.kernels, down_, weight_row, count, s.down_input.data() + at * bytes(down_), rows, tile,
-               kExpertOutputs);
+      down_input_.multiply(weight_row, count, at, at + rows, tile, kExpertOutputs);
       add_bias(i_.down_bias, bucket, m_.width(i_.out), first, count, rows, tile, kExpertOutputs);
       for (int64_t row = 0; row < rows; ++row) {
         std::copy_n(tile + row * kExpertOutputs, count, m_.row(i_.out, order_[at + row]) + first);
@@ -126,6 +128,7 @@ class ExpertStep {
   const int64_t assignments_, top_k_;
   const int32_t* order_;
   const int32_t* offsets_;
+  const PackedRows up_input_, gate_input_, down_input_;
   int64_t active_ = 0;
 };
 

@@ -56,12 +56,13 @@ struct Case {
   }
 
   std::vector<float> products(const cpu::Kernels& kernels) const {
-    const auto packed_bytes = static_cast<int64_t>(kernels.packed_bytes(type, k));
+    const cpu::Arithmetic& arithmetic = kernels.generated;
+    const auto packed_bytes = static_cast<int64_t>(arithmetic.packed_bytes(type, k));
     const auto packed = exactly<uint8_t>(rows * packed_bytes);
     for (int64_t r = 0; r < rows; ++r)
-      kernels.pack(type, x.data() + r * k, k, packed.get() + r * packed_bytes);
+      arithmetic.pack(type, x.data() + r * k, k, packed.get() + r * packed_bytes);
     std::vector<float> out(rows * n);
-    kernels.matmul(type, {weights.data(), n, row_bytes}, k, packed.get(), rows, out.data(), n);
+    arithmetic.matmul(type, {weights.data(), n, row_bytes}, k, packed.get(), rows, out.data(), n);
     return out;
   }
 
@@ -86,7 +87,7 @@ int round(Random& random) {
   int tried = 0;
   for (int number = 0; number < kTypes; ++number) {
     const auto type = static_cast<TensorType>(number);
-    if (portable.packing(type) == cpu::Packing::kNone) continue;
+    if (portable.generated.packing(type) == cpu::Packing::kNone) continue;
     const Case c(type, random);
     const auto wanted = c.products(portable), values = c.values(portable);
     for (cpu::Isa isa : cpu::kIsas) {

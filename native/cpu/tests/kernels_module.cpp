@@ -18,13 +18,16 @@ namespace {
 using Bytes = nb::ndarray<uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Floats = nb::ndarray<float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
+// A level with the arithmetic of one kind of rows.
 struct Level {
-  const cpu::Kernels* kernels;
+  const cpu::Kernels* kernels = nullptr;
+  const cpu::Arithmetic* rows;
 
-  explicit Level(const std::string& name) : kernels(nullptr) {
+  Level(const std::string& name, bool prompt) {
     for (cpu::Isa isa : cpu::kIsas)
       if (const auto* found = cpu::kernels_for(isa); found && found->name == name) kernels = found;
     if (!kernels) throw nb::value_error(("this machine does not run " + name).c_str());
+    rows = prompt ? &kernels->prompt : &kernels->generated;
   }
 };
 
@@ -32,17 +35,17 @@ TensorType tensor_type(int type) { return static_cast<TensorType>(type); }
 
 // Packs x [rows, k] into `out`, which starts at a multiple of 64.
 void pack(const Level& level, int type, Floats x, int64_t k, Bytes out) {
-  const size_t stride = level.kernels->packed_bytes(tensor_type(type), k);
+  const size_t stride = level.rows->packed_bytes(tensor_type(type), k);
   for (size_t r = 0; r < x.size() / k; ++r)
-    level.kernels->pack(tensor_type(type), x.data() + r * k, k, out.data() + r * stride);
+    level.rows->pack(tensor_type(type), x.data() + r * k, k, out.data() + r * stride);
 }
 
 // out[r * out_stride + i] = row i of w (n rows, `stride` bytes apart) x packed row r.
 void matmul(const Level& level, int type, Bytes w, int64_t n, int64_t stride, int64_t k, Bytes packed,
             int64_t rows, Floats out, int64_t out_stride) {
   const nb::gil_scoped_release release;
-  level.kernels->matmul(tensor_type(type), {w.data(), n, stride}, k, packed.data(), rows, out.data(),
-                        out_stride);
+  level.rows->matmul(tensor_type(type), {w.data(), n, stride}, k, packed.data(), rows, out.data(),
+                     out_stride);
 }
 
 void dequantize(const Level& level, int type, Bytes row, Floats out) {
@@ -53,11 +56,11 @@ void dequantize(const Level& level, int type, Bytes row, Floats out) {
 
 NB_MODULE(_kernels_test, m) {
   nb::class_<Level>(m, "Level")
-      .def(nb::init<const std::string&>(), "name"_a)
+      .def(nb::init<const std::string&, bool>(), "name"_a, "prompt"_a = false)
       .def("packed_bytes", [](const Level& level, int type,
-                              int64_t k) { return level.kernels->packed_bytes(tensor_type(type), k); })
+                              int64_t k) { return level.rows->packed_bytes(tensor_type(type), k); })
       .def("packing", [](const Level& level,
-                         int type) { return static_cast<int>(level.kernels->packing(tensor_type(type))); })
+                         int type) { return static_cast<int>(level.rows->packing(tensor_type(type))); })
       .def("pack", &pack)
       .def("matmul", &matmul)
       .def("dequantize", &dequantize);
