@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "cpu/executor.h"
+#include "cpu/roofline.h"
 
 namespace nb = nanobind;
 
@@ -76,10 +77,29 @@ class PyExecutor {
     executor_.reset();
   }
 
+  void start_profile() { resting().start_profile(); }
+
+  // Of the prefill and of the decode program: steps, rows, logit rows, nanoseconds of the steps and of every
+  // instruction.
+  nb::list profile() {
+    nb::list out;
+    for (const Profile& p : resting().profiles()) {
+      out.append(nb::make_tuple(p.steps, p.rows, p.logit_rows, p.step_nanoseconds,
+                                numpy(p.nanoseconds.data(), {p.nanoseconds.size()})));
+    }
+    return out;
+  }
+
  private:
   Executor& open() {
     if (executor_ == nullptr) throw std::runtime_error("the executable is closed");
     return *executor_;
+  }
+
+  Executor& resting() {
+    Executor& executor = open();
+    if (executor.in_flight() != 0) throw std::runtime_error("a step is in flight; collect it first");
+    return executor;
   }
 
   // Slots [draws]; what they drew [steps, draws, ...]; the first step's named outputs; whether the run goes
@@ -221,12 +241,27 @@ NB_MODULE(_cpu, m) {
   m.def("levels", &levels, "Instruction levels that this machine has, least first.");
   m.def("ops", &ops, "Ops that the executor runs.");
   m.def("usable_cores", &Pool::usable_cores, "Cores that this process may use.");
+  m.def("read_bandwidth", &read_bandwidth, nb::arg("threads"), nb::arg("passes"),
+        nb::call_guard<nb::gil_scoped_release>(),
+        "Bytes a second that the threads read from memory together.");
+  m.def(
+      "peak_rates",
+      [](int threads) {
+        const Peaks peaks = peak_rates(chosen_kernels().isa, threads);
+        return std::tuple(peaks.int8, peaks.f32);
+      },
+      nb::arg("threads"), nb::call_guard<nb::gil_scoped_release>(),
+      "Operations a second at the level in use: 8-bit products and float32; 0 where not known.");
   nb::class_<PyExecutor>(m, "Executor")
       .def("submit", &PyExecutor::submit, nb::arg("words"),
            "Starts a step; ValueError where the packet is unsound.")
       .def("collect", &PyExecutor::collect,
            "slots, tokens, logprobs, top_ids, top_logprobs, named outputs of the oldest step; whether it "
            "goes on.")
+      .def("start_profile", &PyExecutor::start_profile, "From now on times of instructions are added up.")
+      .def("profile", &PyExecutor::profile,
+           "Steps, rows, logit rows, nanoseconds of the steps and of each instruction: of prefill and of "
+           "decode.")
       .def("close", &PyExecutor::close, "Finishes the steps in flight and ends the threads.");
   nb::class_<Builder>(m, "Builder")
       .def(nb::init<int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t>(),

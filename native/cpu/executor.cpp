@@ -31,6 +31,24 @@ void execute(const Program& program, Machine& m) {
   for (size_t at = 0; at < words.size(); at += op::kWords[words[at]]) kDispatch[words[at]](&words[at], m);
 }
 
+int64_t count_instructions(const Program& program) {
+  int64_t count = 0;
+  const std::vector<int32_t>& words = program.instructions;
+  for (size_t at = 0; at < words.size(); at += op::kWords[words[at]]) ++count;
+  return count;
+}
+
+// The same with a look at the clock after every instruction.
+void execute(const Program& program, Machine& m, Profile& profile) {
+  const std::vector<int32_t>& words = program.instructions;
+  Stopwatch watch;
+  auto nanoseconds = profile.nanoseconds.begin();
+  for (size_t at = 0; at < words.size(); at += op::kWords[words[at]]) {
+    kDispatch[words[at]](&words[at], m);
+    *nanoseconds++ += watch.lap();
+  }
+}
+
 }  // namespace
 
 bool has_op(int32_t opcode) { return opcode >= 0 && opcode < op::kOps && kDispatch[opcode] != nullptr; }
@@ -111,10 +129,28 @@ void Executor::run(Job& job, uint32_t number) {
 
 void Executor::step(Job& job) {
   Machine& m = machine_;
+  Profile* const profile = this->profile();
+  Stopwatch watch;
   m.start();
-  execute(*m.program, m);
+  profile == nullptr ? execute(*m.program, m) : execute(*m.program, m, *profile);
   m.state.finish(m.rows);
   if (m.step == 0 && job.packet.header().want_logits != 0) m.keep_outputs();
+  if (profile == nullptr) return;
+  ++profile->steps;
+  profile->rows += m.rows.count, profile->logit_rows += m.rows.logit_count;
+  profile->step_nanoseconds += watch.lap();
+}
+
+void Executor::start_profile() {
+  profiling_ = true;
+  profiles_ = {};
+  profiles_[0].nanoseconds.resize(count_instructions(machine_.model.prefill));
+  profiles_[1].nanoseconds.resize(count_instructions(machine_.model.decode));
+}
+
+Profile* Executor::profile() {
+  if (!profiling_) return nullptr;
+  return &profiles_[machine_.program == &machine_.model.decode];
 }
 
 }  // namespace ostinato::cpu

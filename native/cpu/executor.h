@@ -11,6 +11,7 @@
 
 #include "cpu/machine.h"
 #include "cpu/packet.h"
+#include "cpu/profile.h"
 
 namespace ostinato::cpu {
 
@@ -39,6 +40,12 @@ class Executor {
   void release();
 
   uint32_t in_flight() const { return submitted_.load() - released_; }
+
+  // From now on the times of the instructions are added up, from zero. No step may be in flight, nor when
+  // they are read: those of the prefill program, then of the decode program.
+  void start_profile();
+  const std::array<Profile, 2>& profiles() const { return profiles_; }
+
   const Model& model() const { return machine_.model; }
 
  private:
@@ -55,10 +62,13 @@ class Executor {
   void run(Job& job, uint32_t number);
   void step(Job& job);
   void settle(Job& job, int32_t steps);
+  Profile* profile();  // of the program that runs; nullptr where nobody asked
 
   Machine machine_;
   Admission admission_;
   std::array<Job, kMaxInFlight> jobs_;
+  bool profiling_ = false;
+  std::array<Profile, 2> profiles_;
   std::atomic<uint32_t> submitted_{0};  // batches; batch n uses jobs_[n % kMaxInFlight]
   uint32_t released_ = 0;
   std::atomic<bool> stop_{false};

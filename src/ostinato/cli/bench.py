@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ostinato.cli.errors import USAGE, CliError
 from ostinato.cli.options import BUILTIN, MODEL_HELP, add_json, add_machine, machine, positive
 from ostinato.cli.output import print_json, print_table, size
 from ostinato.cli.progress import Progress, progress
@@ -28,6 +29,7 @@ from ostinato.cli.spinner import Spinner
 
 if TYPE_CHECKING:
     from ostinato.backends.contract import Executable
+    from ostinato.cli.roofline import Profiler
     from ostinato.engine.engine import Engine
     from ostinato.engine.loading import Opened
     from ostinato.engine.local import LocalPort, Stream
@@ -48,6 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-b", "--batch", type=_counts, default=[1], metavar="N,...", help="sequences at once (default: 1)"
     )
     parser.add_argument("-r", "--rounds", type=positive, default=3, metavar="N", help="repetitions (default: 3)")
+    parser.add_argument(
+        "--profile", action="store_true", help="time every instruction too, beside what the machine does at most"
+    )
     add_machine(parser)
     add_json(parser)
 
@@ -58,8 +63,10 @@ def run(options: argparse.Namespace) -> int:
         session = Session.open(options)
     load_seconds = time.perf_counter() - started
     try:
+        profiler = _profiler(session) if options.profile else None
         with progress("measuring", len(options.batch) * (options.rounds + 1), "rounds") as bar:
-            batches = [_measure(session, options, batch, bar) for batch in options.batch]
+            batches = [_measure(session, options, batch, bar, profiler) for batch in options.batch]
+        profile = profiler.report() if profiler else None
     finally:
         session.executable.close()
     report = {
@@ -76,8 +83,14 @@ def run(options: argparse.Namespace) -> int:
         **{key: value for key, value in batches[0].items() if key != "batch"},
         "peak_memory_bytes": peak_memory_bytes(),
         "batches": batches,
+        **({"profile": profile.as_json()} if profile else {}),
     }
-    print_json(report) if options.json else _print(report)
+    if options.json:
+        print_json(report)
+        return 0
+    _print(report)
+    for line in profile.lines() if profile else ():
+        print(line)
     return 0
 
 
@@ -119,12 +132,28 @@ class Session:
         return stream
 
 
-def _measure(session: Session, options: argparse.Namespace, batch: int, bar: Progress) -> Figures:
+def _profiler(session: Session) -> Profiler:
+    from ostinato.backends.profile import Profiling
+    from ostinato.cli.roofline import Profiler
+
+    if not isinstance(session.executable, Profiling):
+        raise CliError(f"the backend {session.opened.backend.name} cannot time instructions; --backend cpu can", USAGE)
+    return Profiler(session.executable, session.opened.file.tensors)
+
+
+def _measure(
+    session: Session, options: argparse.Namespace, batch: int, bar: Progress, profiler: Profiler | None
+) -> Figures:
     """Medians; a round before the first warms up and is not counted. The bar is drawn between rounds."""
     rounds = []
     for seed in range(options.rounds + 1):
         rounds.append(_round(session, options, batch, seed))
         bar.advance()
+        session.engine.drain()
+        if profiler and seed == 0:
+            profiler.start()
+    if profiler:
+        profiler.read(options.prompt, options.generate, batch)
     del rounds[0]
     return {"batch": batch, **{key: statistics.median(r[key] for r in rounds) for key in rounds[0]}}
 

@@ -19,6 +19,7 @@ from ostinato.backends.contract import (
 )
 from ostinato.backends.device.state_table import NO_NUMBER
 from ostinato.backends.pools import make_pool, move_blocks
+from ostinato.backends.profile import Roofs, Times
 from ostinato.backends.runs import MAX_STEPS
 from ostinato.backends.vocabulary import check_positions, embeddable
 from ostinato.model.weights import StoredTensor, WeightExpr, WeightView, resolve
@@ -30,6 +31,8 @@ from ostinato.program.verify import verify
 if TYPE_CHECKING:
     from ostinato import _cpu
 
+ROOF_PASSES = 3  # over 256 MiB, in each of several ways
+
 
 class CpuExecutable:
     """Steps on the executor's threads. Weights are read where the tensors' data lies, which is kept alive."""
@@ -38,7 +41,7 @@ class CpuExecutable:
     keeps_state = True
 
     def __init__(self, programs: Programs, tensors: Mapping[str, StoredTensor], plan: Plan) -> None:
-        self._plan, self._vocab = plan, programs.vocab_size
+        self._programs, self._plan, self._vocab = programs, plan, programs.vocab_size
         self._outputs = output_names(programs)
         self._pools = [make_pool(group, plan) for group in programs.caches]
         try:
@@ -83,6 +86,24 @@ class CpuExecutable:
 
     def close(self) -> None:
         self._executor.close()
+
+    def start_profile(self) -> None:
+        self._executor.start_profile()
+
+    def profile(self) -> list[Times]:
+        programs = {"prefill": self._programs.prefill, "decode": self._programs.decode}
+        return [
+            Times(kind, program, steps, rows, logit_rows, 1e-9 * total, 1e-9 * nanoseconds)
+            for (kind, program), (steps, rows, logit_rows, total, nanoseconds) in zip(
+                programs.items(), self._executor.profile(), strict=True
+            )
+        ]
+
+    def roofs(self) -> Roofs:
+        from ostinato import _cpu
+
+        threads = self._plan.threads or _cpu.usable_cores()
+        return Roofs(_cpu.read_bandwidth(threads, ROOF_PASSES), *_cpu.peak_rates(threads))
 
 
 def _build(
