@@ -6,6 +6,12 @@ from pathlib import Path
 
 from ostinato import _cpu
 from ostinato.gguf.reader import GGUFFile, Tensor, open_gguf
+from ostinato.model.architectures import read_spec
+from ostinato.program.compile import compile_model
+from ostinato.program.cost import cost_of
+from ostinato.program.ops_table import Load
+
+_PRODUCTS = ("linear", "per_head", "experts", "attend")
 
 
 def read_bandwidth(threads: int, passes: int = 3) -> float:
@@ -28,3 +34,19 @@ def _read_bytes(file: GGUFFile, tensor: Tensor) -> int:
         architecture = file.require("general.architecture", str)
         return tensor.nbytes * file.require(f"{architecture}.expert_used_count", int) // tensor.shape[0]
     return tensor.nbytes
+
+
+def kv_bytes_per_position(path: Path, element_bytes: float) -> float:
+    """Bytes of keys and values that a generated token reads for every position before it."""
+    with open_gguf(path) as file:
+        programs = compile_model(read_spec(file), file.tensors)
+        return sum(group.block_bytes(1, 1) * element_bytes for group in programs.caches)
+
+
+def prefill_operations(path: Path, rows: int) -> float:
+    """Operations of one prompt of `rows` tokens in linears, experts and attention; a multiply-add is two."""
+    with open_gguf(path) as file:
+        program = compile_model(read_spec(file), file.tensors).prefill
+        load = Load(rows, 1, (rows + 1) // 2)
+        costs = (cost_of(i, program, file.tensors, load).flops for i in program.instructions if i.op in _PRODUCTS)
+        return sum(costs)

@@ -21,6 +21,20 @@ import llama_cpp
 import numpy as np
 from numpy.typing import NDArray
 
+FLASH = {"auto": -1, "off": 0, "on": 1}  # enum llama_flash_attn_type
+KV_TYPES = {"f16": 1, "q8_0": 8}  # enum ggml_type
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What of llama.cpp's own choices may be changed; these are its defaults."""
+
+    repack: bool = True  # weights into another layout at load, where it has one for them
+    flash: str = "auto"
+    unified: bool = False  # one KV buffer for all sequences
+    kv_type: str = "f16"
+    gpu_layers: int = 0
+
 
 @dataclass
 class Session:
@@ -31,10 +45,10 @@ class Session:
     vocab: int
 
     @classmethod
-    def open(cls, path: str, threads: int, sequences: int, length: int, gpu_layers: int = 0) -> Session:
-        """Load the file with llama.cpp's own defaults, but for threads, sizes and layers on a card."""
+    def open(cls, path: str, threads: int, sequences: int, length: int, settings: Settings = Settings()) -> Session:
+        """Load the file."""
         loading = llama_cpp.llama_model_default_params()
-        loading.n_gpu_layers = gpu_layers
+        loading.n_gpu_layers, loading.use_extra_bufts = settings.gpu_layers, settings.repack
         model = llama_cpp.llama_model_load_from_file(path.encode(), loading)
         if not model:
             raise SystemExit(f"llama.cpp cannot load {path}")
@@ -42,6 +56,8 @@ class Session:
         options.n_ctx, options.n_seq_max = sequences * length, sequences
         options.n_batch = options.n_ctx
         options.n_threads = options.n_threads_batch = threads
+        options.flash_attn_type, options.kv_unified = FLASH[settings.flash], settings.unified
+        options.type_k = options.type_v = KV_TYPES[settings.kv_type]
         context = llama_cpp.llama_init_from_model(model, options)
         if not context:
             raise SystemExit("llama.cpp cannot make a context")
@@ -72,6 +88,15 @@ class Session:
         llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self.context), True)
 
 
+_silent = llama_cpp.llama_log_callback(lambda level, text, data: None)  # llama.cpp keeps a pointer to it
+
+
+def initialise() -> None:
+    """Before anything else."""
+    llama_cpp.llama_log_set(_silent, None)
+    llama_cpp.llama_backend_init()
+
+
 def measure(session: Session, prompt: int, generated: int, batch: int) -> dict[str, float]:
     """One run: `batch` sequences of `prompt` random tokens, prefilled together, then `generated` greedy steps."""
     session.forget()
@@ -98,12 +123,10 @@ def medians(runs: list[dict[str, float]]) -> dict[str, float]:
 def version() -> str:
     """llama-cpp-python's version and that of the ggml library it loaded."""
     try:
-        from llama_cpp import _ggml
-
-        library = _ggml.libggml
+        library = ctypes.CDLL("libggml-base.so.0")  # by the name under which it is loaded already
         library.ggml_version.restype = library.ggml_commit.restype = ctypes.c_char_p
         ggml = f"ggml {library.ggml_version().decode()} commit {library.ggml_commit().decode()}"
-    except (ImportError, AttributeError):
+    except (OSError, AttributeError):
         ggml = "ggml version unknown"
     return f"llama-cpp-python {llama_cpp.__version__}, {ggml}"
 
@@ -136,13 +159,12 @@ def main() -> None:
     """Measure, and print one JSON object."""
     options = parse_arguments()
     batches = [int(size) for size in options.batch.split(",")]
-    silent = llama_cpp.llama_log_callback(lambda level, text, data: None)
-    llama_cpp.llama_log_set(silent, None)
-    llama_cpp.llama_backend_init()
+    initialise()
     started = time.perf_counter()
     session = Session.open(
-        options.model, options.threads, max(batches), options.prompt + options.generate, options.gpu_layers
-    )
+        options.model, options.threads, max(batches), options.prompt + options.generate,
+        Settings(gpu_layers=options.gpu_layers),
+    )  # fmt: skip
     load = time.perf_counter() - started
     measure(session, prompt=8, generated=1, batch=1)  # touches every weight once, as llama-bench does
     results = [

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ostinato.backends.contract import Executable
     from ostinato.cli.roofline import Profiler
     from ostinato.engine.engine import Engine
-    from ostinato.engine.loading import Opened
+    from ostinato.engine.loading import Opened, Options
     from ostinato.engine.local import LocalPort, Stream
     from ostinato.engine.request import Request
 
@@ -108,24 +108,45 @@ class Session:
         """Raises ValueError where the model's context is too short."""
         from dataclasses import replace
 
+        needed = options.prompt + options.generate + 1
+        batch = max(options.batch)
+        settings = replace(machine(options), context=options.context or needed, max_sequences=max(batch, 1))
+        if settings.context is not None and settings.context < needed:
+            raise ValueError(f"a prompt of {options.prompt} and {options.generate} more need --context {needed}")
+        return cls.load(options.model, settings)
+
+    @classmethod
+    def load(cls, model: Path, settings: Options) -> Session:
         from ostinato.engine.engine import Engine
         from ostinato.engine.loading import open_model
         from ostinato.engine.local import LocalPort
 
-        needed = options.prompt + options.generate + 1
-        batch = max(options.batch)
-        settings = replace(machine(options), context=options.context or needed, max_sequences=max(batch, 1))
-        opened = open_model(options.model, settings)
+        opened = open_model(model, settings)
         opened.check_answers()
-        if opened.plan.context < needed:
-            raise ValueError(f"a prompt of {options.prompt} and {options.generate} more need --context {needed}")
         executable = opened.compile()
         caches = opened.programs.caches
-        port = LocalPort(opened.plan, len(caches), batch)
+        port = LocalPort(opened.plan, len(caches), settings.max_sequences)
         engine = Engine(executable, opened.plan, caches, port.table, port, opened.run_steps, opened.programs.recurrent)
         return cls(opened, executable, port, engine)
 
-    def submit(self, request: Request) -> Stream:
+    def measure(self, prompts: Sequence[Sequence[int]], tokens: int) -> tuple[float, float]:
+        """Seconds until every prompt has its first token, and from there until each has `tokens` greedy ones more."""
+        from ostinato.backends.sampling import Sampling
+        from ostinato.engine.request import Request
+
+        greedy = Sampling(temperature=0.0)
+        started = time.perf_counter()
+        streams = [self._submit(Request(prompt, tokens + 1, greedy)) for prompt in prompts]
+        first = 0.0
+        while not all(stream.finish for stream in streams):
+            self.engine.step()
+            if not first and all(stream.events for stream in streams):
+                first = time.perf_counter()
+        ended = time.perf_counter()
+        self.engine.drain()
+        return first - started, ended - first
+
+    def _submit(self, request: Request) -> Stream:
         """There is a record for every sequence of the largest batch."""
         stream = self.port.submit(request)
         assert stream is not None
@@ -149,7 +170,6 @@ def _measure(
     for seed in range(options.rounds + 1):
         rounds.append(_round(session, options, batch, seed))
         bar.advance()
-        session.engine.drain()
         if profiler and seed == 0:
             profiler.start()
     if profiler:
@@ -162,24 +182,13 @@ def _round(session: Session, options: argparse.Namespace, batch: int, seed: int)
     """One round of greedy answers to random prompts, new ones each time: the prefix cache must not help."""
     import numpy as np
 
-    from ostinato.backends.sampling import Sampling
-    from ostinato.engine.request import Request
-
     random = np.random.default_rng((seed, batch))
     prompts = random.integers(0, session.opened.spec.vocab_size, (batch, options.prompt)).tolist()
-    greedy = Sampling(temperature=0.0)
-    started = time.perf_counter()
-    streams = [session.submit(Request(prompt, options.generate + 1, greedy)) for prompt in prompts]
-    first = 0.0
-    while not all(stream.finish for stream in streams):
-        session.engine.step()
-        if not first and all(stream.events for stream in streams):
-            first = time.perf_counter()
-    ended = time.perf_counter()
+    prefill, decode = session.measure(prompts, options.generate)
     return {
-        "first_token_seconds": first - started,
-        "prefill_tokens_per_second": batch * options.prompt / (first - started),
-        "decode_tokens_per_second": batch * options.generate / (ended - first),
+        "first_token_seconds": prefill,
+        "prefill_tokens_per_second": batch * options.prompt / prefill,
+        "decode_tokens_per_second": batch * options.generate / decode,
     }
 
 

@@ -1,0 +1,270 @@
+"""The measurements of bench/cpu.py on warm models: one stream, several, long contexts. Rounds alternate between all
+that take part, each in a process that stays; before and after every turn of ours the memory's speed is read."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.candidates import Candidate, Peers, best, scout
+from bench.figures import Figure, Record, median
+from bench.floor import bytes_per_token, kv_bytes_per_position, prefill_operations, read_bandwidth
+from bench.worker import Worker
+
+PROMPT, TOKENS = 512, 32  # of one stream
+SHORT_PROMPT, SHORT_TOKENS = 16, 16  # of several
+LOOK_PROMPT, LOOK_TOKENS = 128, 16  # where candidates are chosen
+SEQUENCES = {4: 2.5, 8: 3.5, 16: 4.0, 32: 5.0}  # and the ratio that is wanted
+DEPTHS = (8192, 32768)
+DEEP_TOKENS = 16
+KV_BYTES = {"f16": 2.0, "q8_0": 34 / 32}
+PAUSE = 0.05  # seconds before a turn: threads of the last one go to sleep
+OURS = "ostinato"
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What all measurements share."""
+
+    threads: int
+    rounds: int
+    slow_rounds: int  # of the longest context
+    peers: Peers
+    levels: Sequence[str]  # ours, the best first
+    has_amx: bool
+
+    def ours(self, model: Path, context: int, sequences: int = 1, level: str = "", kv_type: str = "f16") -> Worker:
+        words = ["--threads", str(self.threads), "--context", str(context), "--sequences", str(sequences)]
+        command = [sys.executable, "-m", "bench.ours", str(model), *words, "--kv-type", kv_type]
+        return Worker(f"{OURS} {level}".strip(), command, {"OSTINATO_CPU": level} if level else {})
+
+
+Shape = Mapping[str, int | str]  # of llama.cpp's context
+Looks = dict[Candidate, Record]
+Ask = Callable[[Worker], Record]
+Result = tuple[list[Figure], Record]  # and what they were made of
+
+
+def alternate(setup: Setup, workers: Mapping[str, Worker], ask: Ask, rounds: int) -> list[Record]:
+    """`rounds` times every worker's answer, by its name; every other round the other way round."""
+    found = []
+    for number in range(rounds):
+        record: Record = {}
+        for name in list(workers)[:: 1 if number % 2 == 0 else -1]:
+            record[name] = _turn(setup, workers[name], ask, probe=name == OURS)
+        found.append(record)
+    return found
+
+
+def _turn(setup: Setup, worker: Worker, ask: Ask, probe: bool) -> Record:
+    before = read_bandwidth(setup.threads, passes=1) if probe else 0.0
+    time.sleep(PAUSE)
+    answer = ask(worker)
+    if probe:
+        after = read_bandwidth(setup.threads, passes=1)
+        answer["read_bytes_per_second"] = {"before": before, "after": after}
+    return answer
+
+
+def _share_read(rounds: Sequence[Record], step_bytes: float) -> float:
+    """Of the memory's speed just before and after, in the median: steps a second times the bytes that each reads."""
+
+    def share(ours: Record) -> float:
+        speed = statistics.mean(ours["read_bytes_per_second"].values())
+        return float(ours["decode_steps_per_second"] * step_bytes / speed)
+
+    return statistics.median(share(r[OURS]) for r in rounds)
+
+
+def _rates(worker: Worker, sequences: int, prompt: int, tokens: int) -> Record:
+    answer = worker.ask("run", sequences=sequences, prompt=prompt, tokens=tokens)
+    return {
+        "prefill": sequences * prompt / answer["prefill_seconds"],
+        "decode": sequences * tokens / answer["decode_seconds"],
+        "decode_steps_per_second": tokens / answer["decode_seconds"],
+    }
+
+
+def _scouted(
+    setup: Setup, model: Path, shape: Shape, settings: list[Candidate], ask: Ask, builds: Sequence[str]
+) -> Looks:
+    def look(candidate: Candidate) -> Record:
+        with setup.peers.start(candidate, model, setup.threads, shape) as worker:
+            return ask(worker)
+
+    return scout(builds, look, settings)
+
+
+def _as_json(looks: Looks) -> Record:
+    return {str(candidate): record for candidate, record in looks.items()}
+
+
+def _best_of(rounds: Sequence[Record], names: Sequence[str], figure: str) -> tuple[float, str]:
+    """The highest median, and whose it is."""
+    return max((median(rounds, name, figure), name) for name in names)
+
+
+# ------------------------------------------------------------------------------------------------ one stream
+
+
+def one_stream(setup: Setup, name: str, model: Path) -> Result:
+    """Decode and prefill, also at lesser instruction levels against builds with the same instructions."""
+    shape: Shape = {"sequences": 1, "context": PROMPT + TOKENS + 1}
+    settings = [Candidate("native", repack, flash) for repack in (True, False) for flash in ("on", "off")]
+
+    def quickly(worker: Worker) -> Record:
+        rates = _rates(worker, 1, LOOK_PROMPT, LOOK_TOKENS)
+        return {figure: rates[figure] for figure in ("prefill", "decode")}
+
+    looks = _scouted(setup, model, shape, settings, quickly, setup.peers.builds)
+    same = {level: setup.peers.same_instructions(level, setup.has_amx) for level in setup.levels}
+    chosen = {best(looks, figure, setup.peers.builds) for figure in ("prefill", "decode")}
+    chosen |= {best(looks, "prefill", builds) for builds in same.values()}
+    with ExitStack() as stack:
+        workers: dict[str, Worker] = {}
+        for level in setup.levels:
+            label = OURS if level == setup.levels[0] else f"{OURS} {level}"
+            workers[label] = stack.enter_context(setup.ours(model, PROMPT + TOKENS + 1, level=level))
+        for candidate in sorted(filter(None, chosen), key=str):
+            worker = setup.peers.start(candidate, model, setup.threads, shape)
+            workers[str(candidate)] = stack.enter_context(worker)
+        about = {label: worker.ask("about") for label, worker in workers.items()}
+        roofs = {label: _roofs(setup, w) for label, w in workers.items() if label.startswith(OURS)}
+        for worker in workers.values():
+            _rates(worker, 1, LOOK_PROMPT, 4)
+        rounds = alternate(setup, workers, lambda w: _rates(w, 1, PROMPT, TOKENS), setup.rounds)
+        memory = {label: w.ask("memory")["peak_bytes"] for label, w in workers.items() if label.startswith(OURS)}
+    step_bytes = bytes_per_token(model) + (PROMPT + TOKENS / 2) * kv_bytes_per_position(model, KV_BYTES["f16"])
+    figures = [_decode(rounds, name, step_bytes), *_prefill(setup, rounds, name, model, same, roofs)]
+    made_of = {
+        "looks": _as_json(looks), "about": about, "roofs": roofs, "bytes_per_token": step_bytes, "rounds": rounds,
+        "peak_memory_bytes": memory,
+    }  # fmt: skip
+    return figures, made_of
+
+
+def _roofs(setup: Setup, worker: Worker) -> Record:
+    looks = [worker.ask("roofs", threads=setup.threads) for _ in range(3)]
+    return {kind: max(look[kind] for look in looks) for kind in ("int8", "f32")}
+
+
+def _theirs(rounds: Sequence[Record]) -> list[str]:
+    return [name for name in rounds[0] if not name.startswith(OURS)]
+
+
+def _decode(rounds: Sequence[Record], name: str, step_bytes: float) -> Figure:
+    peer, how = _best_of(rounds, _theirs(rounds), "decode")
+    share = _share_read(rounds, step_bytes)
+    ours = median(rounds, OURS, "decode")
+    return Figure("decode", name, ours, peer, how, share, "read bandwidth", wanted_share=0.8)
+
+
+def _prefill(
+    setup: Setup, rounds: Sequence[Record], name: str, model: Path, same: Mapping[str, list[str]], roofs: Record
+) -> Iterator[Figure]:
+    """Against the best of all, and each level against the best build with its instructions."""
+    operations = prefill_operations(model, PROMPT) / PROMPT
+
+    def share(label: str, rate: float) -> float | None:
+        return rate * operations / roofs[label]["int8"] if roofs[label]["int8"] else None
+
+    peer, how = _best_of(rounds, _theirs(rounds), "prefill")
+    ours = median(rounds, OURS, "prefill")
+    wanted = (4.0 if name == "MoE" else 5.0) if setup.has_amx else None
+    yield Figure(
+        "prefill 512", name, ours, peer, how, share(OURS, ours), "8-bit peak", wanted_ratio=wanted
+    )  # fmt: skip
+    for level in setup.levels:
+        if level == "amx":
+            continue
+        label = OURS if level == setup.levels[0] else f"{OURS} {level}"
+        ours = median(rounds, label, "prefill")
+        peer, how = _best_of(rounds, [n for n in _theirs(rounds) if n.split(",")[0] in same[level]], "prefill")
+        case = f"{name}, {level} alone"
+        yield Figure("prefill 512", case, ours, peer, how, share(label, ours), "8-bit peak", wanted_ratio=1.5)
+
+
+# --------------------------------------------------------------------------------------------------- several
+
+
+def several(setup: Setup, model: Path) -> Result:
+    """4 to 32 sequences at once."""
+    context, most = SHORT_PROMPT + SHORT_TOKENS + 1, max(SEQUENCES)
+    shape: Shape = {"sequences": most, "context": context}
+    settings = [Candidate("native", repack, unified=unified) for repack in (True, False) for unified in (False, True)]
+
+    def quickly(worker: Worker) -> Record:
+        return {str(n): _rates(worker, n, SHORT_PROMPT, SHORT_TOKENS // 2)["decode"] for n in (4, 16)}
+
+    looks = _scouted(setup, model, shape, settings, quickly, setup.peers.strongest)
+    chosen = {best(looks, figure, setup.peers.builds) for figure in ("4", "16")}
+    rounds: dict[str, list[Record]] = {}
+    with ExitStack() as stack:
+        workers = {OURS: stack.enter_context(setup.ours(model, context, most))}
+        for candidate in sorted(filter(None, chosen), key=str):
+            workers[str(candidate)] = stack.enter_context(setup.peers.start(candidate, model, setup.threads, shape))
+        for n in SEQUENCES:
+            workers[OURS].ask("run", sequences=n, prompt=SHORT_PROMPT, tokens=2)
+
+            def ask(worker: Worker, n: int = n) -> Record:
+                return _rates(worker, n, SHORT_PROMPT, SHORT_TOKENS)
+
+            rounds[str(n)] = alternate(setup, workers, ask, setup.rounds)
+    figures = []
+    for n, wanted in SEQUENCES.items():
+        peer, how = _best_of(rounds[str(n)], _theirs(rounds[str(n)]), "decode")
+        ours = median(rounds[str(n)], OURS, "decode")
+        figures.append(Figure("sequences at once", str(n), ours, peer, how, wanted_ratio=wanted))
+    return figures, {"looks": _as_json(looks), "rounds": rounds}
+
+
+# ---------------------------------------------------------------------------------------------- long contexts
+
+
+def long_context(setup: Setup, model: Path, kv_type: str) -> Result:
+    """Decode behind 8k and 32k positions; fewer rounds of the latter."""
+    pieces = max(DEPTHS) // 256  # llama.cpp's long context is put together of so many sequences (bench/peer_worker.py)
+    shape: Shape = {"sequences": pieces, "context": 264, "kv-type": kv_type}
+    flash = ("on", "off") if kv_type == "f16" else ("on",)  # llama.cpp quantises values with flash attention only
+    settings = [Candidate("native", repack, f, unified=True) for repack in (True, False) for f in flash]
+
+    def quickly(worker: Worker) -> Record:
+        return {"decode": _deep_rate(worker, DEPTHS[0], 4)["decode"]}
+
+    looks = _scouted(setup, model, shape, settings, quickly, setup.peers.strongest)
+    chosen = best(looks, "decode", setup.peers.builds)
+    assert chosen is not None
+    rounds: dict[str, list[Record]] = {}
+    with ExitStack() as stack:
+        ours = stack.enter_context(setup.ours(model, max(DEPTHS) + 64, kv_type=kv_type))
+        peer = stack.enter_context(setup.peers.start(chosen, model, setup.threads, shape))
+        workers = {OURS: ours, str(chosen): peer}
+        for depth in DEPTHS:
+
+            def ask(worker: Worker, depth: int = depth) -> Record:
+                return _deep_rate(worker, depth, DEEP_TOKENS)
+
+            count = setup.slow_rounds if depth == max(DEPTHS) else setup.rounds
+            rounds[str(depth)] = alternate(setup, workers, ask, count)
+    figures = []
+    for depth in DEPTHS:
+        step_bytes = bytes_per_token(model) + depth * kv_bytes_per_position(model, KV_BYTES[kv_type])
+        found = rounds[str(depth)]
+        figures.append(
+            Figure(
+                f"decode at {depth // 1024}k", f"KV {kv_type}", median(found, OURS, "decode"),
+                median(found, str(chosen), "decode"), str(chosen), _share_read(found, step_bytes), "read bandwidth",
+                wanted_ratio=1.5,
+            )
+        )  # fmt: skip
+    return figures, {"looks": _as_json(looks), "rounds": rounds}
+
+
+def _deep_rate(worker: Worker, depth: int, tokens: int) -> Record:
+    rate = tokens / worker.ask("deep", depth=depth, tokens=tokens)["decode_seconds"]
+    return {"decode": rate, "decode_steps_per_second": rate}
