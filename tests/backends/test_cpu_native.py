@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.native import arm
 from tests.support import ROOT
 
 NATIVE = ROOT / "native"
@@ -89,18 +90,18 @@ def test_sanitized(built: tuple[Compiler, list[Path]], test: str) -> None:
     run(compiler.link([*objects, compiler.compile(NATIVE / "cpu" / "tests" / f"{test}.cpp")], test))
 
 
+@arm.needed
 @pytest.mark.slow
-@pytest.mark.parametrize("test", ["pool_test", "executor_test"])
-def test_on_arm(test: str, tmp_path: Path) -> None:
-    """The portable level, by a cross-compiler, in an emulator (Debian: g++-aarch64-linux-gnu qemu-user-static)."""
-    compiler, emulator = shutil.which("aarch64-linux-gnu-g++"), shutil.which("qemu-aarch64-static")
-    if compiler is None or emulator is None:
-        pytest.skip("g++-aarch64-linux-gnu or qemu-user-static is absent")
-    emit_tables(tmp_path)
-    flags: list[str | Path] = [compiler, "-std=c++20", "-O2", "-pthread", "-static", "-I", tmp_path, "-I", NATIVE]
-    vectors = tmp_path / "vectors.o"
-    subprocess.run([*flags, *PORTABLE, "-c", NATIVE / "cpu" / "isa" / "vectors.cpp", "-o", vectors], check=True)
-    program = tmp_path / test
-    subprocess.run([*flags, *SOURCES, NATIVE / "cpu" / "tests" / f"{test}.cpp", vectors, "-o", program], check=True)
-    done = subprocess.run([emulator, "-cpu", "max", program], capture_output=True, text=True, timeout=250)
-    assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr[-4000:]
+@pytest.mark.timeout(900)
+def test_on_arm(tmp_path: Path) -> None:
+    """Every level of 64-bit ARM in an emulator."""
+    kernels = arm.kernel_sources()
+    shared = [(source, ()) for source in SOURCES if source not in dict(kernels)]
+    vectors = (NATIVE / "cpu" / "isa" / "vectors.cpp", PORTABLE)
+    tests = ("pool_test", "executor_test")
+    mains = [(NATIVE / "cpu" / "tests" / f"{test}.cpp", ()) for test in tests]
+    *objects, pool, executor = arm.compile(tmp_path, [*kernels, *shared, vectors, *mains], "-O2")
+    for test, main in zip(tests, (pool, executor), strict=True):
+        program = arm.link([*objects, main], tmp_path / test)
+        for level in ("portable", *arm.LEVELS):
+            assert arm.run(program, level=level) == "ok\n"

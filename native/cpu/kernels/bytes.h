@@ -3,8 +3,10 @@
 // Every level compiles this with its own flags. So these helpers, as all of formats/, are local to the source
 // that includes them: the linker may not take one level's code for another's.
 #pragma once
-#ifdef __AVX2__
+#if defined(__AVX2__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 #include <cstdint>
@@ -40,7 +42,11 @@ BYTES_INLINE Bytes load16_twice(const void* p) {
 
 // Bits shift .. of every byte that `mask` keeps.
 BYTES_INLINE Bytes bits(Bytes v, int shift, int mask) {
+#ifdef __aarch64__  // which shifts bytes, and then needs no mask for the top ones
+  return v >> static_cast<uint8_t>(shift) & splat(mask);
+#else
   return reinterpret_cast<Bytes>(reinterpret_cast<Words>(v) >> static_cast<uint16_t>(shift)) & splat(mask);
+#endif
 }
 
 // The low nibbles of 16 bytes, then the high ones.
@@ -82,9 +88,13 @@ BYTES_INLINE Bytes with_signs(Bytes v, Bytes minus) { return (v ^ minus) - minus
 
 // table[i] for the 16 values of each byte.
 BYTES_INLINE Bytes look_up(const int8_t table[16], Bytes indices) {
-#ifdef __AVX2__
+#if defined(__AVX2__)
   return reinterpret_cast<Bytes>(_mm256_shuffle_epi8(reinterpret_cast<__m256i>(load16_twice(table)),
                                                      reinterpret_cast<__m256i>(indices)));
+#elif defined(__aarch64__)
+  const auto at = std::bit_cast<uint8x16x2_t>(indices);
+  const uint8x16_t values = vreinterpretq_u8_s8(vld1q_s8(table));
+  return std::bit_cast<Bytes>(uint8x16x2_t{vqtbl1q_u8(values, at.val[0]), vqtbl1q_u8(values, at.val[1])});
 #else
   Bytes found;
   for (int i = 0; i < 32; ++i) found[i] = static_cast<uint8_t>(table[indices[i]]);
@@ -94,8 +104,10 @@ BYTES_INLINE Bytes look_up(const int8_t table[16], Bytes indices) {
 
 // float16 -> float32, exactly.
 BYTES_INLINE float half_at(const uint8_t* p) {
-#ifdef __F16C__
+#if defined(__F16C__)
   return _cvtsh_ss(read<uint16_t>(p));
+#elif defined(__aarch64__)
+  return static_cast<float>(read<__fp16>(p));
 #else
   return from_half(p);
 #endif

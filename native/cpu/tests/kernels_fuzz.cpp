@@ -1,5 +1,7 @@
 // Random blocks of every type through every kernel, for the sanitizers: kernels_fuzz SEED ROUNDS.
 //
+// Prints how many cases it tried and which levels it compared with the portable one.
+//
 // Weights are any bytes at all, in memory that ends where they do; so scales are infinite, no numbers, or
 // subnormal. Every level must give what the portable one does, any NaN being as good as another.
 #include <bit>
@@ -81,6 +83,16 @@ bool same(const std::vector<float>& a, const std::vector<float>& b) {
   return true;
 }
 
+// Those of this machine beyond the portable one.
+std::vector<const cpu::Kernels*> levels() {
+  std::vector<const cpu::Kernels*> found;
+  for (cpu::Isa isa : cpu::kIsas) {
+    const cpu::Kernels* kernels = cpu::kernels_for(isa);
+    if (isa != cpu::Isa::kPortable && kernels != nullptr) found.push_back(kernels);
+  }
+  return found;
+}
+
 // How many types were tried; ends the program where two levels differ.
 int round(Random& random) {
   const cpu::Kernels& portable = *cpu::kernels_for(cpu::Isa::kPortable);
@@ -90,10 +102,8 @@ int round(Random& random) {
     if (portable.generated.packing(type) == cpu::Packing::kNone) continue;
     const Case c(type, random);
     const auto wanted = c.products(portable), values = c.values(portable);
-    for (cpu::Isa isa : cpu::kIsas) {
-      const cpu::Kernels* kernels = cpu::kernels_for(isa);
-      if (kernels == nullptr || (same(c.products(*kernels), wanted) && same(c.values(*kernels), values)))
-        continue;
+    for (const cpu::Kernels* kernels : levels()) {
+      if (same(c.products(*kernels), wanted) && same(c.values(*kernels), values)) continue;
       std::fprintf(stderr, "type %d, %s: n %d, k %d, rows %d\n", number, kernels->name, static_cast<int>(c.n),
                    static_cast<int>(c.k), static_cast<int>(c.rows));
       std::exit(1);
@@ -110,5 +120,7 @@ int main(int count, char** words) {
   Random random(static_cast<unsigned>(std::atoi(words[1])));
   int tried = 0;
   for (int i = 0; i < std::atoi(words[2]); ++i) tried += round(random);
-  std::printf("%d\n", tried);
+  std::printf("%d", tried);
+  for (const cpu::Kernels* kernels : levels()) std::printf(" %s", kernels->name);
+  std::puts("");
 }

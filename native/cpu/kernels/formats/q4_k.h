@@ -5,10 +5,15 @@
 namespace ostinato::cpu {
 namespace {
 
+// What decode_scales does, four words at a time: sc 0-3, sc 4-7, m 0-3, m 4-7.
 BYTES_INLINE Subs six_bit_subs(const uint8_t* packed) {
-  const ScalesQ4_K scales = decode_scales(packed);
-  return {sub_scales(read<uint64_t>(scales.sc)),
-          reinterpret_cast<SubMinima>(sub_scales(read<uint64_t>(scales.m)))};
+  const auto a = read<uint32_t>(packed), b = read<uint32_t>(packed + 4), c = read<uint32_t>(packed + 8);
+  const HalfLongs low = HalfLongs{a, c, b, c} >> HalfLongs{0, 0, 0, 4};
+  const HalfLongs upper = HalfLongs{a, a, b, b} >> 2 & HalfLongs{0, 0x30303030, 0, 0x30303030};
+  const auto both =
+      reinterpret_cast<HalfQuads>((low & HalfLongs{0x3f3f3f3f, 0x0f0f0f0f, 0x3f3f3f3f, 0x0f0f0f0f}) | upper);
+  return {reinterpret_cast<SubScales>(HalfQuads{both[0], 0}),
+          reinterpret_cast<SubMinima>(HalfQuads{both[1], 0})};
 }
 
 struct Q4_K {

@@ -28,9 +28,7 @@ inline bool has_feature(const char* name) {
 }
 
 inline bool has_dot_products() { return has_feature("hw.optional.arm.FEAT_DotProd"); }
-inline bool has_matrix_products() {
-  return has_dot_products() && has_feature("hw.optional.arm.FEAT_I8MM");
-}
+inline bool has_matrix_products() { return has_dot_products() && has_feature("hw.optional.arm.FEAT_I8MM"); }
 
 #else
 
