@@ -15,7 +15,9 @@
 
 #include "cpu/buffer.h"
 
-#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
+// Not under ThreadSanitizer: the clones are chosen before its runtime is there.
+#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__) && \
+    !defined(__SANITIZE_THREAD__)
 #define OSTINATO_WIDEST [[gnu::target_clones("avx512f", "avx2", "default")]]
 #else
 #define OSTINATO_WIDEST
