@@ -1,0 +1,12 @@
+// CRC32C (Castagnoli): what a parcel's bytes are checked with on request. Two processors out of three have an
+// instruction for it (about 10 GB/s, several times a disk), it finds every burst of up to 32 bits, and file
+// systems, iSCSI and object stores name the same sums.
+#pragma once
+#include <cstdint>
+
+namespace ostinato::memory {
+
+// The sum of what `sum` is of (0: nothing), followed by data[0, bytes).
+uint32_t crc32c(uint32_t sum, const uint8_t* data, int64_t bytes);
+
+}  // namespace ostinato::memory

@@ -1,0 +1,93 @@
+// Store: from a plan that was checked to slots with memory behind them.
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+
+#include "memory/store.h"
+#include "memory/system.h"
+
+namespace ostinato::memory {
+namespace {
+
+void expect(bool fits, const std::string& what) {
+  if (!fits) throw std::invalid_argument(what);
+}
+
+int32_t layers_of(const Catalogue& catalogue) {
+  const auto last = std::max_element(catalogue.layer.begin(), catalogue.layer.end());
+  return last == catalogue.layer.end() ? 0 : *last + 1;
+}
+
+}  // namespace
+
+Store::Store(Catalogue catalogue, std::vector<File> files, const std::vector<PoolPlan>& pools,
+             const std::vector<CachePlan>& caches, std::unique_ptr<Policy> policy, const Options& options)
+    : catalogue_(std::move(catalogue)),
+      population_(caches.size()),
+      policy_(std::move(policy)),
+      budget_(options.budget),
+      records_(catalogue_.cache.size()),
+      reader_(std::move(files), options.reader,
+              [this](int32_t parcel, const Outcome& outcome) { finish(parcel, outcome); }) {
+  check(catalogue_, reader_.sizes());
+  hints_.resize(layers_of(catalogue_));
+  counters_.resize(hints_.size());
+  for (const CachePlan& cache : caches) {
+    expect(cache.pool >= 0 && cache.pool < static_cast<int32_t>(pools.size()), "a cache has a pool");
+    caches_.emplace_back(cache.pool, cache.quota);
+  }
+  for (const int32_t cache : catalogue_.cache) {
+    expect(cache >= 0 && cache < static_cast<int32_t>(caches.size()), "a parcel has a cache");
+    ++population_[cache];
+  }
+  for (size_t p = 0; p < pools.size(); ++p) {
+    const auto& [slot_bytes, slots] = pools[p];
+    expect(slots > 0 && slot_bytes > 0 && slot_bytes % page_bytes() == 0, "slots are some, of whole pages");
+    int32_t most = 0;
+    for (const int32_t cache : caches_of(static_cast<int32_t>(p))) most += population_[cache];
+    pools_.emplace_back(slot_bytes, std::max(most, slots), options.locked);
+  }
+  place_extents();
+  int64_t bytes = 0;
+  for (const auto& [slot_bytes, slots] : pools) bytes += slot_bytes * slots;
+  expect(bytes <= budget_,
+         "the slots take " + std::to_string(bytes) + " bytes, the budget is " + std::to_string(budget_));
+  for (size_t p = 0; p < pools.size(); ++p) {
+    pools_[p].populate(0, pools[p].slots);
+    pools_[p].open(pools[p].slots);
+  }
+  check_plan(caches);
+  for (int32_t parcel = 0; parcel < catalogue_.parcels(); ++parcel) {
+    records_[parcel].worth = {policy_->untouched(parcel), -1};
+  }
+}
+
+Store::~Store() { close(); }
+
+void Store::place_extents() {
+  for (int32_t parcel = 0; parcel < catalogue_.parcels(); ++parcel) {
+    int64_t end = 0, payload = 0;
+    for (const Extent& extent : catalogue_.of(parcel)) {
+      placed_.push_back(place(extent, end, reader_.block(extent.file)));
+      end += placed_.back().bytes;
+      payload += extent.bytes;
+    }
+    payload_.push_back(payload);
+    expect(end <= pool_of(parcel).slot_bytes(), "parcel " + std::to_string(parcel) + " takes " +
+                                                    std::to_string(end) + " bytes, its slot has " +
+                                                    std::to_string(pool_of(parcel).slot_bytes()));
+  }
+}
+
+void Store::check_plan(const std::vector<CachePlan>& caches) const {
+  for (size_t p = 0; p < pools_.size(); ++p) {
+    int64_t sum = 0;
+    for (const int32_t cache : caches_of(static_cast<int32_t>(p))) {
+      expect(caches[cache].quota >= (population_[cache] > 0), "a cache with parcels has a slot");
+      sum += caches[cache].quota;
+    }
+    expect(sum <= pools_[p].slots(), "the caches' quotas are more than the pool's slots");
+  }
+}
+
+}  // namespace ostinato::memory

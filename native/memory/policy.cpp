@@ -1,0 +1,49 @@
+#include "memory/policy.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <stdexcept>
+
+namespace ostinato::memory {
+namespace {
+
+constexpr double kNever = -std::numeric_limits<double>::infinity();
+
+}  // namespace
+
+Lfru::Lfru(int32_t parcels, double half_life) : half_life_(half_life), scores_(parcels, kNever) {
+  if (!(half_life > 0) || !std::isfinite(half_life))
+    throw std::invalid_argument("a half-life is a number above 0");
+}
+
+double Lfru::touched(int32_t parcel, int64_t now) {
+  double& score = scores_[parcel];
+  const double fresh = static_cast<double>(now) / half_life_;  // log2 of what one use now counts
+  score = std::max(score, fresh) + std::log2(1 + std::exp2(-std::abs(score - fresh)));
+  return score;
+}
+
+Oracle::Oracle(int32_t parcels, const Trace& trace) : uses_(parcels) {
+  for (int64_t step = 0; step < trace.steps(); ++step) {
+    for (int64_t i = trace.first[step]; i < trace.first[step + 1]; ++i)
+      uses_[trace.parcels[i]].push_back(step);
+  }
+}
+
+double Oracle::next(int32_t parcel, int64_t now) const {
+  const std::vector<int64_t>& uses = uses_[parcel];
+  const auto after = std::upper_bound(uses.begin(), uses.end(), now);
+  return after == uses.end() ? kNever : -static_cast<double>(*after);
+}
+
+std::unique_ptr<Policy> make_policy(const std::string& name, int32_t parcels, double half_life,
+                                    const Trace& trace) {
+  if (name == "lru") return std::make_unique<Lru>();
+  if (name == "lfu") return std::make_unique<Lfu>(parcels);
+  if (name == "lfru") return std::make_unique<Lfru>(parcels, half_life);
+  if (name == "oracle") return std::make_unique<Oracle>(parcels, trace);
+  throw std::invalid_argument("unknown policy '" + name + "'; expected lru, lfu, lfru or oracle");
+}
+
+}  // namespace ostinato::memory

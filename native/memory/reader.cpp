@@ -1,0 +1,179 @@
+#include "memory/reader.h"
+
+#include <algorithm>
+#include <stdexcept>
+
+#include "memory/checksum.h"
+
+namespace ostinato::memory {
+
+Reader::Reader(std::vector<File> files, const Options& options, Done done)
+    : files_(std::move(files)), options_(options), done_(std::move(done)) {
+  if (options_.threads < 1 || options_.chunk < 1)
+    throw std::invalid_argument("a reader has threads and chunks");
+  for (const File& file : files_) {
+    int64_t block = file.primary->block();
+    if (file.replica != nullptr) {
+      block = std::max(block, file.replica->block());
+      if (file.replica->size() != file.primary->size()) {
+        throw std::invalid_argument("the replica has " + std::to_string(file.replica->size()) +
+                                    " bytes, the file it is of " + std::to_string(file.primary->size()));
+      }
+    }
+    if (options_.chunk % block != 0) throw std::invalid_argument("chunks must hold whole blocks");
+    blocks_.push_back(block);
+  }
+  for (int32_t i = 0; i < options_.threads; ++i) threads_.emplace_back([this] { work(); });
+}
+
+Reader::~Reader() { close(); }
+
+void Reader::close() {
+  {
+    const std::lock_guard lock(mutex_);
+    closed_ = true;
+  }
+  wake_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
+}
+
+std::vector<int64_t> Reader::sizes() const {
+  std::vector<int64_t> all;
+  for (const File& file : files_) all.push_back(file.primary->size());
+  return all;
+}
+
+void Reader::submit(int32_t id, Job job) {
+  {
+    const std::lock_guard lock(mutex_);
+    line(job.priority).push_back(id);
+    active_.emplace(id, Active{std::move(job), 0, 0, {}});
+  }
+  wake_.notify_all();
+}
+
+bool Reader::cancel(int32_t id) {
+  const std::lock_guard lock(mutex_);
+  const auto found = active_.find(id);
+  if (found == active_.end() || found->second.next > 0) return false;
+  leave_line(id, found->second);
+  active_.erase(found);
+  return true;
+}
+
+void Reader::raise(int32_t id) {
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = active_.find(id);
+    if (found == active_.end() || found->second.job.priority == Priority::kDemand) return;
+    Active& active = found->second;
+    const bool waits = active.next < active.job.chunks.size();
+    if (waits) leave_line(id, active);
+    active.job.priority = Priority::kDemand;
+    if (waits) line(Priority::kDemand).push_back(id);
+  }
+  wake_.notify_all();
+}
+
+void Reader::leave_line(int32_t id, const Active& active) {
+  Line& own = line(active.job.priority);
+  own.erase(std::find(own.begin(), own.end(), id));
+}
+
+// The job whose next chunk is to be read now, or -1.
+int32_t Reader::pick() {
+  if (!line(Priority::kDemand).empty()) return line(Priority::kDemand).front();
+  if (line(Priority::kPrefetch).empty()) return -1;
+  const int32_t id = line(Priority::kPrefetch).front();
+  const Active& active = active_.at(id);
+  const int64_t bytes = active.job.chunks[active.next].bytes;
+  const bool room = prefetch_in_flight_ == 0 || prefetch_in_flight_ + bytes <= options_.prefetch_in_flight;
+  return room ? id : -1;
+}
+
+void Reader::work() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    int32_t id = -1;
+    wake_.wait(lock, [&] { return closed_ || (id = pick()) >= 0; });
+    if (closed_) return;
+    Active& active = active_.at(id);  // stays where it is until its last chunk is done
+    const Chunk chunk = active.job.chunks[active.next++];
+    if (active.next == active.job.chunks.size()) leave_line(id, active);
+    ++active.open;
+    const int64_t prefetched = active.job.priority == Priority::kPrefetch ? chunk.bytes : 0;
+    prefetch_in_flight_ += prefetched;
+    lock.unlock();
+
+    Outcome part;
+    const bool good = read(chunk, part);
+
+    lock.lock();
+    prefetch_in_flight_ -= prefetched;
+    active.outcome.bytes += part.bytes;
+    active.outcome.replica_bytes += part.replica_bytes;
+    if (!good && active.outcome.error.empty()) active.outcome.error = part.error;
+    if (!good && active.next < active.job.chunks.size()) {  // the rest is of no use
+      leave_line(id, active);
+      active.next = active.job.chunks.size();
+    }
+    if (--active.open == 0 && active.next == active.job.chunks.size()) {
+      Active last = std::move(active_.extract(id).mapped());
+      lock.unlock();
+      if (last.outcome.error.empty()) verify(last.job, last.outcome);
+      last.outcome.priority = last.job.priority;
+      done_(id, last.outcome);
+      lock.lock();
+    }
+    if (prefetched > 0) wake_.notify_all();  // there is room for more of it
+  }
+}
+
+// From the file, or else from its replica. False, and why, where neither can.
+bool Reader::read(const Chunk& chunk, Outcome& outcome) const {
+  const File& file = files_[chunk.file];
+  try {
+    file.primary->read(chunk.offset, chunk.to, chunk.bytes);
+    outcome.bytes += chunk.bytes;
+    return true;
+  } catch (const std::exception& error) {
+    outcome.error = error.what();
+  }
+  if (file.replica == nullptr) return false;
+  try {
+    file.replica->read(chunk.offset, chunk.to, chunk.bytes);
+    outcome.bytes += chunk.bytes;
+    outcome.replica_bytes += chunk.bytes;
+    return true;
+  } catch (const std::exception& error) {
+    outcome.error += std::string("; its replica: ") + error.what();
+  }
+  return false;
+}
+
+// What does not have its checksum is read once more, from the replicas.
+void Reader::verify(const Job& job, Outcome& outcome) const {
+  if (!job.checksum.has_value()) return;
+  const auto matches = [&] {
+    uint32_t sum = 0;
+    for (const auto& [data, bytes] : job.content) sum = crc32c(sum, data, bytes);
+    return sum == *job.checksum;
+  };
+  if (matches()) return;
+  outcome.error = "the data read does not have its checksum";
+  try {
+    for (const Chunk& chunk : job.chunks) {
+      Source* replica = files_[chunk.file].replica.get();
+      if (replica == nullptr) return;
+      replica->read(chunk.offset, chunk.to, chunk.bytes);
+      outcome.bytes += chunk.bytes;
+      outcome.replica_bytes += chunk.bytes;
+    }
+    outcome.error = matches() ? "" : "the data read does not have its checksum, nor has the replica's";
+  } catch (const std::exception& error) {
+    outcome.error += std::string("; its replica: ") + error.what();
+  }
+}
+
+}  // namespace ostinato::memory
