@@ -11,7 +11,8 @@ from tests.support import ROOT
 
 PACKAGE = ROOT / "src" / "ostinato"
 LAYERS = (
-    "gguf", "quantize", "model", "convert", "program", "passes", "backends", "engine", "templates", "server", "cli",
+    "gguf", "quantize", "model", "convert", "program", "passes", "memory", "backends", "engine", "templates", "server",
+    "cli",
 )  # fmt: skip
 SHARED = {"text", "marks", "chat", "api", "perplexity"}  # modules beside the folders, over the engine
 BELOW_THE_API = LAYERS[: LAYERS.index("server")]

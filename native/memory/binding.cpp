@@ -60,7 +60,7 @@ class PySource final : public Source {
     const nb::gil_scoped_acquire locked;
     try {
       const nb::ndarray<nb::numpy, uint8_t, nb::ndim<1>> view(to, {static_cast<size_t>(bytes)});
-      nb::find(static_cast<Source*>(this)).attr("read")(offset, view);
+      nb::find(static_cast<Source*>(this)).attr("read")(offset, nb::cast(view, nb::rv_policy::reference));
     } catch (const nb::python_error& error) {
       throw ReadError(nb::str(error.value()).c_str());
     }

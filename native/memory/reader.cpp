@@ -6,6 +6,15 @@
 #include "memory/checksum.h"
 
 namespace ostinato::memory {
+namespace {
+
+// Never empty, which would mean that all went well.
+std::string reason(const std::exception& error) {
+  const std::string what = error.what();
+  return what.empty() ? "the read failed" : what;
+}
+
+}  // namespace
 
 Reader::Reader(std::vector<File> files, const Options& options, Done done)
     : files_(std::move(files)), options_(options), done_(std::move(done)) {
@@ -138,7 +147,7 @@ bool Reader::read(const Chunk& chunk, Outcome& outcome) const {
     outcome.bytes += chunk.bytes;
     return true;
   } catch (const std::exception& error) {
-    outcome.error = error.what();
+    outcome.error = reason(error);
   }
   if (file.replica == nullptr) return false;
   try {
@@ -147,7 +156,7 @@ bool Reader::read(const Chunk& chunk, Outcome& outcome) const {
     outcome.replica_bytes += chunk.bytes;
     return true;
   } catch (const std::exception& error) {
-    outcome.error += std::string("; its replica: ") + error.what();
+    outcome.error += "; its replica: " + reason(error);
   }
   return false;
 }
@@ -172,7 +181,7 @@ void Reader::verify(const Job& job, Outcome& outcome) const {
     }
     outcome.error = matches() ? "" : "the data read does not have its checksum, nor has the replica's";
   } catch (const std::exception& error) {
-    outcome.error += std::string("; its replica: ") + error.what();
+    outcome.error += "; its replica: " + reason(error);
   }
 }
 

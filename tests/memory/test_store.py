@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -121,7 +122,7 @@ def test_misuse_is_refused_and_changes_nothing(tmp_path: Path) -> None:
         ({"threads": 0}, "threads"),
     ],
 )
-def test_a_plan_that_does_not_fit_is_refused(tmp_path: Path, options: dict[str, object], reason: str) -> None:
+def test_a_plan_that_does_not_fit_is_refused(tmp_path: Path, options: dict[str, Any], reason: str) -> None:
     w = world(3, largest=5 * BLOCK)
     source = _memory.FileSource(written(w, tmp_path / "f"), "cached")
     with pytest.raises(ValueError, match=reason):

@@ -1,0 +1,166 @@
+"""How much memory weights may take, and what becomes of it: slots of a few sizes, caches that share them.
+
+plan(parcels, parse_budget("50%", file_bytes)) gives every kind of parcel the same fraction of itself, after what must
+be resident. A budget that cannot work is refused, with the least that would.
+"""
+
+from __future__ import annotations
+
+import mmap
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ostinato.memory.parcels import Parcel, Parcels
+
+BLOCK = 4096  # bytes: what reads are aligned to (native/memory/system.h)
+LEAST_SLOTS = 2  # of a cache: one to compute with while another is read
+_SAME_SIZE = 16  # parcels whose sizes differ by less than one 16th share a pool
+
+_UNITS = {"": 1, "B": 1, "K": 2**10, "KB": 10**3, "KIB": 2**10, "M": 2**20, "MB": 10**6, "MIB": 2**20, "G": 2**30,
+          "GB": 10**9, "GIB": 2**30, "T": 2**40, "TB": 10**12, "TIB": 2**40}  # fmt: skip
+_BUDGET = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)\s*(%|[A-Za-z]*)", re.ASCII)
+
+
+class BudgetError(ValueError):
+    """A budget that nobody can read, or that is too small; the text says what would do."""
+
+
+@dataclass(frozen=True)
+class PoolPlan:
+    """`slots` of `slot_bytes`, for `parcels` parcels."""
+
+    slot_bytes: int
+    slots: int
+    parcels: int
+
+
+@dataclass(frozen=True)
+class CachePlan:
+    """At most `quota` slots of a pool."""
+
+    pool: int
+    quota: int
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Pools, the caches that share them, the cache of each parcel; and what is resident beside them."""
+
+    resident_bytes: int
+    pools: tuple[PoolPlan, ...]
+    caches: tuple[CachePlan, ...]
+    cache: tuple[int, ...]
+
+    @property
+    def slot_bytes(self) -> int:
+        """Bytes of all slots: the store's budget."""
+        return sum(pool.slot_bytes * pool.slots for pool in self.pools)
+
+    @property
+    def nbytes(self) -> int:
+        return self.resident_bytes + self.slot_bytes
+
+    @property
+    def complete(self) -> bool:
+        """Whether every parcel has a slot, so that nothing is ever evicted."""
+        return all(pool.slots == pool.parcels for pool in self.pools)
+
+
+def parse_budget(text: str, whole: int) -> int:
+    """Bytes: "8GiB", "8G" (the same), "8GB" (decimal), "1.5GiB", "8589934592", or "50%" of `whole`."""
+    match = _BUDGET.fullmatch(text.strip())
+    if match is None or (match[2] != "%" and match[2].upper() not in _UNITS):
+        raise BudgetError(f"{text!r} is not an amount of memory; expected one such as 8GiB, 500MB or 50%")
+    unit = whole / 100 if match[2] == "%" else _UNITS[match[2].upper()]
+    amount = int(float(match[1]) * unit)
+    if amount < 1:
+        raise BudgetError(f"{text!r} is no memory at all")
+    return amount
+
+
+def plan(parcels: Parcels, budget: int, *, other_bytes: int = 0, per_layer: bool = False) -> MemoryPlan:
+    """Slots for `budget` bytes, of which `other_bytes` (keys and values, activations) and the resident weights go
+    first. With `per_layer` every layer has slots of its own. Raises BudgetError."""
+    pools, pool_of = _size_classes(parcels.parcels)
+    groups = sorted({_group(pool, parcel, per_layer) for pool, parcel in zip(pool_of, parcels.parcels, strict=True)})
+    cache_of = {group: number for number, group in enumerate(groups)}
+    cache = tuple(
+        cache_of[_group(pool, parcel, per_layer)] for pool, parcel in zip(pool_of, parcels.parcels, strict=True)
+    )
+    members = [cache.count(number) for number in range(len(groups))]
+    least = [_least(pool, groups, members) for pool in range(len(pools))]
+    fixed = parcels.resident_bytes + other_bytes
+    smallest = fixed + sum(size * slots for (size, _), slots in zip(pools, least, strict=True))
+    if budget < smallest:
+        raise BudgetError(f"{_amount(budget)} is too little memory; this model needs at least {_amount(smallest)}")
+    slots = _share(pools, least, budget - fixed)
+    planned = tuple(PoolPlan(size, n, count) for (size, count), n in zip(pools, slots, strict=True))
+    return MemoryPlan(parcels.resident_bytes, planned, _quotas(groups, members, slots), cache)
+
+
+def padded(parcel: Parcel) -> int:
+    """Bytes of a slot that holds the parcel: whole blocks for every extent, whole pages in all."""
+    blocks = sum(-(-(e.offset + e.nbytes) // BLOCK) - e.offset // BLOCK for e in parcel.extents)
+    return _round_up(blocks * BLOCK, max(BLOCK, mmap.PAGESIZE))
+
+
+def _size_classes(parcels: Sequence[Parcel]) -> tuple[list[tuple[int, int]], list[int]]:
+    """(slot bytes, parcels) of every pool, largest first, and the pool of each parcel."""
+    sizes = [padded(parcel) for parcel in parcels]
+    tops: list[int] = []
+    for size in sorted(set(sizes), reverse=True):
+        if not tops or size * _SAME_SIZE < tops[-1] * (_SAME_SIZE - 1):
+            tops.append(size)
+    pool_of = [max(index for index, top in enumerate(tops) if size <= top) for size in sizes]
+    return [(top, pool_of.count(index)) for index, top in enumerate(tops)], pool_of
+
+
+def _group(pool: int, parcel: Parcel, per_layer: bool) -> tuple[int, int]:
+    return pool, parcel.layer if per_layer else 0
+
+
+def _least(pool: int, groups: Sequence[tuple[int, int]], members: Sequence[int]) -> int:
+    return sum(min(LEAST_SLOTS, n) for (own, _), n in zip(groups, members, strict=True) if own == pool)
+
+
+def _share(pools: Sequence[tuple[int, int]], least: Sequence[int], rest: int) -> list[int]:
+    """Slots of each pool in `rest` bytes: the same fraction of its parcels, and what is left one by one."""
+    wanted = sum(size * count for size, count in pools)
+    fraction = min(1.0, rest / wanted) if wanted else 0.0
+    slots = [max(low, int(count * fraction)) for (_, count), low in zip(pools, least, strict=True)]
+    used = sum(size * n for (size, _), n in zip(pools, slots, strict=True))
+    order = range(len(pools))
+    while used > rest:  # the least of a small pool was more than its fraction
+        index = max((i for i in order if slots[i] > least[i]), key=lambda i: slots[i] / pools[i][1])
+        slots[index] -= 1
+        used -= pools[index][0]
+    while fits := [i for i in order if slots[i] < pools[i][1] and used + pools[i][0] <= rest]:
+        index = min(fits, key=lambda i: slots[i] / pools[i][1])
+        slots[index] += 1
+        used += pools[index][0]
+    return slots
+
+
+def _quotas(groups: Sequence[tuple[int, int]], members: Sequence[int], slots: Sequence[int]) -> tuple[CachePlan, ...]:
+    """A pool's slots for its caches, as even as their members allow."""
+    quotas = [min(LEAST_SLOTS, n) for n in members]
+    for pool, total in enumerate(slots):
+        own = [i for i, (of, _) in enumerate(groups) if of == pool]
+        for _ in range(total - sum(quotas[i] for i in own)):
+            index = min((i for i in own if quotas[i] < members[i]), key=lambda i: quotas[i] / members[i])
+            quotas[index] += 1
+    return tuple(CachePlan(pool, quota) for (pool, _), quota in zip(groups, quotas, strict=True))
+
+
+def _round_up(value: int, unit: int) -> int:
+    return -(-value // unit) * unit
+
+
+def _amount(nbytes: int) -> str:
+    """Rounded up, so that the amount named is enough."""
+    return (
+        f"{-(-nbytes * 100 // 2**30) / 100:.2f} GiB"
+        if nbytes >= 2**30
+        else f"{-(-nbytes * 100 // 2**20) / 100:.2f} MiB"
+    )

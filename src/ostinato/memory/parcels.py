@@ -1,0 +1,211 @@
+"""Which bytes of a model's files move together: one expert of one layer, or the matrices of one layer.
+
+Everything that is not in a parcel (norms, routers, embeddings; beside experts, attention too) stays resident.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import prod
+from typing import TYPE_CHECKING
+
+from ostinato.gguf.reader import GGUFFile
+from ostinato.model.weights import Piece, WeightExpr, WeightView, resolve
+from ostinato.program.ir import Instruction, Programs
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ostinato import _memory
+
+_EXPERT_OPERANDS = 3  # gate?, up, down; biases are small and stay resident
+_STREAMED_OPS = ("linear", "per_head")
+_SMALLEST = 64 << 10  # bytes of a matrix that is worth moving
+
+
+@dataclass(frozen=True)
+class Extent:
+    """`nbytes` bytes at `offset` of file number `file` of the model."""
+
+    file: int
+    offset: int
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """What moves together. `layer` is what it is counted under."""
+
+    layer: int
+    extents: tuple[Extent, ...]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(extent.nbytes for extent in self.extents)
+
+
+@dataclass(frozen=True)
+class ExpertStack:
+    """The experts of `experts` instructions with these weights: expert e is parcel `first + e`, whose extents are its
+    matrices of the operands that are there, in the order gate, up, down. Row r of a matrix lies r x its operand's
+    stride behind the extent's begin."""
+
+    layer: int
+    weights: tuple[WeightExpr | None, ...]
+    first: int
+    count: int
+    strides: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class DenseLayer:
+    """A layer that is one parcel: each weight's pieces are the extents `extents[weight]` of parcel `parcel`."""
+
+    layer: int
+    parcel: int
+    extents: Mapping[WeightExpr, range]
+
+
+@dataclass(frozen=True)
+class Parcels:
+    """All parcels of a model, and what they are made of. `resident_bytes` are the model's other tensors."""
+
+    parcels: tuple[Parcel, ...]
+    resident_bytes: int
+    stacks: tuple[ExpertStack, ...] = ()
+    dense: tuple[DenseLayer, ...] = ()
+    _stack_of: Mapping[tuple[WeightExpr | None, ...], ExpertStack] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def nbytes(self) -> int:
+        return sum(parcel.nbytes for parcel in self.parcels)
+
+    @cached_property
+    def layers(self) -> int:
+        """Layers with parcels: steps that a token takes."""
+        return len({parcel.layer for parcel in self.parcels})
+
+    def stack(self, instruction: Instruction) -> ExpertStack | None:
+        """The parcels of an `experts` instruction; None where its experts stay resident."""
+        return self._stack_of.get(instruction.weights[:_EXPERT_OPERANDS])
+
+    def native(self, cache: Sequence[int], checksums: np.ndarray | None = None) -> _memory.Catalogue:
+        """For the store: `cache` names each parcel's cache, `checksums` (uint32) are verified on every read."""
+        import numpy as np
+
+        from ostinato import _memory
+
+        flat = [(e.file, e.offset, e.nbytes) for parcel in self.parcels for e in parcel.extents]
+        first = np.cumsum([0, *(len(parcel.extents) for parcel in self.parcels)], dtype=np.int32)
+        layers = np.array([parcel.layer for parcel in self.parcels], np.int32)
+        sums = np.zeros(0, np.uint32) if checksums is None else checksums
+        return _memory.Catalogue(
+            np.array(flat, np.int64).reshape(-1, 3), first, np.array(cache, np.int32), layers, sums
+        )
+
+
+def expert_parcels(programs: Programs, file: GGUFFile) -> Parcels:
+    """A parcel for every expert of every layer. Stacks whose experts are not each in one piece stay resident."""
+    locate = _locator(file)
+    parcels: list[Parcel] = []
+    stacks: dict[tuple[WeightExpr | None, ...], ExpertStack] = {}
+    for instruction in _instructions(programs, ("experts",)):
+        weights = instruction.weights[:_EXPERT_OPERANDS]
+        if weights in stacks:
+            continue
+        views = [resolve(weight, file.tensors) for weight in weights if weight is not None]
+        slices = [_matrices(view, locate) for view in views]
+        whole = [part for part in slices if part is not None]
+        if len(whole) < len(views):
+            continue
+        strides = tuple(view.pieces[0].stride for view in views)
+        stacks[weights] = ExpertStack(instruction.layer, weights, len(parcels), views[0].dims[0], strides)
+        parcels += [Parcel(instruction.layer, extents) for extents in zip(*whole, strict=True)]
+    return _parcels(file, parcels, stacks=tuple(stacks.values()), stack_of=stacks)
+
+
+def layer_parcels(programs: Programs, file: GGUFFile) -> Parcels:
+    """A parcel for the large matrices of every layer, for dense models that are streamed."""
+    locate = _locator(file)
+    weights: dict[int, dict[WeightExpr, list[Extent]]] = {}
+    for instruction in _instructions(programs, _STREAMED_OPS):
+        weight = instruction.weights[0]
+        if weight is None or instruction.layer < 0:
+            continue
+        pieces = _pieces(resolve(weight, file.tensors), locate)
+        if pieces is not None and sum(piece.nbytes for piece in pieces) >= _SMALLEST:
+            weights.setdefault(instruction.layer, {})[weight] = pieces
+    parcels: list[Parcel] = []
+    dense: list[DenseLayer] = []
+    for layer, own in sorted(weights.items()):
+        extents: dict[WeightExpr, range] = {}
+        flat: list[Extent] = []
+        for weight, pieces in own.items():
+            extents[weight] = range(len(flat), len(flat) + len(pieces))
+            flat += pieces
+        dense.append(DenseLayer(layer, len(parcels), extents))
+        parcels.append(Parcel(layer, tuple(flat)))
+    return _parcels(file, parcels, dense=tuple(dense))
+
+
+def _parcels(
+    file: GGUFFile, parcels: list[Parcel], *, stacks: tuple[ExpertStack, ...] = (), dense: tuple[DenseLayer, ...] = (),
+    stack_of: Mapping[tuple[WeightExpr | None, ...], ExpertStack] | None = None,
+) -> Parcels:  # fmt: skip
+    moved = sum(extent.nbytes for extent in {extent for parcel in parcels for extent in parcel.extents})
+    total = sum(tensor.nbytes for tensor in file.tensors.values())
+    return Parcels(tuple(parcels), total - moved, stacks, dense, stack_of or {})
+
+
+def _instructions(programs: Programs, ops: tuple[str, ...]) -> Iterable[Instruction]:
+    return (i for program in programs for i in program.instructions if i.op in ops)
+
+
+Locate = Callable[[Piece], tuple[int, int] | None]
+
+
+def _locator(file: GGUFFile) -> Locate:
+    """Where a piece begins: (number of the file, offset), or None for what is in no file (constants)."""
+    import numpy as np
+
+    mapped = [np.frombuffer(part.file.memory, np.uint8) for part in file.parts]
+    ranges = [(array.ctypes.data, array.nbytes) for array in mapped]
+
+    def locate(piece: Piece) -> tuple[int, int] | None:
+        address = piece.data.ctypes.data + piece.offset
+        for number, (start, nbytes) in enumerate(ranges):
+            if start <= address < start + nbytes:
+                return number, address - start
+        return None
+
+    return locate
+
+
+def _span(rows: int, stride: int, view: WeightView) -> int:
+    return (rows - 1) * stride + view.row_bytes
+
+
+def _matrices(view: WeightView, locate: Locate) -> list[Extent] | None:
+    """The extents of the matrices of a stack [E, N, K]; None where one is not in one piece, or strides differ."""
+    n, extents = prod(view.dims[1:-1]), []
+    for piece in view.pieces:
+        place = locate(piece)
+        if place is None or piece.count % n or piece.stride != view.pieces[0].stride:
+            return None
+        number, begin = place
+        size, step = _span(n, piece.stride, view), n * piece.stride
+        extents += [Extent(number, begin + i * step, size) for i in range(piece.count // n)]
+    return extents
+
+
+def _pieces(view: WeightView, locate: Locate) -> list[Extent] | None:
+    """The extents of a weight's pieces; None where one is in no file."""
+    extents = []
+    for piece in view.pieces:
+        place = locate(piece)
+        if place is None:
+            return None
+        extents.append(Extent(*place, _span(piece.count, piece.stride, view)))
+    return extents

@@ -1,0 +1,41 @@
+"""What a policy would have hit on a recorded trace; the oracle's rate is the bound of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ostinato import _memory
+from ostinato.memory.trace import Trace
+
+POLICIES = ("lru", "lfu", "lfru", "oracle")
+HALF_LIVES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)  # tokens: those that are tried
+
+
+def hit_rate(
+    trace: Trace, cache: Sequence[int], quotas: Sequence[int], policy: str, half_life: float,
+    kept: Sequence[int] = (), skip: int = 0,
+) -> float:  # fmt: skip
+    """The fraction of wanted parcels that were there, from step `skip` on.
+
+    `cache` is the cache of each parcel, `quotas` each cache's slots (MemoryPlan has both), `half_life` is LFRU's, in
+    steps; `kept` parcels are there from the start.
+    """
+    import numpy as np
+
+    caches, slots, resident = (np.array(values, np.int32) for values in (cache, quotas, kept))
+    hits = _memory.simulate(trace.arrays, caches, slots, resident, policy, half_life)
+    wanted = np.diff(trace.first)[skip:]
+    return float(hits[skip:].sum() / max(1, wanted.sum()))
+
+
+def compare(
+    trace: Trace, cache: Sequence[int], quotas: Sequence[int], half_life: float, skip: int = 0
+) -> Mapping[str, float]:
+    """The hit rate of every policy."""
+    return {policy: hit_rate(trace, cache, quotas, policy, half_life, skip=skip) for policy in POLICIES}
+
+
+def best_half_life(trace: Trace, cache: Sequence[int], quotas: Sequence[int], layers: int) -> float:
+    """The half-life of LFRU, in tokens, that would have hit most; of equal ones the shortest."""
+    rates = {tokens: hit_rate(trace, cache, quotas, "lfru", tokens * layers) for tokens in HALF_LIVES}
+    return max(HALF_LIVES, key=lambda tokens: (rates[tokens], -tokens))

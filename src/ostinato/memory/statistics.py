@@ -1,0 +1,55 @@
+"""What a store counted, as rates, by layer and in all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ostinato import _memory
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Counters of native/memory/counters.h, by name."""
+
+    counts: Mapping[str, int]
+
+    @property
+    def wanted(self) -> int:
+        return self.counts["hits"] + self.counts["misses"]
+
+    @property
+    def hit_rate(self) -> float:
+        """Of what was wanted, the part that was there."""
+        return self.counts["hits"] / max(1, self.wanted)
+
+    @property
+    def recall(self) -> float:
+        """Of what was wanted, the part that had been hinted."""
+        return self.counts["foreseen"] / max(1, self.wanted)
+
+    @property
+    def precision(self) -> float:
+        """Of what was hinted, the part that was wanted."""
+        return self.counts["foreseen"] / max(1, self.counts["hinted"])
+
+    @property
+    def stall_seconds(self) -> float:
+        return self.counts["stall_ns"] * 1e-9
+
+    @property
+    def bytes_read(self) -> int:
+        return self.counts["demand_bytes"] + self.counts["prefetch_bytes"]
+
+
+def statistics(store: _memory.Store) -> Statistics:
+    """Of all layers together."""
+    return _of(store.counters().sum(axis=0).tolist())
+
+
+def by_layer(store: _memory.Store) -> list[Statistics]:
+    return [_of(row) for row in store.counters().tolist()]
+
+
+def _of(row: list[int]) -> Statistics:
+    return Statistics(dict(zip(_memory.COUNTERS, row, strict=True)))

@@ -1,0 +1,106 @@
+"""Budgets read and planned: never more than allowed, fair to all sizes, refused with what would do."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ostinato.memory.budget import BLOCK, LEAST_SLOTS, BudgetError, MemoryPlan, padded, parse_budget, plan
+from ostinato.memory.parcels import Extent, Parcel, Parcels
+
+
+@pytest.mark.parametrize(
+    ("text", "nbytes"),
+    [("8GiB", 8 << 30), ("8G", 8 << 30), ("8gb", 8 * 10**9), ("1.5 MiB", 3 << 19), ("4096", 4096), ("50%", 500),
+     ("12.5%", 125), ("200%", 2000), (" 1k ", 1024), ("2T", 2 << 40)],
+)  # fmt: skip
+def test_amounts(text: str, nbytes: int) -> None:
+    assert parse_budget(text, 1000) == nbytes
+
+
+NONE = ("", "8 GiB 2", "-1G", "1e9", "0", "0%", "GiB", "8X", "\u0663G", "nan", "inf%", "1" * 16, "0.0001%")
+
+
+@pytest.mark.parametrize("text", NONE)
+def test_what_is_no_amount_is_refused(text: str) -> None:
+    with pytest.raises(BudgetError):
+        parse_budget(text, 1000)
+
+
+def model(sizes: list[tuple[int, int]], experts: int, resident: int = 0) -> Parcels:
+    """Layers of experts: (bytes of an expert, layers) one after the other in one file."""
+    parcels, at, layer = [], 33, 0
+    for size, layers in sizes:
+        for _ in range(layers):
+            for _ in range(experts):
+                parcels.append(Parcel(layer, (Extent(0, at, size),)))
+                at += size
+            layer += 1
+    return Parcels(tuple(parcels), resident)
+
+
+def check(parcels: Parcels, made: MemoryPlan, budget: int) -> None:
+    assert made.nbytes <= budget
+    for parcel, cache in zip(parcels.parcels, made.cache, strict=True):
+        assert padded(parcel) <= made.pools[made.caches[cache].pool].slot_bytes
+    for number, pool in enumerate(made.pools):
+        quotas = [cache.quota for cache in made.caches if cache.pool == number]
+        assert sum(quotas) == pool.slots <= pool.parcels
+    assert sum(pool.parcels for pool in made.pools) == len(parcels.parcels)
+
+
+@settings(deadline=None)
+@given(
+    sizes=st.lists(st.tuples(st.integers(1, 1 << 20), st.integers(1, 3)), min_size=1, max_size=4),
+    experts=st.integers(1, 9), percent=st.integers(1, 120), per_layer=st.booleans(), other=st.integers(0, 1 << 20),
+)  # fmt: skip
+def test_every_plan_fits(sizes: list[tuple[int, int]], experts: int, percent: int, per_layer: bool, other: int) -> None:
+    parcels = model(sizes, experts, resident=50_000)
+    budget = (parcels.nbytes + 50_000) * percent // 100
+    try:
+        made = plan(parcels, budget, other_bytes=other, per_layer=per_layer)
+    except BudgetError as error:
+        match = re.search(r"at least ([\d.]+ .iB)", str(error))
+        assert match
+        enough = parse_budget(match[1], 0)
+        check(parcels, plan(parcels, enough, other_bytes=other, per_layer=per_layer), enough - other)
+        return
+    check(parcels, made, budget - other)
+    for number, cache in enumerate(made.caches):
+        assert cache.quota >= min(LEAST_SLOTS, made.cache.count(number))
+
+
+def test_all_sizes_get_the_same_fraction() -> None:
+    parcels = model([(1 << 20, 8), (3 << 19, 8)], 64)
+    made = plan(parcels, parcels.nbytes // 4)
+    assert [pool.slot_bytes for pool in made.pools] == [(3 << 19) + BLOCK, (1 << 20) + BLOCK]
+    assert all(abs(pool.slots / pool.parcels - 0.25) < 0.01 for pool in made.pools)
+    assert made.nbytes > parcels.nbytes // 4 - (3 << 20), "nearly all of the budget is used"
+
+
+def test_nearly_equal_sizes_share_a_pool() -> None:
+    parcels = model([(1 << 20, 4), ((1 << 20) - 40_000, 4)], 8)
+    assert len(plan(parcels, parcels.nbytes).pools) == 1
+
+
+def test_enough_memory_is_a_slot_for_everybody() -> None:
+    parcels = model([(1 << 20, 4)], 8, resident=1 << 20)
+    made = plan(parcels, 2 * parcels.nbytes)
+    assert made.complete
+    assert not plan(parcels, parcels.nbytes).complete
+
+
+def test_layers_share_evenly() -> None:
+    parcels = model([(1 << 20, 5)], 16)
+    made = plan(parcels, parcels.nbytes // 2, per_layer=True)
+    quotas = [cache.quota for cache in made.caches]
+    assert len(quotas) == 5
+    assert max(quotas) - min(quotas) <= 1
+
+
+def test_odd_offsets_take_whole_blocks() -> None:
+    assert padded(Parcel(0, (Extent(0, 4095, 2),))) == 2 * BLOCK
+    assert padded(Parcel(0, (Extent(0, 4096, 4096), Extent(0, 10, 1)))) == 2 * BLOCK
