@@ -22,7 +22,7 @@ struct QuickGelu {
   LANE_INLINE F16x operator()(F16x x) const { return x / (splat(1.0f) + exp16(splat(-1.702f) * x)); }
 };
 struct Relu {
-  LANE_INLINE F16x operator()(F16x x) const { return select(x < splat(0.0f), splat(0.0f), x); }
+  LANE_INLINE F16x operator()(F16x x) const { return select(below(x, splat(0.0f)), splat(0.0f), x); }
 };
 struct ReluSquared {
   LANE_INLINE F16x operator()(F16x x) const { return Relu{}(x)*Relu{}(x); }
@@ -33,7 +33,7 @@ struct Sigmoid {
 // log(1 + e^x) = max(x, 0) + log(1 + e^-|x|).
 struct Softplus {
   LANE_INLINE F16x operator()(F16x x) const {
-    const I16x negative = x < splat(0.0f);
+    const I16x negative = below(x, splat(0.0f));
     return select(negative, splat(0.0f), x) + log1p16(exp16(select(negative, x, -x)));
   }
 };
@@ -78,8 +78,8 @@ void glu(const Gate& how, const float* gate, int64_t gates, const float* up, int
   by_activation(how.act, [&](auto function) {
     by_lanes(n, [&](int64_t i, int64_t lanes) {
       F16x g = gates == 1 ? splat(gate[0]) : load_some(gate + i, lanes), u = load_some(up + i, lanes);
-      g = select(g > most, most, g);
-      u = select(u > most, most, select(u < -most, -most, u));
+      g = select(below(most, g), most, g);
+      u = select(below(most, u), most, select(below(u, -most), -most, u));
       store_some(out + i, lanes, function(g) * (u + splat(how.shift)));
     });
   });

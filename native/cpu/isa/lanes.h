@@ -19,7 +19,33 @@ LANE_INLINE F16x fma(F16x a, F16x b, F16x c) { return a * b + c; }
 LANE_INLINE F16x select(I16x mask, F16x yes, F16x no) {
   return (F16x)(((I16x)yes & mask) | ((I16x)no & ~mask));
 }
-LANE_INLINE F16x larger(F16x a, F16x b) { return select(a > b, a, b); }  // b where a is NaN
+
+// The 16 lanes in vectors that the machine has: g++ compares wider ones lane by lane.
+#if defined(__AVX512F__)
+constexpr int kPartBytes = 64;
+#elif defined(__AVX__)
+constexpr int kPartBytes = 32;
+#else
+constexpr int kPartBytes = 16;
+#endif
+typedef float FloatPart __attribute__((vector_size(kPartBytes)));
+typedef int32_t MaskPart __attribute__((vector_size(kPartBytes)));
+constexpr int kParts = 64 / kPartBytes;
+struct FloatParts {
+  FloatPart part[kParts];
+};
+struct MaskParts {
+  MaskPart part[kParts];
+};
+
+// a < b in every lane.
+LANE_INLINE I16x below(F16x a, F16x b) {
+  const auto x = std::bit_cast<FloatParts>(a), y = std::bit_cast<FloatParts>(b);
+  MaskParts result;
+  for (int i = 0; i < kParts; ++i) result.part[i] = x.part[i] < y.part[i];
+  return std::bit_cast<I16x>(result);
+}
+LANE_INLINE F16x larger(F16x a, F16x b) { return select(below(b, a), a, b); }  // b where a is NaN
 
 // The first n lanes from memory, `rest` in the others.
 LANE_INLINE F16x load_first(const float* p, int64_t n, float rest) {
@@ -45,8 +71,17 @@ LANE_INLINE float sum_lanes(F16x v) {
   return v[0];
 }
 LANE_INLINE float max_lanes(F16x v) {
+#if defined(__AVX512F__)
   FOLD(v, larger)
   return v[0];
+#else
+  const auto x = std::bit_cast<FloatParts>(v);
+  FloatPart most = x.part[0];
+  for (int i = 1; i < kParts; ++i) most = x.part[i] > most ? x.part[i] : most;
+  float top = most[0];
+  for (int i = 1; i < kPartBytes / 4; ++i) top = most[i] > top ? most[i] : top;
+  return top;
+#endif
 }
 #undef FOLD
 
@@ -73,6 +108,12 @@ LANE_INLINE F16x load_half(const uint16_t* p) {
   _mm256_storeu_ps(out, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
   _mm256_storeu_ps(out + 8, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 8))));
   return load(out);
+#elif defined(__aarch64__)
+  struct Values {
+    float32x4_t part[4];
+  } out;
+  for (int i = 0; i < 4; ++i) out.part[i] = vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p + 4 * i)));
+  return std::bit_cast<F16x>(out);
 #else
   U16x h;
   for (int i = 0; i < kLanes; ++i) h[i] = p[i];

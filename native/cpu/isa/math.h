@@ -3,8 +3,8 @@
 // e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln 2 / 2; e^r by its Taylor series, whose next term is below
 // 2^-27. Zero below -87.3, and no larger than e^88; NaN stays NaN.
 LANE_INLINE F16x exp16(F16x x) {
-  const I16x tiny = x < splat(-87.3f);
-  x = select(x > splat(88.0f), splat(88.0f), x);
+  const I16x tiny = below(x, splat(-87.3f));
+  x = select(below(splat(88.0f), x), splat(88.0f), x);
   x = select(tiny, splat(0.0f), x);
   const F16x round = splat(0x1.8p23f);  // adding it leaves an integer in the low bits
   const F16x shifted = fma(x, splat(1.44269504f), round);
@@ -50,7 +50,7 @@ LANE_INLINE F16x log1p16(F16x e) {
 
 // tanh x = 1 - 2 / (e^2x + 1); below 1/2 by its Taylor series, whose next term is below 2^-26.
 LANE_INLINE F16x tanh16(F16x x) {
-  const F16x magnitude = select(x < splat(0.0f), -x, x), z = x * x;
+  const F16x magnitude = select(below(x, splat(0.0f)), -x, x), z = x * x;
   F16x p = splat(-929569.0f / 638512875);
   p = fma(p, z, splat(21844.0f / 6081075));
   p = fma(p, z, splat(-1382.0f / 155925));
@@ -59,12 +59,12 @@ LANE_INLINE F16x tanh16(F16x x) {
   p = fma(p, z, splat(2.0f / 15));
   p = fma(p, z, splat(-1.0f / 3));
   const F16x large = splat(1.0f) - splat(2.0f) / (exp16(x + x) + splat(1.0f));
-  return select(magnitude < splat(0.5f), fma(p * z, x, x), large);
+  return select(below(magnitude, splat(0.5f)), fma(p * z, x, x), large);
 }
 
 // The error function, to 1.5e-7 (Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26).
 LANE_INLINE F16x erf16(F16x x) {
-  const I16x negative = x < splat(0.0f);
+  const I16x negative = below(x, splat(0.0f));
   const F16x magnitude = select(negative, -x, x);
   const F16x t = splat(1.0f) / fma(splat(0.3275911f), magnitude, splat(1.0f));
   F16x p = splat(1.061405429f);

@@ -67,5 +67,9 @@ float sum_exp(const float* x, float shift, int64_t n) {
 }
 
 void to_half(const float* x, int64_t n, uint16_t* out) {
-  for (int64_t i = 0; i < n; ++i) out[i] = half_of(x[i]);
+  int64_t i = 0;
+#if defined(__aarch64__)
+  for (; i + 4 <= n; i += 4) vst1_u16(out + i, vreinterpret_u16_f16(vcvt_f16_f32(vld1q_f32(x + i))));
+#endif
+  for (; i < n; ++i) out[i] = half_of(x[i]);
 }

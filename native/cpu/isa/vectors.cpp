@@ -4,7 +4,11 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
+
+#include <bit>
 
 #define LANE_INLINE inline __attribute__((always_inline))
 

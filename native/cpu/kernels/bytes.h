@@ -65,20 +65,36 @@ BYTES_INLINE uint64_t spread_nibbles(uint32_t bytes) {
 
 // Two bits for each of 32 elements, four to a byte, lowest first.
 BYTES_INLINE Bytes pairs_of_bits(const uint8_t* p) {
+#ifdef __aarch64__
+  const uint8x16_t four = {0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3}, mask = vdupq_n_u8(3);
+  const int8x16_t right = {0, -2, -4, -6, 0, -2, -4, -6, 0, -2, -4, -6, 0, -2, -4, -6};
+  const uint8x16_t bytes = vreinterpretq_u8_u64(vdupq_n_u64(read<uint64_t>(p)));
+  const auto pairs = [&](uint8x16_t at) { return vshlq_u8(vqtbl1q_u8(bytes, at), right) & mask; };
+  return std::bit_cast<Bytes>(uint8x16x2_t{pairs(four), pairs(four + 4)});
+#else
   const auto v = reinterpret_cast<Bytes>(Quads{} + read<uint64_t>(p));
   const Bytes spread = __builtin_shufflevector(v, v, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 20, 20,
                                                20, 20, 21, 21, 21, 21, 22, 22, 22, 22, 23, 23, 23, 23);
   const Longs x = reinterpret_cast<Longs>(spread) & 255;
   return reinterpret_cast<Bytes>(x | x << 6 | x << 12 | x << 18) & splat(3);
+#endif
 }
 
 // 0xff in byte i where bit i is set, 0 elsewhere.
 BYTES_INLINE Bytes spread_bits(uint32_t bits) {
+#ifdef __aarch64__
+  const uint8x16_t eight = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1};
+  const uint8x16_t bytes = vreinterpretq_u8_u32(vdupq_n_u32(bits));
+  const uint8x16_t bit = vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201u));
+  return std::bit_cast<Bytes>(
+      uint8x16x2_t{vtstq_u8(vqtbl1q_u8(bytes, eight), bit), vtstq_u8(vqtbl1q_u8(bytes, eight + 2), bit)});
+#else
   const auto v = reinterpret_cast<Bytes>(Longs{} + bits);
   const Bytes source = __builtin_shufflevector(v, v, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 18, 18,
                                                18, 18, 18, 18, 18, 18, 19, 19, 19, 19, 19, 19, 19, 19);
   const auto bit = reinterpret_cast<Bytes>(Quads{} + 0x8040201008040201u);
   return reinterpret_cast<Bytes>((source & bit) == bit);
+#endif
 }
 
 BYTES_INLINE Bytes spread_bits(const uint8_t* p) { return spread_bits(read<uint32_t>(p)); }
