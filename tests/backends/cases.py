@@ -45,6 +45,25 @@ def _linear(kind: TensorType, n: int, k: int, bias: bool) -> OpCase:
     return OpCase(f"linear {kind.name} {n}x{k}{' bias' if bias else ''}", k, build, tolerance(kind))
 
 
+def _residual(kind: TensorType, width: int) -> OpCase:
+    def build(b: Builder, w: Weights, x: str) -> str:
+        return b.add("linear", x, x, weights=(w.normal("w", (width, width), kind), None))
+
+    return OpCase(f"linear[residual] {kind.name} {width}", width, build, tolerance(kind))
+
+
+def _gated(kind: TensorType, n: int, k: int, up_kind: TensorType | None = None, limit: float = 0.0) -> OpCase:
+    """With biases where there is a limit."""
+
+    def build(b: Builder, w: Weights, x: str) -> str:
+        weights = (w.normal("gate", (n, k), kind), w.normal("up", (n, k), up_kind or kind))
+        biases = (w.normal("c", (n,), TensorType.F32), w.normal("d", (n,), TensorType.F32)) if limit else ()
+        return b.add("gated", x, weights=(*weights, *biases), act=Activation.SILU, limit=limit, shift=limit)
+
+    name = f"gated {kind.name} {up_kind.name if up_kind else ''} {n}x{k} {limit}"
+    return OpCase(name, k, build, 4 * tolerance(kind))
+
+
 def _embed(kind: TensorType) -> OpCase:
     def build(b: Builder, w: Weights, _: str) -> str:
         return b.add("embed", weights=(w.normal("second", (VOCAB, 256), kind),))
@@ -143,6 +162,11 @@ CASES: tuple[OpCase, ...] = (
     _linear(TensorType.F32, 17, 172, True),
     _linear(TensorType.F16, 5, 44, False),
     _linear(TensorType.Q8_0, 12, 96, False),
+    _residual(TensorType.F32, 100),
+    _residual(TensorType.Q4_K, 256),
+    _gated(TensorType.F32, 33, 172, limit=2.0),
+    _gated(TensorType.Q4_K, 200, 256),
+    _gated(TensorType.Q8_0, 70, 256, TensorType.Q4_K),
     *(_embed(kind) for kind in TYPES),
     *BLOCK_CASES,
     _norm(64, 1),

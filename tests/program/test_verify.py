@@ -54,7 +54,7 @@ def test_accepts_a_program() -> None:
     ("broken", "says"),
     [
         (changed(0, op="frobnicate"), "unknown op"),
-        (changed(1, inputs=("%9",)), "%9 is used before"),
+        (changed(1, inputs=("%9", None)), "%9 is used before"),
         (changed(1, outputs=("%0",)), "%0 is defined twice"),
         (changed(1, weights=(Tensor("absent"), None)), "no tensor 'absent'"),
         (changed(1, weights=(Tensor("gain"), None)), "must have 2 dimensions"),
@@ -81,7 +81,7 @@ def test_refuses(broken: Program, says: str) -> None:
 
 def test_names_the_instruction() -> None:
     with pytest.raises(VerifyError, match=r"test, instruction 1 \(linear, layer -1\)"):
-        verify(changed(1, inputs=("%9",)), TENSORS)
+        verify(changed(1, inputs=("%9", None)), TENSORS)
 
 
 def test_refuses_a_value_that_nothing_defines() -> None:

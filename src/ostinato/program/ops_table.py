@@ -211,7 +211,18 @@ def _linear(o: Operands) -> tuple[Shape, ...]:
     _expect(x.width == k, f"input is {x.width} wide, the weight has rows of {k}")
     if o.weights[1] is not None:
         _expect(o.weights[1].dims == (n,), f"bias must have {n} elements, found {o.weights[1].dims}")
-    return (Shape(DType.F32, x.axis, x.factor, n),)
+    out = Shape(DType.F32, x.axis, x.factor, n)
+    _expect(o.values[1] in (None, out), f"adds {o.values[1]} to {out}")
+    return (out,)
+
+
+def _gated(o: Operands) -> tuple[Shape, ...]:
+    x, gate, up = o.value(0), o.weight(0, 2).dims, o.weight(1, 2).dims
+    _expect(gate == up, f"gate {list(gate)} and up {list(up)} differ")
+    _expect(x.width == up[1], f"input is {x.width} wide, the weights have rows of {up[1]}")
+    for bias in o.weights[2:]:
+        _expect(bias is None or bias.dims == up[:1], f"biases must have {up[0]} elements")
+    return (Shape(DType.F32, x.axis, x.factor, up[0]),)
 
 
 def _rope(o: Operands) -> tuple[Shape, ...]:
@@ -400,6 +411,13 @@ def _matmul_cost(o: Operands, load: Load) -> Cost:
     return Cost(flops=2.0 * rows * weight.dims[0] * weight.dims[1], weight_bytes=weight.nbytes if rows else 0)
 
 
+def _gated_cost(o: Operands, load: Load) -> Cost:
+    rows = o.value(0).rows(load.sizes())
+    weights = (o.weight(0, 2), o.weight(1, 2))
+    flops = sum(2.0 * rows * prod(weight.dims) for weight in weights)
+    return Cost(flops=flops, weight_bytes=sum(weight.nbytes for weight in weights) if rows else 0)
+
+
 def _per_head_cost(o: Operands, load: Load) -> Cost:
     weight, rows = o.weight(0, 3), o.value(0).rows(load.sizes())
     return Cost(flops=2.0 * rows * prod(weight.dims), weight_bytes=weight.nbytes if rows else 0)
@@ -458,8 +476,11 @@ OPS: tuple[Op, ...] = (
        _elementwise(4.0), "x / sqrt(mean(x^2) + eps) x gain, over each of `groups` equal parts of a row."),
     Op("layer_norm", ("out",), ("x",), ("gain?", "bias?"), (Field("eps", _F), Field("groups", default=1)), _norm,
        _elementwise(6.0), "(x - mean(x)) / sqrt(var(x) + eps) x gain + bias, over each of `groups` equal parts."),
-    Op("linear", ("out",), ("x",), ("weight", "bias?"), (), _linear, _matmul_cost,
-       "x . weight^T + bias, on the packed weight. Prompt rows and generated rows are two calls."),
+    Op("linear", ("out",), ("x", "residual?"), ("weight", "bias?"), (), _linear, _matmul_cost,
+       "residual + (x . weight^T + bias), on the packed weight. Prompt rows and generated rows are two calls."),
+    Op("gated", ("out",), ("x",), ("gate", "up", "gate_bias?", "up_bias?"),
+       (Field("act", choices=Activation), Field("limit", _F, default=0.0), Field("shift", _F, default=0.0)), _gated,
+       _gated_cost, "glu(x . gate^T + gate_bias, x . up^T + up_bias), on the packed weights (made by passes/fuse.py)."),
     Op("per_head", ("out",), ("x",), ("weight",), (), _per_head, _per_head_cost,
        "Head h of x times matrix h of the weight [heads, N, K], on the packed weight."),
     Op("rope", ("out",), ("x", "angles"), (),

@@ -111,6 +111,8 @@ class _Lowering:
         self._emit("rms_norm", self._plain(i, ("x",)) | dict(i.fields), i.weights)
 
     def linear(self, i: Instruction) -> None:
+        if i.inputs[1] is not None:
+            raise CompileError("op 'linear' with a residual: devices have no phases for it")
         out = self._program.values[i.outputs[0]]
         self._linear(i, self._input(i, 0), self._at(i.outputs[0]), out)
 

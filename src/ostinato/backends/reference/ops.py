@@ -75,9 +75,22 @@ def _affine(parts: Array, gain: Array | None, bias: Array | None) -> Array:
     return parts
 
 
-def linear(_: Step, x: Array, weight: Array, bias: Array | None) -> Array:
+def linear(_: Step, x: Array, residual: Array | None, weight: Array, bias: Array | None) -> Array:
+    y = _product(x, weight, bias)
+    return y if residual is None else residual + y
+
+
+def _product(x: Array, weight: Array, bias: Array | None) -> Array:
     y = x @ weight.T
     return y if bias is None else y + bias
+
+
+def gated(
+    step: Step, x: Array, gate: Array, up: Array, gate_bias: Array | None, up_bias: Array | None,
+    *, act: int, limit: float, shift: float,
+) -> Array:  # fmt: skip
+    gates = _product(x, gate, gate_bias)
+    return glu(step, gates, _product(x, up, up_bias), act=act, limit=limit, shift=shift)
 
 
 def per_head(_: Step, x: Array, weight: Array) -> Array:
@@ -240,13 +253,13 @@ def experts(
         rows, e = x[members // top_k], bucket % len(up)
         if scales is not None:
             rows = rows * scales.reshape(-1)[members, None]
-        inner = linear(step, rows, up[e], None if up_bias is None else up_bias[e])
+        inner = _product(rows, up[e], None if up_bias is None else up_bias[e])
         if gate is None:
             inner = activation(inner, act)
         else:
-            gated = linear(step, rows, gate[e], None if gate_bias is None else gate_bias[e])
+            gated = _product(rows, gate[e], None if gate_bias is None else gate_bias[e])
             inner = glu(step, gated, inner, act=act, limit=limit, shift=shift)
-        out[members] = linear(step, inner, down[e], None if down_bias is None else down_bias[e])
+        out[members] = _product(inner, down[e], None if down_bias is None else down_bias[e])
     return out
 
 
@@ -295,7 +308,7 @@ def _where(step: Step, cache: int, slot: int, positions: Array) -> Array:
 MEANING: Mapping[str, Callable[..., Array | tuple[Array, ...] | None]] = {
     function.__name__: function
     for function in (
-        embed, angles, rms_norm, layer_norm, linear, per_head, rope, temper, append, attend, glu, activate, scale, add,
+        embed, angles, rms_norm, layer_norm, linear, gated, per_head, rope, temper, append, attend, glu, activate, scale, add,
         part, join, select, pool, route, group, experts, combine, conv, delta, scan, sample,
     )
 }  # fmt: skip
