@@ -66,17 +66,17 @@ class Specimen:
 
     def __init__(self, animal: Animal, folder: Path) -> None:
         self._animal, self._folder = animal, folder
-        self._checkpoint = folder / "hf"
+        self.checkpoint = folder / "hf"
         model = build(animal)
-        model.save_pretrained(self._checkpoint)
+        model.save_pretrained(self.checkpoint)
         if animal.pooling:
-            write_pooling(self._checkpoint, animal.pooling)
+            write_pooling(self.checkpoint, animal.pooling)
         self._models = {"F32": model}
         self._files: dict[str, Path] = {}
         self._theirs: dict[tuple[str, int], np.ndarray] = {}
 
     def plan(self) -> Plan:
-        return plan(self._checkpoint, "F32", tokenizer=False)
+        return plan(self.checkpoint, "F32", tokenizer=False)
 
     def file(self, type: str) -> Path:
         """The GGUF file of this type."""
@@ -122,7 +122,7 @@ class Specimen:
             from safetensors.numpy import save_file
 
             folder = self._folder / f"hf-{type}"
-            shutil.copytree(self._checkpoint, folder)
+            shutil.copytree(self.checkpoint, folder)
             save_file(self._put_back(type), folder / SAFETENSORS, metadata={"format": "pt"})
             loaded = _builder(self._animal).from_pretrained(folder, attn_implementation="eager", dtype="float32")
             self._models[type] = loaded.eval()
@@ -171,11 +171,19 @@ def _home() -> str:
 _kept: list[tempfile.TemporaryDirectory[str]] = []
 
 
-def write_pooling(folder: Path, pooling: str) -> None:
-    """What sentence-transformers writes beside a model."""
-    modules = [{"type": "sentence_transformers.models.Transformer", "path": ""},
-               {"type": "sentence_transformers.models.Pooling", "path": "1_Pooling"}]  # fmt: skip
+def write_pooling(folder: Path, pooling: str, dense: Sequence[np.ndarray] = (), activation: str = "Identity") -> None:
+    """What sentence-transformers writes beside a model; `dense`: matrices of products after the pooling."""
+    from safetensors.numpy import save_file
+
+    kinds = {"": "Transformer", "1_Pooling": "Pooling"} | {f"{2 + i}_Dense": "Dense" for i in range(len(dense))}
+    modules = [{"type": f"sentence_transformers.models.{kind}", "path": path} for path, kind in kinds.items()]
     (folder / "modules.json").write_text(json.dumps(modules))
+    for i, matrix in enumerate(dense):
+        module = folder / f"{2 + i}_Dense"
+        module.mkdir()
+        save_file({"linear.weight": matrix}, module / "model.safetensors")
+        config = {"activation_function": f"torch.nn.modules.linear.{activation}", "bias": False}
+        (module / "config.json").write_text(json.dumps(config))
     (folder / "1_Pooling").mkdir()
     (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode": pooling}))
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from ostinato.convert import convert
 from ostinato.convert.errors import ConvertError
 from ostinato.convert.pooling import read_pooling
 from ostinato.engine.engine import Engine
@@ -14,7 +17,8 @@ from ostinato.engine.evaluate import embedding
 from ostinato.engine.loading import Opened, Options, PlanError, open_model
 from ostinato.engine.local import LocalPort
 from ostinato.model.reader import ModelError
-from tests.architectures.harness import compare, prompt, specimen, write_pooling
+from tests.architectures.harness import compare, prompt, run_logits, specimen, write_pooling
+from tests.architectures.zoo import ZOO
 
 CONTEXT = 32
 
@@ -55,9 +59,38 @@ def test_a_decoder_embeds_only_where_it_says_how() -> None:
 
 @pytest.mark.parametrize(("pooling", "number"), [("mean", 1), ("cls", 2), ("lasttoken", 3)])
 def test_pooling_is_read_as_sentence_transformers_writes_it(pooling: str, number: int, tmp_path: Path) -> None:
-    assert read_pooling(tmp_path) is None
+    assert read_pooling(tmp_path).type is None
     write_pooling(tmp_path, pooling)
-    assert read_pooling(tmp_path) == number
+    assert read_pooling(tmp_path).type == number
+
+
+def test_products_follow_the_pooling(tmp_path: Path) -> None:
+    """As in EmbeddingGemma: 2_Dense and 3_Dense."""
+    random = np.random.default_rng(3)
+    shutil.copytree(specimen("bert").checkpoint, tmp_path / "hf", ignore=shutil.ignore_patterns("*Pooling", "modules*"))
+    width = specimen("bert").theirs("F32", prompt(5)).shape[-1]
+    up, down = (random.normal(0, 0.1, shape).astype(np.float32) for shape in ((2 * width, width), (width, 2 * width)))
+    write_pooling(tmp_path / "hf", ZOO["bert"].pooling, [up, down])
+    convert(tmp_path / "hf", tmp_path / "model.gguf", "F32", tokenizer=False)
+    made = open_model(tmp_path / "model.gguf", Options(backend="cpu", threads=1, context=CONTEXT, max_sequences=1))
+    try:
+        found = run_logits(made, "cpu", prompt(17), CONTEXT)
+    finally:
+        made.file.close()
+    assert compare(found, specimen("bert").theirs("F32", prompt(17)) @ up.T @ down.T).nmse < 1e-9
+
+
+@pytest.mark.parametrize(("count", "activation", "says"), [(1, "Tanh", "'Tanh'"), (3, "Identity", "3 Dense modules")])
+def test_products_that_a_file_cannot_hold_are_refused(count: int, activation: str, says: str, tmp_path: Path) -> None:
+    write_pooling(tmp_path, "mean", [np.eye(4, dtype=np.float32)] * count, activation)
+    with pytest.raises(ConvertError, match=says):
+        read_pooling(tmp_path)
+
+
+def test_other_modules_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "modules.json").write_text('[{"type": "x.LSTM", "path": "1_LSTM"}]')
+    with pytest.raises(ConvertError, match="'LSTM'"):
+        read_pooling(tmp_path)
 
 
 def test_unknown_pooling_and_folders_outside_are_refused(tmp_path: Path) -> None:

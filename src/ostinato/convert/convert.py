@@ -67,11 +67,12 @@ def plan(folder: str | os.PathLike[str], type: str = AUTO, tokenizer: bool = Tru
 
 
 def _plan(folder: Path, recipe: Recipe, config: Config, type: TensorType | None, tokenizer: bool, name: str) -> Plan:
-    tensors = tuple(plan_tensors(recipe, config, join_scales(open_checkpoint(folder), config)))
+    pooling = read_pooling(folder)
+    checkpoint = {**join_scales(open_checkpoint(folder), config), **pooling.dense}
+    tensors = tuple(plan_tensors(recipe, config, checkpoint))
     types = {planned.name: choose_type(planned, type) for planned in tensors}
     metadata = model_metadata(recipe, config, name, stored_types(types))
-    if (pooling := read_pooling(folder)) is not None:
-        metadata[f"{recipe.architecture}.pooling_type"] = pooling
+    metadata |= pooling.metadata(recipe.architecture)
     extras = {**rope_factors(config), **recipe.extras(config)}
     metadata |= tokenizer_metadata(folder, config, _rows(tensors)) if tokenizer else {"tokenizer.ggml.model": "none"}
     made = Plan(recipe.architecture, metadata, tensors, types, extras)

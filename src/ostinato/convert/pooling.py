@@ -1,27 +1,74 @@
 """How a checkpoint's rows become one embedding, as sentence-transformers writes it down: modules.json lists what is
-done one after the other; the pooling has a folder with a config.json."""
+done one after the other (the model, the pooling, up to two products, a norm), each with a folder of its own."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ostinato.convert.config import FILE, Config
 from ostinato.convert.errors import ConvertError
 from ostinato.convert.jsonfile import read_json, read_list
+from ostinato.convert.safetensors import Source, open_checkpoint
 
 MODULES = "modules.json"
 _TYPES = {"mean": 1, "cls": 2, "lasttoken": 3}  # gguf.PoolingType
 _OLDER = {"mean": "pooling_mode_mean_tokens", "cls": "pooling_mode_cls_token", "lasttoken": "pooling_mode_lasttoken"}
+_DENSE = ("dense_2", "dense_3")  # GGUF's names of the products after pooling
+_PLAIN = ("Transformer", "Normalize")  # nothing to be written: embeddings leave here as they are, not normalised
 
 
-def read_pooling(folder: Path) -> int | None:
-    """GGUF's `pooling_type`; None where the checkpoint does not say. ConvertError for another one."""
+@dataclass(frozen=True)
+class Pooling:
+    """GGUF's `pooling_type`, None where the checkpoint does not say, and the products by GGUF's names."""
+
+    type: int | None = None
+    dense: Mapping[str, Source] = field(default_factory=dict)
+
+    def metadata(self, architecture: str) -> dict[str, int]:
+        """What the file says of them."""
+        found = {} if self.type is None else {f"{architecture}.pooling_type": self.type}
+        for name, source in self.dense.items():
+            found[f"{architecture}.{name.removesuffix('.weight')}_feat_out"] = source.shape[0]
+            found[f"{architecture}.{name.removesuffix('.weight')}_feat_in"] = source.shape[1]
+        return found
+
+
+def read_pooling(folder: Path) -> Pooling:
+    """ConvertError for a pooling or a module that GGUF cannot say."""
     if not (folder / MODULES).exists():
-        return None
-    for module in read_list(folder / MODULES):
-        if isinstance(module, dict) and str(module.get("type")).endswith("Pooling"):
-            return _read(_inside(folder, str(module.get("path"))) / FILE)
-    return None
+        return Pooling()
+    modules = [(str(m.get("type")).rpartition(".")[2], str(m.get("path"))) for m in _listed(folder)]
+    for kind, _ in modules:
+        if kind not in (*_PLAIN, "Pooling", "Dense"):
+            raise ConvertError(f"{folder / MODULES}: a module of type {kind!r:.80}, which a GGUF file cannot hold")
+    poolings = [_read(_inside(folder, path) / FILE) for kind, path in modules if kind == "Pooling"]
+    dense = [_inside(folder, path) for kind, path in modules if kind == "Dense"]
+    return Pooling(poolings[0] if poolings else None, _dense(folder, dense))
+
+
+def _listed(folder: Path) -> list[Mapping[str, object]]:
+    return [module for module in read_list(folder / MODULES) if isinstance(module, dict)]
+
+
+def _dense(folder: Path, modules: Sequence[Path]) -> dict[str, Source]:
+    if len(modules) > len(_DENSE):
+        raise ConvertError(f"{folder / MODULES}: {len(modules)} Dense modules; a GGUF file holds {len(_DENSE)}")
+    return {f"{name}.weight": _product(module) for name, module in zip(_DENSE, modules, strict=False)}
+
+
+def _product(module: Path) -> Source:
+    """The matrix of a Dense module, which must be no more than that."""
+    config = Config(read_json(module / FILE), str(module / FILE))
+    activation = config.text("activation_function", default="Tanh").rpartition(".")[2]
+    tensors = open_checkpoint(module)
+    if activation != "Identity" or set(tensors) != {"linear.weight"} or len(tensors["linear.weight"].shape) != 2:
+        raise ConvertError(
+            f"{module}: a Dense module with {activation!r:.40} and tensors {', '.join(sorted(tensors)):.200}; a GGUF "
+            "file holds a matrix 'linear.weight' and nothing else"
+        )
+    return tensors["linear.weight"]
 
 
 def _inside(folder: Path, path: str) -> Path:

@@ -19,6 +19,8 @@ RULES = (
     Rule("model.embed_tokens.weight", "token_embd.weight"),
     Rule("model.norm.{s}", "output_norm.{s}"),
     Rule("lm_head.{s}", "output.{s}"),
+    Rule("dense_2.weight", "dense_2.weight"),  # as convert/pooling.py names them
+    Rule("dense_3.weight", "dense_3.weight"),
     Rule(_L + "input_layernorm.{s}", _B + "attn_norm.{s}"),
     Rule(_L + "self_attn.q_proj.{s}", _B + "attn_q.{s}"),
     Rule(_L + "self_attn.k_proj.{s}", _B + "attn_k.{s}"),

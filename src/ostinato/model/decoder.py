@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ostinato.model.attention import read_attention
 from ostinato.model.feedforward import read_dense, read_experts
-from ostinato.model.pooling import read_pooling
+from ostinato.model.pooling import read_pooling, read_projections
 from ostinato.model.reader import ModelError, Reader
 from ostinato.model.recurrent import read_recurrent
 from ostinato.model.spec import (
@@ -46,6 +46,7 @@ def read_decoder(file: Reader, name: str, traits: Traits) -> ModelSpec:
         logit_cap=file.number("final_logit_softcapping", 0.0, low=0, high=1e9),
         per_layer=_per_layer(file, width),
         pooling=read_pooling(file),
+        after_pooling=read_projections(file),
     )
 
 

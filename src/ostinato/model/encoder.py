@@ -7,7 +7,7 @@ from dataclasses import replace
 from ostinato.model.attention import read_attention
 from ostinato.model.decoder import arrange, read_network
 from ostinato.model.kinds_table import Activation, Pooling
-from ostinato.model.pooling import read_pooling
+from ostinato.model.pooling import read_pooling, read_projections
 from ostinato.model.reader import ModelError, Reader
 from ostinato.model.spec import Block, Layer, ModelSpec, Part
 from ostinato.model.traits import Traits
@@ -37,6 +37,7 @@ def read_encoder(file: Reader, name: str, traits: Traits) -> ModelSpec:
         position_embedding=file.optional("position_embd.weight"),
         type_embedding=file.optional("token_types.weight"),
         pooling=Pooling.MEAN if pooling is None else pooling,
+        after_pooling=read_projections(file),
     )
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from ostinato.model.kinds_table import Pooling
 from ostinato.model.reader import ModelError, Reader
+from ostinato.model.spec import Projection
 
+PROJECTIONS = ("dense_2", "dense_3")  # module numbers of sentence-transformers
 POOLINGS = {1: Pooling.MEAN, 2: Pooling.FIRST, 3: Pooling.LAST}  # gguf.PoolingType
 
 
@@ -19,3 +21,8 @@ def read_pooling(file: Reader) -> Pooling | None:
             "3 (last token)"
         )
     return POOLINGS[stated]
+
+
+def read_projections(file: Reader) -> tuple[Projection, ...]:
+    """What follows pooling."""
+    return tuple(file.projection(stem) for stem in PROJECTIONS if file.has(f"{stem}.weight"))

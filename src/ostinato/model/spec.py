@@ -302,3 +302,4 @@ class ModelSpec:
     logit_scale: float = 1.0
     logit_cap: float = 0.0
     pooling: Pooling | None = None
+    after_pooling: tuple[Projection, ...] = ()  # of the pooled embedding, one after the other

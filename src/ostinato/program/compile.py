@@ -77,7 +77,8 @@ def _output(s: Scope, spec: ModelSpec, x: str, embed: bool) -> dict[str, str]:
     b = s.builder
     if embed or spec.output is None:
         assert spec.pooling is not None, "who asks for embeddings knows how rows are pooled"
-        return {"embedding": b.add("pool", s.norm(spec.output_norm, x), pooling=spec.pooling)}
+        pooled = b.add("pool", s.norm(spec.output_norm, x), pooling=spec.pooling)
+        return {"embedding": reduce(lambda y, projection: s.linear(projection, y), spec.after_pooling, pooled)}
     logits = s.linear(spec.output, s.norm(spec.output_norm, b.add("select", x)))
     logits = s.scaled(logits, spec.logit_scale, spec.logit_cap)
     b.add("sample", logits)

@@ -308,7 +308,7 @@ def _where(step: Step, cache: int, slot: int, positions: Array) -> Array:
 MEANING: Mapping[str, Callable[..., Array | tuple[Array, ...] | None]] = {
     function.__name__: function
     for function in (
-        embed, angles, rms_norm, layer_norm, linear, gated, per_head, rope, temper, append, attend, glu, activate, scale, add,
-        part, join, select, pool, route, group, experts, combine, conv, delta, scan, sample,
+        embed, angles, rms_norm, layer_norm, linear, gated, per_head, rope, temper, append, attend, glu, activate,
+        scale, add, part, join, select, pool, route, group, experts, combine, conv, delta, scan, sample,
     )
 }  # fmt: skip
