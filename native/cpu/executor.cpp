@@ -21,10 +21,10 @@ constexpr std::array<Run*, op::kOps> dispatch_table() {
 }
 
 constexpr auto kDispatch =
-    dispatch_table<op::Embed, op::Angles, op::RmsNorm, op::LayerNorm, op::Linear, op::PerHead, op::Rope,
-                   op::Temper, op::Append, op::Attend, op::Glu, op::Activate, op::Scale, op::Add, op::Part,
-                   op::Join, op::Select, op::Pool, op::Route, op::Group, op::Experts, op::Combine, op::Conv,
-                   op::Delta, op::Scan, op::Sample>();
+    dispatch_table<op::Embed, op::Angles, op::RmsNorm, op::LayerNorm, op::Linear, op::Gated, op::PerHead,
+                   op::Rope, op::Temper, op::Append, op::Attend, op::Glu, op::Activate, op::Scale, op::Add,
+                   op::Part, op::Join, op::Select, op::Pool, op::Route, op::Group, op::Experts, op::Combine,
+                   op::Conv, op::Delta, op::Scan, op::Sample>();
 
 void execute(const Program& program, Machine& m) {
   const std::vector<int32_t>& words = program.instructions;

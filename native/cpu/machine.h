@@ -99,6 +99,7 @@ void run(const op::Angles& i, Machine& m);
 void run(const op::RmsNorm& i, Machine& m);
 void run(const op::LayerNorm& i, Machine& m);
 void run(const op::Linear& i, Machine& m);
+void run(const op::Gated& i, Machine& m);
 void run(const op::PerHead& i, Machine& m);
 void run(const op::Rope& i, Machine& m);
 void run(const op::Temper& i, Machine& m);
@@ -121,7 +122,8 @@ void run(const op::Delta& i, Machine& m);
 void run(const op::Scan& i, Machine& m);
 void run(const op::Sample& i, Machine& m);
 
-// out[rows of x, weight.rows] = x . weight^T + bias (or nullptr), on all threads.
-void linear(Machine& m, int32_t x, const Weight& weight, const float* bias, float* out);
+// out[rows of x, weight.rows] = residual + (x . weight^T + bias), on all threads. Absent ones are nullptr.
+void linear(Machine& m, int32_t x, const Weight& weight, const float* bias, const float* residual,
+            float* out);
 
 }  // namespace ostinato::cpu

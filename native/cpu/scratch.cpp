@@ -12,6 +12,7 @@ struct Needs {
   size_t packed = 0;                                    // bytes of a packed value
   int64_t queries = 0, key_dim = 0, value_dim = 0;      // attend: queries of one row in a task
   size_t router = 0;                                    // route: rows x experts
+  int64_t gates = 0;                                    // gated: rows x outputs of a task
   size_t heads = 0;                                     // per_head: bytes of packed heads
   size_t gate_input = 0, up_input = 0, down_input = 0;  // experts: bytes of packed rows
   int64_t scaled = 0;                                   // experts: assignments x width
@@ -35,6 +36,13 @@ class Survey {
         case op::Opcode::kLinear: {
           const auto& i = *reinterpret_cast<const op::Linear*>(words);
           pack(program, i.x, i.weight);
+          break;
+        }
+        case op::Opcode::kGated: {
+          const auto& i = *reinterpret_cast<const op::Gated*>(words);
+          pack(program, i.x, i.gate);
+          pack(program, i.x, i.up);
+          needs.gates = std::max(needs.gates, rows(program, i.x) * kTileOutputs);
           break;
         }
         case op::Opcode::kRoute: {
@@ -149,6 +157,7 @@ Scratch::Scratch(const Model& model, const Kernels& kernels, int threads) {
   splits.max = Buffer<float>(partials);
   splits.sum = Buffer<float>(partials);
   splits.value = Buffer<float>(partials * padded(needs.value_dim));
+  gates = Buffer<float>(threads * needs.gates);
   heads = Buffer<uint8_t>(needs.heads);
   router = Buffer<float>(needs.router);
   wanted = Buffer<float>(needs.router);

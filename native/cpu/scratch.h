@@ -49,6 +49,9 @@ struct ExpertScratch {
   Buffer<float> tile;                                // [threads, kExpertRows, kExpertOutputs]
 };
 
+// Outputs that a task of `linear` or `gated` computes, at most.
+constexpr int64_t kTileOutputs = 64;
+
 // Rows x outputs that `experts` computes before it puts them where they belong.
 constexpr int64_t kExpertRows = 16, kExpertOutputs = 64;
 
@@ -74,10 +77,11 @@ struct Scratch {
   Scratch(const Model& model, const Kernels& kernels, int threads);
 
   std::array<PackedValue, 2> packed;
-  int32_t next_packed = 0;
+  size_t next_packed = 0;
   std::vector<AttendScratch> attend;  // [threads]
   SplitScratch splits;
   ExpertScratch experts;
+  Buffer<float> gates;                      // [threads, rows, kTileOutputs] of `gated`
   Buffer<uint8_t> heads;                    // packed heads of `per_head`
   Buffer<float> router, wanted, totals;     // [rows, experts] of `route`: scores, what decides, of groups
   std::vector<RecurrentScratch> recurrent;  // [threads]

@@ -70,7 +70,7 @@ void choose(const op::Route& i, const float* scores, const float* gain, float* w
 void run(const op::Route& i, Machine& m) {
   const int64_t experts = m.weight(i.router).rows;
   const float *correction = m.vector(i.correction), *gain = m.vector(i.gain);
-  linear(m, i.x, m.weight(i.router), m.vector(i.bias), m.scratch.router.data());
+  linear(m, i.x, m.weight(i.router), m.vector(i.bias), nullptr, m.scratch.router.data());
   m.by_rows(m.count(i.x), (i.top_k + 8) * experts, [&](int64_t row) {
     float* scores = m.scratch.router.data() + row * experts;
     float* wanted = m.scratch.wanted.data() + row * experts;
