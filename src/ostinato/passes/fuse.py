@@ -9,7 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from ostinato.program.ir import Instruction, Program
+from ostinato.program.ir import Instruction, Program, Programs
+
+
+def fuse_all(programs: Programs) -> Programs:
+    """Every program of a model fused; those that are one stay one."""
+    prefill = fuse(programs.prefill)
+    return Programs(prefill, prefill if programs.decode is programs.prefill else fuse(programs.decode))
 
 
 def fuse(program: Program) -> Program:

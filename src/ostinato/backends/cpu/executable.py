@@ -25,7 +25,7 @@ from ostinato.backends.vocabulary import check_positions, embeddable
 from ostinato.model.weights import StoredTensor, WeightExpr, WeightView, resolve
 from ostinato.passes.buffers import plan_buffers
 from ostinato.passes.encode import ABSENT, encode
-from ostinato.passes.fuse import fuse
+from ostinato.passes.fuse import fuse_all
 from ostinato.program.ir import Program, Programs
 from ostinato.program.verify import verify
 
@@ -42,6 +42,7 @@ class CpuExecutable:
     keeps_state = True
 
     def __init__(self, programs: Programs, tensors: Mapping[str, StoredTensor], plan: Plan) -> None:
+        programs = fuse_all(programs)
         self._programs, self._plan, self._vocab = programs, plan, programs.vocab_size
         self._outputs = output_names(programs)
         self._pools = [make_pool(group, plan) for group in programs.caches]
@@ -142,7 +143,6 @@ def _add_program(
 
     if lacking := {i.op for i in program.instructions} - set(_cpu.ops()):
         raise CompileError(f"cpu: no op {', '.join(sorted(lacking))}")
-    program = fuse(program)
     verify(program, tensors)  # the executor trusts shapes, operands and cache indices
     encoded = encode(program, plan_buffers(program, plan.max_rows, plan.max_logit_rows))
     outputs = [encoded.outputs.get(name, ABSENT) for name in names]
