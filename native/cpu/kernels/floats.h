@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "cpu/kernels/blocks.h"
+#include "cpu/kernels/prefetch.h"
 
 namespace ostinato::cpu {
 
@@ -39,13 +40,16 @@ struct FloatTile {
   }
 
   [[gnu::always_inline]] void run(const uint8_t* const* w, const float* x, int64_t stride, int64_t k,
-                                  int first) {
+                                  int first, const Prefetch& prefetch) {
+    constexpr int64_t kStep = kRows * kLanes * Element::kBytes;  // bytes of weights
     for (auto& row : acc)
       for (auto& token : row)
         for (Reg& reg : token) reg = Vector::zero();
     int64_t at = 0;
-    for (; at + kLanes <= k; at += kLanes)
+    for (; at + kLanes <= k; at += kLanes) {
+      prefetch(at / kLanes * kStep, kStep);
       add(w, x, stride, at, first, [](const uint8_t* p, int64_t) { return Element::load(p); });
+    }
     if (at < k)
       add(w, x, stride, at, first, [k](const uint8_t* p, int64_t column) {
         return Element::load(p, static_cast<int>(std::clamp<int64_t>(k - column, 0, Vector::kWidth)));
@@ -57,14 +61,14 @@ struct FloatTile {
 // are read from memory in order. Several: one register of every sum at a time, so that a larger tile fits.
 template <class Vector, class Element, int kRows, int kTokens>
 static void float_tile(const WeightRows& w, int64_t i, int64_t k, const float* x, float* out,
-                       int64_t out_stride) {
+                       int64_t out_stride, const Prefetch& prefetch = {}) {
   constexpr int kParts = kLanes / Vector::kWidth, kCount = kTokens == 1 ? kParts : 1;
   const uint8_t* rows[kRows];
   for (int r = 0; r < kRows; ++r) rows[r] = w.data + std::min(i + r, w.n - 1) * w.stride;
   typename Vector::Reg sums[kRows][kTokens][kParts];
   for (int first = 0; first < kParts; first += kCount) {
     FloatTile<Vector, Element, kRows, kTokens, kCount> tile;
-    tile.run(rows, x, packed_floats(k), k, first);
+    tile.run(rows, x, packed_floats(k), k, first, prefetch);
     for (int r = 0; r < kRows; ++r)
       for (int t = 0; t < kTokens; ++t)
         for (int p = 0; p < kCount; ++p) sums[r][t][first + p] = tile.acc[r][t][p];
@@ -86,8 +90,9 @@ static void float_matmul(WeightRows w, int64_t k, const void* packed, int64_t ro
                                                                    out + t * out_stride, out_stride);
     for (int64_t i = 0; i < w.n; i += Vector::kFewRows)
       for (int64_t t = tiled; t < end; ++t)
-        float_tile<Vector, Element, Vector::kFewRows, 1>(w, i, k, x + t * stride, out + t * out_stride,
-                                                         out_stride);
+        float_tile<Vector, Element, Vector::kFewRows, 1>(
+            w, i, k, x + t * stride, out + t * out_stride, out_stride,
+            t == pass ? next_group(w, i, Vector::kFewRows) : Prefetch{});
   }
 }
 

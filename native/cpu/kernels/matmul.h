@@ -31,7 +31,7 @@ static void matmul_few(const WeightRows& w, int64_t k, const typename Type::Row*
   for (int64_t i = 0; i < w.n; i += Type::kDots) {
     const uint8_t* pointers[Type::kDots];
     row_pointers(w, i, Type::kDots, pointers);
-    Prefetch prefetch = next_group(w, i, Type::kDots, Type::kFirstLevel);
+    Prefetch prefetch = next_group(w, i, Type::kDots);
     for (int64_t r = 0; r < rows; ++r) {
       float sums[Type::kDots];
       Type::dots(pointers, k, a + r * steps(k), prefetch, sums);
@@ -59,7 +59,7 @@ static void matmul_tiles(const WeightRows& w, int64_t k, const typename Type::Ro
   for (int64_t i = 0; i < w.n; i += Type::kTileWeights) {
     const uint8_t* pointers[Type::kTileWeights];
     row_pointers(w, i, Type::kTileWeights, pointers);
-    Prefetch prefetch = next_group(w, i, Type::kTileWeights, Type::kFirstLevel);
+    Prefetch prefetch = next_group(w, i, Type::kTileWeights);
     const size_t bytes = sizeof(float) * std::min<int64_t>(Type::kTileWeights, w.n - i);
     for (int64_t first = 0; first < rows; first += Type::kTileRows) {
       const int64_t count = std::min<int64_t>(Type::kTileRows, rows - first);

@@ -12,7 +12,6 @@ __m256i add_pairs(__m256i products) { return _mm256_madd_epi16(products, _mm256_
 // 128 as an unsigned byte, so every byte a file may hold is exact.
 struct Q8_0 {
   using Block = BlockQ8_0;
-  static constexpr int64_t kFirstLevel = 0;
   static __m256i correction(const int32_t*) { return _mm256_setzero_si256(); }
 
   static __m256i quants(const Block& block) { return load(block.q); }
@@ -39,7 +38,6 @@ struct Q8_0 {
 // Nibbles: products in pairs stay below 2^12, so eight of them add up exactly in 16 bits.
 struct Q4_0 {
   using Block = BlockQ4_0;
-  static constexpr int64_t kFirstLevel = kFirstLevelGroup;
   static __m256i correction(const int32_t* minus_sum) { return _mm256_slli_epi32(broadcast32(minus_sum), 3); }
 
   static __m256i quants(const Block& block) {
@@ -70,7 +68,6 @@ struct Blocks {
   using Row = BlockRow;
   using Block = typename Quant::Block;
   static constexpr int kDots = 4, kLanes = 8, kPanels = 1;
-  static constexpr int64_t kFirstLevel = Quant::kFirstLevel;
   static constexpr int64_t kPanelsFrom = 3;
 
   struct Panel {

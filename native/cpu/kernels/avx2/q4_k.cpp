@@ -9,7 +9,6 @@ namespace {
 struct Q4_K {
   using Row = SuperRow;
   static constexpr int kDots = 4, kLanes = 8, kPanels = 1;
-  static constexpr int64_t kFirstLevel = kFirstLevelGroup;
   static constexpr int64_t kPanelsFrom = 3;
 
   struct Panel {

@@ -26,7 +26,6 @@ struct SixBits {
 struct Q6_K {
   using Row = SuperRow;
   static constexpr int kDots = 4, kLanes = 8, kPanels = 1;
-  static constexpr int64_t kFirstLevel = 0;
   static constexpr int64_t kPanelsFrom = 4;
 
   struct Panel {

@@ -18,7 +18,6 @@ template <class F>
 struct Super {
   using Row = SuperRow;
   static constexpr int kDots = 4, kLanes = 8, kPanels = 1;
-  static constexpr int64_t kFirstLevel = sizeof(typename F::Block) <= 144 ? kFirstLevelGroup : 0;
   static constexpr int kTileWeights = 4, kTileRows = 4;
   static constexpr int64_t kTilesFrom = 2, kPanelsFrom = 5;
   static constexpr int kSubs = kSuper / F::kSub, kGroups = F::kSub / 4;

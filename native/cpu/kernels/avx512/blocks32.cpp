@@ -9,7 +9,6 @@ namespace {
 struct Q8_0 {
   using Block = BlockQ8_0;
   static constexpr int kShift = 7;  // offset 128
-  static constexpr int64_t kFirstLevel = 0;
 
   // Block b of rows x and y as unsigned bytes, one in each half.
   static __m512i pair(const Block* x, const Block* y) {
@@ -20,7 +19,6 @@ struct Q8_0 {
 struct Q4_0 {
   using Block = BlockQ4_0;
   static constexpr int kShift = 3;  // offset 8
-  static constexpr int64_t kFirstLevel = kFirstLevelGroup;
 
   static __m512i pair(const Block* x, const Block* y) {
     const __m512i both =
@@ -35,7 +33,6 @@ struct Blocks {
   using Row = BlockRow;
   using Block = typename Quant::Block;
   static constexpr int kDots = 8, kLanes = 16, kPanels = 2;
-  static constexpr int64_t kFirstLevel = Quant::kFirstLevel;
   static constexpr int64_t kPanelsFrom = 3;
 
   struct Panel {

@@ -75,7 +75,6 @@ struct Heads8 {
 struct Q4_K {
   using Row = SuperRow;
   static constexpr int kDots = 4, kLanes = 16, kPanels = 2;
-  static constexpr int64_t kFirstLevel = kFirstLevelGroup;
   static constexpr int kTileWeights = 8, kTileRows = 8;
   static constexpr int64_t kTilesFrom = 2, kPanelsFrom = 9;
 

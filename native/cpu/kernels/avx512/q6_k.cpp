@@ -50,7 +50,6 @@ struct Scales8 {
 struct Q6_K {
   using Row = SuperRow;
   static constexpr int kDots = 4, kLanes = 16, kPanels = 2;
-  static constexpr int64_t kFirstLevel = 0;
   static constexpr int kTileWeights = 8, kTileRows = 8;
   static constexpr int64_t kTilesFrom = 2, kPanelsFrom = 9;
 

@@ -11,7 +11,6 @@ template <class F>
 struct Small {
   using Row = BlockRow;
   static constexpr int kDots = 4, kLanes = 16, kPanels = 2;
-  static constexpr int64_t kFirstLevel = kFirstLevelGroup;
   static constexpr int kTileWeights = 4, kTileRows = 2;
   static constexpr int64_t kTilesFrom = 2, kPanelsFrom = 3;
   static constexpr int kScales = 32 / F::kWidth, kChunks = F::kElements / 32;  // of a chunk; of a block
