@@ -58,9 +58,16 @@ class Peers:
         general = [name for name in GENERAL if level == ("amx" if has_amx else "avx512")]
         return [name for name in (level, *general) if name in self.builds]
 
-    def start(self, candidate: Candidate, model: Path, threads: int, shape: Mapping[str, int | str]) -> Worker:
-        """A worker for it; `shape` has sequences, context and kv-type."""
-        words = [self.python, "-m", "bench.peer_worker", str(model), "--threads", str(threads)]
+    def start(
+        self,
+        candidate: Candidate,
+        model: Path,
+        threads: int,
+        shape: Mapping[str, int | str],
+        inside: Sequence[str] = (),
+    ) -> Worker:
+        """A worker for it; `shape` has sequences, context and kv-type. Words of `inside` come before the command."""
+        words = [*inside, self.python, "-m", "bench.peer_worker", str(model), "--threads", str(threads)]
         words += ["--flash", candidate.flash]
         words += [word for name, value in shape.items() for word in (f"--{name}", str(value))]
         words += ["--no-repack"] * (not candidate.repack) + ["--unified"] * candidate.unified

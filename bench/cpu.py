@@ -24,6 +24,7 @@ from pathlib import Path
 
 from bench.candidates import Peers
 from bench.compare import RESULTS, processor, revision
+from bench.cpu_life import busy, idle, memory, start
 from bench.cpu_rows import Result, Setup, long_context, one_stream, several
 from bench.figures import Figure, Record, from_json, table
 from bench.floor import read_bandwidth
@@ -39,7 +40,8 @@ MODELS = {  # name of the row: preset, type, file
     "MoE": ("moe-64x", "Q4_K_M", "moe-Q4_K_M.gguf"),
 }
 MAIN = "Q4_K_M"  # of the rows that take one file
-ROWS = ("decode", "prefill", "batch", "long")
+LIFE = {"start": start, "memory": memory, "busy": busy, "idle": idle}
+ROWS = ("decode", "prefill", "batch", "long", *LIFE)
 LEVELS = ("amx", "avx512", "avx2")  # that have rows of their own
 
 
@@ -85,7 +87,7 @@ class Bench:
         if "long" in rows:
             for kv_type in ("f16", "q8_0"):
                 jobs[f"long/{kv_type}"] = partial(self._long, kv_type)
-        return jobs
+        return jobs | {key: partial(self._life, key) for key in LIFE if key in rows}
 
     def run(self) -> bool:
         """Whether every measurement succeeded; one that does not is reported and the others go on."""
@@ -122,6 +124,9 @@ class Bench:
 
     def _long(self, kv_type: str) -> Result:
         return long_context(self._setup, self._model(MAIN), kv_type)
+
+    def _life(self, key: str) -> Result:
+        return LIFE[key](self._setup, self._model(MAIN))
 
     def _model(self, name: str) -> Path:
         """The file, written where it is not there yet, and its hash in the report."""

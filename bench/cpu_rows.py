@@ -38,9 +38,18 @@ class Setup:
     levels: Sequence[str]  # ours, the best first
     has_amx: bool
 
-    def ours(self, model: Path, context: int, sequences: int = 1, level: str = "", kv_type: str = "f16") -> Worker:
+    def ours(
+        self,
+        model: Path,
+        context: int,
+        sequences: int = 1,
+        level: str = "",
+        kv_type: str = "f16",
+        inside: Sequence[str] = (),
+    ) -> Worker:
+        """Words of `inside` come before the command."""
         words = ["--threads", str(self.threads), "--context", str(context), "--sequences", str(sequences)]
-        command = [sys.executable, "-m", "bench.ours", str(model), *words, "--kv-type", kv_type]
+        command = [*inside, sys.executable, "-m", "bench.ours", str(model), *words, "--kv-type", kv_type]
         return Worker(f"{OURS} {level}".strip(), command, {"OSTINATO_CPU": level} if level else {})
 
 

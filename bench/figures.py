@@ -34,7 +34,7 @@ class Figure:
     def wanted(self) -> str:
         parts = [f">= {self.wanted_ratio:g}x"] if self.wanted_ratio else []
         parts += [f">= {100 * self.wanted_share:.0f} %"] if self.wanted_share else []
-        parts += [f"<= {self.wanted_most:g} {self.unit}"] if self.wanted_most is not None else []
+        parts += [f"<= {self.wanted_most:.3g} {self.unit}"] if self.wanted_most is not None else []
         return " and ".join(parts)
 
     @property

@@ -23,13 +23,18 @@ SEED_CONTEXT = 256  # tokens that are really prefilled where a long context is w
 class Peer:
     """A loaded model."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, path: str, threads: int, sequences: int, context: int, settings: Settings) -> None:
+        started = time.perf_counter()
+        self._session = Session.open(path, threads, sequences, context, settings)
+        load = time.perf_counter() - started
         self._deep = 0  # positions of sequence 0 that `deep` has filled
-        measure(session, prompt=8, generated=1, batch=1)  # touches every weight once
+        first = measure(self._session, prompt=16, generated=1, batch=1)  # touches every weight once
+        self._start = load + first["first_token_seconds"]
 
     def about(self) -> Record:
-        return {"version": version(), "system": llama_cpp.llama_print_system_info().decode().strip()}
+        """`start_seconds`: from the call that loads the file to the first token of 16; no interpreter's start in it."""
+        system = llama_cpp.llama_print_system_info().decode().strip()
+        return {"version": version(), "system": system, "start_seconds": self._start}
 
     def run(self, sequences: int, prompt: int, tokens: int) -> Record:
         """`sequences` random prompts, then `tokens` greedy tokens after the first of each."""
@@ -92,7 +97,7 @@ def main() -> None:
     given = parser.parse_args()
     initialise()
     settings = Settings(not given.no_repack, given.flash, given.unified, given.kv_type)
-    peer = Peer(Session.open(given.model, given.threads, given.sequences, given.context, settings))
+    peer = Peer(given.model, given.threads, given.sequences, given.context, settings)
     serve({name: getattr(peer, name) for name in ("about", "run", "deep", "memory")})
 
 

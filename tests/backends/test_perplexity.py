@@ -69,8 +69,8 @@ def level(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
 
 
 def texts(path: Path) -> list[str]:
-    """In this model's manner; each is scored alone. (The built-in one never learned to foretell questions: its perplexity
-    is that of somebody else's words.)"""
+    """In this model's manner; each is scored alone. (The built-in one never learned to foretell questions: hence its
+    high perplexity.)"""
     if path != BUILTIN:
         return list(STORIES)
     form = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n{}<|im_end|>\n"
