@@ -32,9 +32,7 @@ uint32_t extended(uint32_t sum, const Extent& extent, Source& source, uint8_t* b
 }  // namespace
 
 std::vector<uint32_t> checksums_of(const Catalogue& catalogue, const std::vector<File>& files) {
-  std::vector<int64_t> sizes;
-  for (const File& file : files) sizes.push_back(file.primary->size());
-  check(catalogue, sizes);
+  check(catalogue, sizes_of(files));
   const std::unique_ptr<uint8_t, Freed> buffer(
       static_cast<uint8_t*>(std::aligned_alloc(kHugePage, kPortion)));
   if (buffer == nullptr) throw std::bad_alloc();

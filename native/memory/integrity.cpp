@@ -29,6 +29,7 @@ std::vector<Counters> Store::counters() const {
 std::vector<Store::Occupancy> Store::occupancy() const {
   const std::lock_guard lock(mutex_);
   std::vector<Occupancy> all;
+  all.reserve(pools_.size());
   for (const Pool& pool : pools_) all.push_back({pool.slot_bytes(), pool.slots(), pool.used(), 0});
   for (int32_t parcel = 0; parcel < catalogue_.parcels(); ++parcel) {
     if (records_[parcel].slot >= 0) all[caches_[catalogue_.cache[parcel]].pool].payload += payload_[parcel];
@@ -39,6 +40,7 @@ std::vector<Store::Occupancy> Store::occupancy() const {
 std::vector<Store::State> Store::states() const {
   const std::lock_guard lock(mutex_);
   std::vector<State> all;
+  all.reserve(records_.size());
   for (const Record& record : records_) all.push_back(record.state);
   return all;
 }
@@ -57,6 +59,7 @@ void Store::check_integrity() const {
   const std::lock_guard lock(mutex_);
   hold(total_bytes() <= budget_, "the slots take more than the budget");
   std::vector<std::vector<bool>> owned;
+  owned.reserve(pools_.size());
   for (const Pool& pool : pools_) owned.emplace_back(pool.slots());
   std::vector<int32_t> used(caches_.size());
   std::vector<size_t> candidates(caches_.size()), queued(caches_.size());

@@ -29,7 +29,7 @@ Store::Store(Catalogue catalogue, std::vector<File> files, const std::vector<Poo
       records_(catalogue_.cache.size()),
       reader_(std::move(files), options.reader,
               [this](int32_t parcel, const Outcome& outcome) { finish(parcel, outcome); }) {
-  check(catalogue_, reader_.sizes());
+  check(catalogue_, sizes_of(reader_.files()));
   hints_.resize(layers_of(catalogue_));
   counters_.resize(hints_.size());
   for (const CachePlan& cache : caches) {

@@ -47,12 +47,6 @@ void Reader::close() {
   threads_.clear();
 }
 
-std::vector<int64_t> Reader::sizes() const {
-  std::vector<int64_t> all;
-  for (const File& file : files_) all.push_back(file.primary->size());
-  return all;
-}
-
 void Reader::submit(int32_t id, Job job) {
   {
     const std::lock_guard lock(mutex_);

@@ -46,7 +46,7 @@ struct Outcome {
 class Reader {
  public:
   struct Options {
-    int32_t threads = 4;
+    int32_t threads = 8;
     int64_t chunk = int64_t{1} << 20;               // bytes of a read at most
     int64_t prefetch_in_flight = int64_t{2} << 20;  // bytes of prefetch that are being read at once
   };
@@ -65,7 +65,7 @@ class Reader {
   void close();             // ends the threads; what has not begun is dropped
 
   int64_t block(int32_t file) const { return blocks_[file]; }
-  std::vector<int64_t> sizes() const;  // of all files, in bytes
+  const std::vector<File>& files() const { return files_; }
   int64_t chunk() const { return options_.chunk; }
 
  private:

@@ -30,6 +30,12 @@ Identity identify(const struct stat& status) {
 
 }  // namespace
 
+std::vector<int64_t> sizes_of(const std::vector<File>& files) {
+  std::vector<int64_t> sizes(files.size());
+  std::transform(files.begin(), files.end(), sizes.begin(), [](const File& f) { return f.primary->size(); });
+  return sizes;
+}
+
 FileSource::FileSource(std::string path, Mode mode) : path_(std::move(path)), mode_(mode) {
   descriptor_ = mode == Mode::kDirect ? open_direct(path_.c_str())
                                       : ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);

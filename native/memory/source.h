@@ -5,6 +5,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 namespace ostinato::memory {
 
@@ -30,6 +31,8 @@ class Source {
 struct File {
   std::shared_ptr<Source> primary, replica;
 };
+
+std::vector<int64_t> sizes_of(const std::vector<File>& files);  // bytes of each
 
 enum class Mode {
   kDirect,  // past the page cache (O_DIRECT): nothing else of the machine's memory is used

@@ -43,7 +43,7 @@ class StoreOptions:
     policy: PolicyName = PolicyName.LFRU
     half_life: float = 4.0
     locked: bool = False  # slots are locked into memory
-    threads: int = 4
+    threads: int = 8
     chunk: int = 1 << 20  # bytes of one read at most
     prefetch_in_flight: int = 2 << 20  # bytes of prefetch that are being read at once
 
