@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ostinato.memory.budget import BLOCK, LEAST_SLOTS, BudgetError, MemoryPlan, padded, parse_budget, plan
+from ostinato.memory.budget import BLOCK, LEAST_SLOTS, BudgetError, MemoryPlan, kept_layers, padded, parse_budget, plan
 from ostinato.memory.parcels import Extent, Parcel, Parcels
+from ostinato.memory.simulate import hit_rate
+from ostinato.memory.trace import make_trace
 
 
 @pytest.mark.parametrize(
@@ -104,3 +107,17 @@ def test_layers_share_evenly() -> None:
 def test_odd_offsets_take_whole_blocks() -> None:
     assert padded(Parcel(0, (Extent(0, 4095, 2),))) == 2 * BLOCK
     assert padded(Parcel(0, (Extent(0, 4096, 4096), Extent(0, 10, 1)))) == 2 * BLOCK
+
+
+def test_streamed_layers_are_kept_evenly() -> None:
+    parcels = model([(1 << 20, 20)], 1)
+    made = plan(parcels, parcels.nbytes // 2)
+    slots = made.pools[0].slots
+    kept = kept_layers(made)
+    assert len(kept) == len(set(kept)) == slots - 3
+    streamed = [p for p in range(20) if p not in kept]
+    assert max(b - a for a, b in pairwise(streamed)) <= 2
+    cycles = make_trace([[p] for _ in range(10) for p in range(20)])
+    assert hit_rate(cycles, made.cache, [slots], "lru", 1.0) == 0.0
+    assert hit_rate(cycles, made.cache, [slots], "lru", 1.0, kept=kept) == len(kept) / 20
+    assert kept_layers(plan(parcels, 2 * parcels.nbytes)) == list(range(20))

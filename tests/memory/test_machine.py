@@ -68,13 +68,12 @@ class StoreMachine(RuleBasedStateMachine):
             if not error:
                 self.held[id(request)].add(parcel)
 
-    @rule(request=requests, data=st.data())
-    def release(self, request: _memory.Request, data: st.DataObject) -> None:
+    @rule(request=requests, parcels=some)  # what is drawn must not depend on what happens to have arrived
+    def release(self, request: _memory.Request, parcels: list[int]) -> None:
         held = self.held[id(request)]
-        if held:
-            parcel = data.draw(st.sampled_from(sorted(held)))
+        for parcel in held & set(parcels):
             request.release(parcel)
-            held.remove(parcel)
+        held -= set(parcels)
 
     @rule(request=consumes(requests))
     def drop(self, request: _memory.Request) -> None:

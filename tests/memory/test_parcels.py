@@ -11,7 +11,7 @@ import pytest
 
 from ostinato import _memory
 from ostinato.gguf.reader import GGUFFile, open_gguf
-from ostinato.memory.budget import plan
+from ostinato.memory.budget import kept_layers, plan
 from ostinato.memory.parcels import Extent, Parcels, expert_parcels, layer_parcels
 from ostinato.memory.store import ReadMode, StoreOptions, open_store
 from ostinato.model.architectures import read_spec
@@ -124,3 +124,24 @@ def test_experts_from_the_store_are_the_file_s(opened: tuple[GGUFFile, Programs]
     store.close()
     with pytest.raises(ValueError, match="replicas"):
         open_store(experts, least, [BUILTIN], replicas=[BUILTIN, Path("other")])
+
+
+def test_layers_are_streamed_while_others_are_read(opened: tuple[GGUFFile, Programs]) -> None:
+    layers = layer_parcels(opened[1], opened[0])
+    made = plan(layers, layers.resident_bytes + layers.nbytes * 3 // 4)
+    assert not made.complete
+    store = open_store(layers, made, [BUILTIN], StoreOptions(mode=ReadMode.CACHED))
+    store.keep(ints(kept_layers(made)))
+    request = _memory.Request(store)
+    order = [dense.parcel for _ in range(3) for dense in layers.dense]
+    for turn, parcel in enumerate(order):
+        if turn == 0:
+            request.want(ints([parcel]))
+        if turn + 1 < len(order):
+            request.want(ints([order[turn + 1]]))
+        assert request.wait(parcel) == ""
+        for index, extent in enumerate(layers.parcels[parcel].extents):
+            assert request.data(parcel, index).tobytes() == bytes_of(extent)
+        request.release(parcel)
+        store.check_integrity()
+    store.close()

@@ -10,5 +10,6 @@
 Nothing here computes. A backend gets the Store (its native part takes it as ostinato::memory::Store) and, for each
 `experts` instruction, the first parcel of its ExpertStack: it wants the parcels of the experts that `group` has found,
 computes those that have arrived while others are being read, and releases each as soon as it has been used. A pass that
-applies the next layer's router ahead of time gives its guesses to `hint`. Dense layers are wanted two ahead, in order.
+applies the next layer's router ahead of time gives its guesses to `hint`. Dense layers are
+wanted two ahead, in order, and budget.kept_layers says which never go.
 """

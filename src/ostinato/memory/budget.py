@@ -99,6 +99,21 @@ def plan(parcels: Parcels, budget: int, *, other_bytes: int = 0, per_layer: bool
     return MemoryPlan(parcels.resident_bytes, planned, _quotas(groups, members, slots), cache)
 
 
+def kept_layers(made: MemoryPlan, ahead: int = 2) -> list[int]:
+    """The parcels to keep where all are wanted in turn, as layers of a dense model are.
+
+    Whoever evicts by past use evicts just what comes next, and hits nothing. So all slots are kept but those that the
+    streamed ones pass through: one to compute with and `ahead` being read. Kept ones lie evenly between them, so that
+    reading never stops.
+    """
+    kept = []
+    for number, cache in enumerate(made.caches):
+        members = [parcel for parcel, own in enumerate(made.cache) if own == number]
+        count = len(members) if cache.quota >= len(members) else max(0, cache.quota - 1 - ahead)
+        kept += [members[i * len(members) // count] for i in range(count)]
+    return kept
+
+
 def padded(parcel: Parcel) -> int:
     """Bytes of a slot that holds the parcel: whole blocks for every extent, whole pages in all."""
     blocks = sum(-(-(e.offset + e.nbytes) // BLOCK) - e.offset // BLOCK for e in parcel.extents)
