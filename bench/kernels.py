@@ -22,7 +22,7 @@ from ostinato.gguf.types_table import TensorType
 SHAPES = ((2048, 2048), (5632, 2048), (2048, 5632))  # weight rows x columns: a 1.1B llama's
 STREAMED_BYTES = 96 << 20  # single rows: larger than the last-level cache
 TYPES = ("Q4_K", "Q6_K", "Q8_0", "Q4_0", "F16", "F32")
-LEVELS = ("portable", "avx2", "avx512", "neon", "i8mm")
+LEVELS = ("portable", "avx2", "avx512", "amx", "neon", "i8mm")
 
 
 def aligned(size: int) -> np.ndarray:

@@ -232,7 +232,11 @@ std::vector<std::string> levels() {
 }  // namespace
 }  // namespace ostinato::cpu
 
-NB_MODULE(_cpu, m) {
+#ifndef OSTINATO_MODULE  // a second module is made for tests
+#define OSTINATO_MODULE _cpu
+#endif
+
+NB_MODULE(OSTINATO_MODULE, m) {
   using namespace ostinato::cpu;
   m.doc() = "Executor of the CPU backend.";
   m.def(

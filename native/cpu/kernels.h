@@ -11,13 +11,13 @@
 
 namespace ostinato::cpu {
 
-enum class Isa { kPortable, kAvx2, kAvx512, kNeon, kI8mm };
+enum class Isa { kPortable, kAvx2, kAvx512, kAmx, kNeon, kI8mm };
 
 // All levels; of those that a machine has, the last is the best.
-inline constexpr Isa kIsas[] = {Isa::kPortable, Isa::kAvx2, Isa::kAvx512, Isa::kNeon, Isa::kI8mm};
+inline constexpr Isa kIsas[] = {Isa::kPortable, Isa::kAvx2, Isa::kAvx512, Isa::kAmx, Isa::kNeon, Isa::kI8mm};
 
 // Forms of a packed activation row. Weight types with the same packing read the same packed rows.
-enum class Packing { kNone, kFloats, kBlocks, kSuper };
+enum class Packing { kNone, kFloats, kBlocks, kSuper, kBFloats };
 
 // n rows of K packed elements, `stride` bytes apart, as they lie in the mapped file.
 struct WeightRows {
@@ -42,11 +42,15 @@ struct Arithmetic {
   // packed row r begins at packed + r * packed_bytes(type, k).
   void (*matmul)(TensorType type, WeightRows w, int64_t k, const void* packed, int64_t rows, float* out,
                  int64_t out_stride);
+
+  // What a call should have where there is more: weight rows (128 at most); and packed rows, where weight
+  // rows alone do not go round among the threads.
+  int64_t outputs = 64, rows = 32;
 };
 
 struct Kernels {
   Isa isa;
-  const char* name;  // "portable", "avx2", "avx512", "neon" (dot products), "i8mm"
+  const char* name;  // "portable", "avx2", "avx512", "amx", "neon" (dot products), "i8mm"
 
   // Both support the same types. Generated rows have the same sums at every level; a level may have another
   // arithmetic for prompt rows.

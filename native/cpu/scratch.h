@@ -50,7 +50,7 @@ struct ExpertScratch {
 };
 
 // Outputs that a task of `linear` or `gated` computes, at most.
-constexpr int64_t kTileOutputs = 64;
+constexpr int64_t kTileOutputs = 128;
 
 // Rows x outputs that `experts` computes before it puts them where they belong.
 constexpr int64_t kExpertRows = 16, kExpertOutputs = 64;

@@ -23,6 +23,7 @@ const Vectors* vectors_for(Isa isa) {
     case Isa::kAvx2:
       return &avx2::kVectors;
     case Isa::kAvx512:
+    case Isa::kAmx:
       return &avx512::kVectors;
 #endif
 #ifdef OSTINATO_ARM

@@ -109,3 +109,47 @@ def _floats(w: Floats, x: Floats) -> Floats:
         half = lanes.shape[2] // 2
         lanes = lanes[..., :half] + lanes[..., half:]
     return lanes[..., 0]
+
+
+# ---- prompt rows on a matrix unit
+
+
+def bfloats(x: Floats) -> Floats:
+    """Rounded to bf16, to nearest even; subnormal ones are zero."""
+    bits = x.view(np.uint32).astype(np.uint64)
+    rounded = ((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000).astype(np.uint32).view(np.float32)
+    return np.where(np.isnan(x), x, np.where(np.abs(x) < np.float32(2.0**-126), np.copysign(np.float32(0), x), rounded))
+
+
+def flushed(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rounded to float32, subnormal numbers to zero."""
+    rounded = x.astype(np.float32).astype(np.float64)
+    return np.where(np.abs(rounded) < 2.0**-126, np.copysign(0.0, rounded), rounded)
+
+
+def tile_product(a: Floats, b: Floats, c: Floats) -> Floats:
+    """TDPBF16PS: c [m, n] + a [m, k] x b [k, n]: even and odd k apart, every sum rounded.
+
+    Products of bf16 are exact in float64, and so is their sum with a float32 wherever its rounding to float32 depends
+    on the smaller one.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        halves = []
+        for parity in (0, 1):
+            half = np.zeros(c.shape)
+            for k in range(parity, a.shape[1], 2):
+                half = flushed(half + np.outer(flushed(a[:, k].astype(float)), flushed(b[k].astype(float))))
+            halves.append(half)
+        return flushed(flushed(c.astype(float)) + flushed(halves[0] + halves[1])).astype(np.float32)
+
+
+def emulate_prompt(type: TensorType, w: Floats, x: Floats) -> Floats:
+    """x [rows, k] times dequantised weights [n, k]: [rows, n]."""
+    if type is TensorType.F32:
+        return _floats(w, x)
+    tail = -w.shape[1] % 32
+    a, b = (np.pad(bfloats(y), ((0, 0), (0, tail))) for y in (x, w))
+    acc = np.zeros((len(x), len(w)), np.float32)
+    for at in range(0, a.shape[1], 32):
+        acc = tile_product(a[:, at : at + 32], b.T[at : at + 32], acc)
+    return acc

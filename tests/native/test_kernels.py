@@ -31,16 +31,16 @@ Bytes = NDArray[np.uint8]
 TYPES = sorted(FORMATS)
 QUANTISED = [type for type in TYPES if type.block_elements > 1]
 ON_ARM = platform.machine() in ("aarch64", "arm64")
-NAMES = ("portable", *(("neon", "i8mm") if ON_ARM else ("avx2", "avx512")))
+NAMES = ("portable", *(("neon", "i8mm") if ON_ARM else ("avx2", "avx512", "amx")))
 NAME = attrgetter("name")
 POISON = np.float32(-12345.5)
 GUARD = 64  # floats before and after the outputs
 
 
 @lru_cache
-def level(name: str) -> native.Level:
+def level(name: str, prompt: bool = False) -> native.Level:
     try:
-        return native.Level(name)
+        return native.Level(name, prompt)
     except ValueError as error:
         pytest.skip(str(error))
 
@@ -266,6 +266,6 @@ def test_a_level_can_be_forced() -> None:
     os.environ["OSTINATO_CPU"] = "sse9"
     name, why_not = native.chosen()
     assert name is None
-    assert "portable, avx2, avx512, neon, i8mm" in why_not
+    assert "portable, avx2, avx512, amx, neon, i8mm" in why_not
     os.environ["OSTINATO_CPU"] = ""
     assert native.chosen()[0] in NAMES

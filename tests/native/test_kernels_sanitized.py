@@ -23,8 +23,10 @@ FLAGS = (
 )  # fmt: skip
 AVX2 = ("-mavx2", "-mfma", "-mf16c")
 AVX512 = (*AVX2, "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni")
+AMX = (*AVX512, "-mavx512bf16", "-mamx-tile", "-mamx-int8", "-mamx-bf16")
+EMULATED = (*AMX, "-DOSTINATO_AMX_EMULATED")
 ON_X86 = platform.machine() in ("x86_64", "AMD64")
-FOLDERS = {"": (), **({"avx2": AVX2, "avx512": AVX512} if ON_X86 else {})}
+FOLDERS = {"": (), **({"avx2": AVX2, "avx512": AVX512, "amx": AMX} if ON_X86 else {})}
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +44,8 @@ def fuzzer(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name, flags in FOLDERS.items()
         for source in (KERNELS / name).glob("*.cpp")
     }
+    for source in (*(KERNELS / "amx").glob("*.cpp"), KERNELS.parent / "tests" / "tiles.cpp") if ON_X86 else ():
+        jobs[folder / f"emulated-{source.stem}.o"] = (compiler, *common, *EMULATED, "-c", source)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(lambda out: subprocess.run([*jobs[out], "-o", out], check=True), jobs))
     main = KERNELS.parent / "tests" / "kernels_fuzz.cpp"

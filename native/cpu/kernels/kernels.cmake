@@ -9,13 +9,16 @@ target_include_directories(ostinato_kernels PUBLIC ${GENERATED} ${PROJECT_SOURCE
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|amd64|AMD64)$")
   file(GLOB AVX2 CONFIGURE_DEPENDS ${KERNELS}/avx2/*.cpp)
   file(GLOB AVX512 CONFIGURE_DEPENDS ${KERNELS}/avx512/*.cpp)
-  target_sources(ostinato_kernels PRIVATE ${AVX2} ${AVX512})
+  file(GLOB AMX CONFIGURE_DEPENDS ${KERNELS}/amx/*.cpp)
+  target_sources(ostinato_kernels PRIVATE ${AVX2} ${AVX512} ${AMX})
   target_compile_definitions(ostinato_kernels PRIVATE OSTINATO_X86)
   set_source_files_properties(${AVX2} PROPERTIES COMPILE_OPTIONS "-mavx2;-mfma;-mf16c")
   # g++ 12 warns of its own _mm512_undefined_*: "__Y is used uninitialized".
-  set_source_files_properties(
-    ${AVX512} PROPERTIES COMPILE_OPTIONS
-    "-mavx2;-mfma;-mf16c;-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512vnni;-Wno-uninitialized;-Wno-maybe-uninitialized")
+  set(AVX512_FLAGS -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -Wno-uninitialized
+                   -Wno-maybe-uninitialized)
+  set(AMX_FLAGS ${AVX512_FLAGS} -mavx512bf16 -mamx-tile -mamx-int8 -mamx-bf16)
+  set_source_files_properties(${AVX512} PROPERTIES COMPILE_OPTIONS "${AVX512_FLAGS}")
+  set_source_files_properties(${AMX} PROPERTIES COMPILE_OPTIONS "${AMX_FLAGS}")
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64|ARM64)$")
   # neon/*.cpp once per level.
   file(GLOB NEON CONFIGURE_DEPENDS ${KERNELS}/neon/*.cpp)
@@ -34,8 +37,23 @@ elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64|ARM64)$")
   endforeach()
 endif()
 
-# The kernels by themselves, for tests/native and bench/kernels.py: in development installations only.
+# The kernels by themselves, for tests/native and bench/kernels.py: in development installations only. There the AMX
+# level's sources are compiled a second time, for emulated tiles, beside a few functions on tiles alone.
 if(OSTINATO_NATIVE_TESTS OR OSTINATO_INPLACE OR SKBUILD_STATE STREQUAL "editable")
   ostinato_module(_kernels_test ${KERNELS}/../tests/kernels_module.cpp)
   target_link_libraries(_kernels_test PRIVATE ostinato_kernels)
+  if(AMX)
+    set(TILES ${KERNELS}/../tests/tiles.cpp)
+    add_library(ostinato_amx_instructions OBJECT ${TILES})
+    add_library(ostinato_amx_emulated OBJECT ${TILES} ${AMX})
+    target_compile_definitions(ostinato_amx_emulated PRIVATE OSTINATO_AMX_EMULATED)
+    foreach(tiles ostinato_amx_instructions ostinato_amx_emulated)
+      add_dependencies(${tiles} tables)
+      target_compile_options(${tiles} PRIVATE ${AMX_FLAGS} -Wno-psabi)
+      target_compile_definitions(${tiles} PRIVATE OSTINATO_X86)
+      target_include_directories(${tiles} PRIVATE ${GENERATED} ${PROJECT_SOURCE_DIR}/native)
+      target_sources(_kernels_test PRIVATE $<TARGET_OBJECTS:${tiles}>)
+    endforeach()
+    target_compile_definitions(_kernels_test PRIVATE OSTINATO_X86)
+  endif()
 endif()

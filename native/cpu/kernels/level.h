@@ -16,6 +16,7 @@ struct Level {
   const char* name;
   Pack *pack_super, *pack_blocks;
   Matmul* (*matmul)(TensorType type);  // nullptr where the type is not supported
+  const Arithmetic* prompt = nullptr;  // of prompt rows, where it is another than that of generated rows
 };
 
 namespace portable {
@@ -25,6 +26,12 @@ namespace avx2 {
 extern const Level level;
 }
 namespace avx512 {
+extern const Level level;
+}
+namespace amx {
+extern const Level level;
+}
+namespace amx_emulated {
 extern const Level level;
 }
 namespace neon {

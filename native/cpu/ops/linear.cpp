@@ -7,19 +7,19 @@
 namespace ostinato::cpu {
 namespace {
 
-constexpr int64_t kRowBlock = 32;  // rows of one task where there are too few outputs to go round
-
 // Outputs [first, first + count) of rows [begin, end).
 struct Tile {
   int64_t first, count, begin, end;
 };
 
-// Calls body(tile, thread) for all of `rows` x `n` outputs, each a sum of k products.
+// Calls body(tile, thread) for n outputs of all rows of x, each a sum of k products.
 template <class Body>
-void by_tiles(Machine& m, int64_t rows, int64_t n, int64_t k, Body&& body) {
-  const int64_t per_task = n >= 512 * m.pool.threads() ? kTileOutputs : 16;
+void by_tiles(Machine& m, int32_t x, int64_t n, int64_t k, Body&& body) {
+  const int64_t rows = m.count(x);
+  const Arithmetic& most = m.prompt_count(x) > 0 ? m.kernels.prompt : m.kernels.generated;
+  const int64_t per_task = n >= 8 * most.outputs * m.pool.threads() ? most.outputs : most.outputs / 4;
   const int64_t parts = (n + per_task - 1) / per_task;
-  const int64_t row_block = parts < 4 * m.pool.threads() ? kRowBlock : rows;
+  const int64_t row_block = parts < 4 * m.pool.threads() ? most.rows : rows;
   const int64_t row_parts = (rows + row_block - 1) / row_block;
   m.share(parts * row_parts, rows * n * k, [&](int64_t task, int thread) {
     const int64_t first = task % parts * per_task, begin = task / parts * row_block;
@@ -68,7 +68,7 @@ void linear(Machine& m, int32_t x, const Weight& weight, const float* bias, cons
   const int64_t rows = m.count(x), n = weight.rows;
   if (rows == 0) return;
   const PackedRows packed = packed_rows(m, x, weight);
-  by_tiles(m, rows, n, weight.k, [&](const Tile& t, int) {
+  by_tiles(m, x, n, weight.k, [&](const Tile& t, int) {
     multiply(m, packed, t, bias, out + t.begin * n + t.first, n);
     for (int64_t row = t.begin; residual != nullptr && row < t.end; ++row) {
       const int64_t at = row * n + t.first;
@@ -88,12 +88,12 @@ void run(const op::Gated& i, Machine& m) {
   if (rows == 0) return;
   const PackedRows gate_input = packed_rows(m, i.x, gate), up_input = packed_rows(m, i.x, up);
   const Gate how{static_cast<Activation>(i.act), i.limit, i.shift};
-  by_tiles(m, rows, n, 2 * up.k, [&](const Tile& t, int thread) {
+  by_tiles(m, i.x, n, 2 * up.k, [&](const Tile& t, int thread) {
     float* gates = m.scratch.gates.data() + thread * rows * kTileOutputs;
     float* out = m.data(i.out) + t.begin * n + t.first;
-    multiply(m, gate_input, t, m.vector(i.gate_bias), gates, kTileOutputs);
+    multiply(m, gate_input, t, m.vector(i.gate_bias), gates, t.count);
     multiply(m, up_input, t, m.vector(i.up_bias), out, n);
-    for (int64_t row = t.begin; row < t.end; ++row, gates += kTileOutputs, out += n) {
+    for (int64_t row = t.begin; row < t.end; ++row, gates += t.count, out += n) {
       m.vectors.glu(how, gates, t.count, out, t.count, out);
     }
   });

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "cpu/kernels.h"
+#include "cpu/tests/tiles.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -18,14 +19,21 @@ namespace {
 using Bytes = nb::ndarray<uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Floats = nb::ndarray<float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
+const cpu::Kernels* find(const std::string& name) {
+#ifdef OSTINATO_X86
+  if (name == "amx-emulated") return cpu::emulated_amx();
+#endif
+  for (cpu::Isa isa : cpu::kIsas)
+    if (const auto* found = cpu::kernels_for(isa); found && found->name == name) return found;
+  return nullptr;
+}
+
 // A level with the arithmetic of one kind of rows.
 struct Level {
-  const cpu::Kernels* kernels = nullptr;
+  const cpu::Kernels* kernels;
   const cpu::Arithmetic* rows;
 
-  Level(const std::string& name, bool prompt) {
-    for (cpu::Isa isa : cpu::kIsas)
-      if (const auto* found = cpu::kernels_for(isa); found && found->name == name) kernels = found;
+  Level(const std::string& name, bool prompt) : kernels(find(name)) {
     if (!kernels) throw nb::value_error(("this machine does not run " + name).c_str());
     rows = prompt ? &kernels->prompt : &kernels->generated;
   }
@@ -52,6 +60,17 @@ void dequantize(const Level& level, int type, Bytes row, Floats out) {
   level.kernels->dequantize(tensor_type(type), row.data(), static_cast<int64_t>(out.size()), out.data());
 }
 
+#ifdef OSTINATO_X86
+// c [rows][columns] (32 bits) += a [rows][depth bytes] x b [depth / 4][columns] (32 bits): bf16, or signed
+// bytes.
+void tile_product(const std::string& level, bool bfloats, Bytes a, Bytes b, Bytes c, int rows, int columns,
+                  int depth) {
+  if (!find(level)) throw nb::value_error(("this machine does not run " + level).c_str());
+  const auto product = level == "amx" ? &cpu::amx::tile_product : &cpu::amx_emulated::tile_product;
+  product({bfloats, rows, columns, depth}, a.data(), b.data(), c.data());
+}
+#endif
+
 }  // namespace
 
 NB_MODULE(_kernels_test, m) {
@@ -64,6 +83,9 @@ NB_MODULE(_kernels_test, m) {
       .def("pack", &pack)
       .def("matmul", &matmul)
       .def("dequantize", &dequantize);
+#ifdef OSTINATO_X86
+  m.def("tile_product", &tile_product);
+#endif
   m.def("chosen", [] {
     const char* why_not = "";
     const cpu::Kernels* found = cpu::kernels(&why_not);

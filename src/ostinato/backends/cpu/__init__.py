@@ -1,6 +1,6 @@
 """The CPU backend: programs compiled for the C++ executor (native/cpu), on weights where they lie.
 
-A step runs wholly in C++ threads without the GIL. OSTINATO_CPU=portable|avx2|avx512|neon|i8mm forces a level.
+A step runs wholly in C++ threads without the GIL. OSTINATO_CPU=portable|avx2|avx512|amx|neon|i8mm forces a level.
 """
 
 from __future__ import annotations
