@@ -28,6 +28,7 @@ from tests.gguf.blocks import random_blocks
 EXACT = 1e-11  # float32 against float32, sums in another order
 HALF = 1e-6  # values rounded to float16 on the way
 QUANTISED = 2e-4  # activations quantised to 8 bits: (1 / 127)^2 / 3 at worst, less in practice
+BFLOATS = 1e-5  # of products of which both factors are rounded to bf16: sums.md says 5e-6
 VOCAB = 96
 
 

@@ -21,6 +21,7 @@ from ostinato.model.kinds_table import AttentionMask
 from tests.backends.cases import CASES, OpCase, nmse
 from tests.backends.cases_attention import attend_case
 from tests.backends.drive import enter, generate, prompt_logits
+from tests.backends.levels import LEVELS, use_level
 from tools.tiny_models import write_tiny_model
 
 ATTEND = {case.name: case for case in CASES if case.name.startswith("attend")}
@@ -30,10 +31,9 @@ LONG = Plan(
 )  # fmt: skip
 
 
-@pytest.fixture(params=_cpu.levels())
+@pytest.fixture(params=LEVELS)
 def level(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("OSTINATO_CPU", request.param)
-    return str(request.param)
+    return use_level(request.param, monkeypatch)
 
 
 @pytest.fixture(scope="module", params=["dense Q4_K_M", "experts Q6_K", "experts F32"])
@@ -87,6 +87,12 @@ def test_logits_of_generated_rows_beside_prompts(model: Opened, level: str) -> N
     executable.close()
 
 
+@pytest.fixture(params=_cpu.levels())
+def vector_level(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Attention has no tiles."""
+    return use_level(request.param, monkeypatch)
+
+
 def attention(case: OpCase, plan: Plan, steps: Sequence[tuple[Kind, int, int]]) -> np.ndarray:
     """Outputs of the rows of one long sequence that is fed in `steps` of (kind, start, stop). The cache begins as
     NaN everywhere, so that a position read before it was written shows."""
@@ -105,7 +111,7 @@ def attention(case: OpCase, plan: Plan, steps: Sequence[tuple[Kind, int, int]]) 
 
 
 @pytest.mark.parametrize("name", ["attend 8/2 64+64 f16", "attend 6/1 40+24 f16"])
-def test_attention_over_several_splits(name: str, level: str) -> None:
+def test_attention_over_several_splits(name: str, vector_level: str) -> None:
     """Past 512 and 1024 positions: tiles of eight rows, single rows, splits side by side, odd blocks: the same bits."""
     case, last = ATTEND[name], 1100
     whole = attention(case, LONG, [(Kind.PROMPT, 0, last)])
@@ -133,7 +139,7 @@ MASKS = {
 
 @pytest.mark.parametrize("name", MASKS)
 @pytest.mark.parametrize("in_keys", [False, True])
-def test_masks_over_several_splits(name: str, in_keys: bool, level: str) -> None:
+def test_masks_over_several_splits(name: str, in_keys: bool, vector_level: str) -> None:
     """Tiles whose rows see different splits, whole splits that nobody sees, sinks: the same bits however it is fed."""
     mask, window, softcap, sinks = MASKS[name]
     last, shape = 1100, (19, 1, 40, 33) if in_keys else (6, 1, 40, 24)
@@ -153,8 +159,8 @@ def test_levels_agree_with_each_other(model: Opened, monkeypatch: pytest.MonkeyP
     """Not bit for bit (float sums of norms and attention differ), but far closer than quantisation would allow."""
     prompt = [(11 * i) % 500 for i in range(20)]
     found = []
-    for name in _cpu.levels():
-        monkeypatch.setenv("OSTINATO_CPU", name)
+    for name in LEVELS:
+        use_level(name, monkeypatch)
         executable = with_threads(model, 2).compile()
         found.append(prompt_logits(executable, model.plan, prompt, 64))
         executable.close()
