@@ -2,16 +2,16 @@
 //
 // A call expands kPromptOutputs weight rows, kColumns columns at a time, into B tiles that stay in the
 // second-level cache (512 KiB of 2 MiB), and multiplies all activation rows with them in blocks of 32 x 32:
-// two A and two B tiles are loaded for four products, and products take 16 cycles each. Sums between blocks of
-// columns are stored and loaded as they are, so they do not depend on where blocks end.
+// two A and two B tiles are loaded for four products, and products take 16 cycles each. Sums between blocks
+// of columns are stored and loaded as they are, so they do not depend on where blocks end.
 //
 // Expected, not yet measured on a machine that has the unit (cycles for 32 x 32 outputs and 32 columns):
-// products 64; beside them loads of 4 KiB, some from the second-level cache (48 bytes a cycle), 64 to 85; sums
-// in and out 2 to 4. Expanding 32 x 32 weights takes about 240 (480 operations of 512 bits at two a cycle: 11
-// for 32 weights' codes, scales and rounding, and a transpose), shared by rows / 32 blocks. So at 512 rows 15
-// of about 95 cycles are expansion and two thirds of the unit's peak remain, at 128 rows 60 of 140 and under a
-// half. VNNI takes about 56 and 16 a row for as many weights: tiles win from about 16 rows on, and one prompt
-// row alone takes two to three times as long as a generated one.
+// products 64; beside them loads of 4 KiB, some from the second-level cache (48 bytes a cycle), 64 to 85;
+// sums in and out 2 to 4. Expanding 32 x 32 weights takes about 240 (480 operations of 512 bits at two a
+// cycle: 11 for 32 weights' codes, scales and rounding, and a transpose), shared by rows / 32 blocks. So at
+// 512 rows 15 of about 95 cycles are expansion and two thirds of the unit's peak remain, at 128 rows 60 of
+// 140 and under a half. VNNI takes about 56 and 16 a row for as many weights: tiles win from about 16 rows
+// on, and one prompt row alone takes two to three times as long as a generated one.
 #include "cpu/kernels/amx/expand.h"
 #include "cpu/kernels/amx/level.h"
 #include "cpu/kernels/matmul.h"
