@@ -14,7 +14,7 @@ from pathlib import Path
 from bench.candidates import Candidate, Peers, best, scout
 from bench.figures import Figure, Record, median
 from bench.floor import bytes_per_token, kv_bytes_per_position, prefill_operations, read_bandwidth
-from bench.worker import Worker
+from bench.worker import Worker, WorkerError
 
 PROMPT, TOKENS = 512, 32  # of one stream
 SHORT_PROMPT, SHORT_TOKENS = 16, 16  # of several
@@ -115,6 +115,8 @@ def _as_json(looks: Looks) -> Record:
 
 def _best_of(rounds: Sequence[Record], names: Sequence[str], figure: str) -> tuple[float, str]:
     """The highest median, and whose it is."""
+    if not names:
+        raise WorkerError("no build of llama.cpp has these instructions alone: python -m bench.build_peers")
     return max((median(rounds, name, figure), name) for name in names)
 
 
