@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import pytest
 
 from ostinato.backends import choose
 from ostinato.backends.contract import Backend, Plan, Probe
+from ostinato.backends.webgpu.nodes import why_none
 from ostinato.model.weights import StoredTensor
 from ostinato.program.ir import Programs
 
@@ -42,6 +46,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, *probes: Probe | Exception) -> None
         backend = Pretended(probe)
         makers[backend.name] = lambda backend=backend: backend  # type: ignore[misc]
     monkeypatch.setattr(choose, "BACKENDS", makers)
+    monkeypatch.setattr(choose, "GLANCES", {})
 
 
 @pytest.mark.parametrize(
@@ -90,3 +95,38 @@ def test_nothing_is_available(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, NO_CARD, REFERENCE)
     with pytest.raises(choose.BackendError, match=r"no backend is available here: cuda: no driver; reference: only"):
         choose.choose()
+
+
+def test_a_glance_spares_the_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only in the choice: a survey probes, and comes to the same."""
+    pretend(monkeypatch, NO_CARD, ADAPTER, CPU)
+    monkeypatch.setattr(choose, "GLANCES", {"webgpu": lambda: "no graphics device"})
+    assert choose.choose().name == "cpu"
+    reasons = {f.probe.name: f.reason for f in choose.survey()}
+    assert reasons == {"cuda": "no driver", "webgpu": "no graphics device", "cpu": ""}
+    assert choose.choose("webgpu").name == "webgpu"
+
+
+@pytest.mark.parametrize("node", ["dri/renderD128", "nvidia0", "dxg", "kgsl-3d0", "mali0", "nvhost-as-gpu"])
+def test_a_device_node_asks_for_a_probe(tmp_path: Path, node: str) -> None:
+    (tmp_path / node).parent.mkdir(exist_ok=True)
+    assert "no graphics device" in why_none(tmp_path, "linux")
+    (tmp_path / node).touch()
+    assert why_none(tmp_path, "linux") == ""
+
+
+def test_a_display_is_no_adapter(tmp_path: Path) -> None:
+    """Servers have a card0 that shows a console and computes nothing; other systems have no such nodes."""
+    (tmp_path / "dri").mkdir()
+    (tmp_path / "dri" / "card0").touch()
+    assert why_none(tmp_path, "linux")
+    assert why_none(tmp_path, "darwin") == ""
+
+
+def test_without_a_device_the_choice_does_not_import_wgpu() -> None:
+    code = (
+        "import sys; from ostinato.backends import choose; from ostinato.backends.webgpu import nodes;"
+        "nodes.why_none.__defaults__ = (nodes.Path('/nowhere'), 'linux');"
+        "choose.choose(); assert 'wgpu' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

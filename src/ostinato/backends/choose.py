@@ -1,6 +1,7 @@
 """Which backend runs a model: the names there are, and the choice when none is asked for. Never silent.
 
-The first of BACKENDS that is available and fit is chosen; `survey` says of each why it was not.
+The first of BACKENDS that is available and fit is chosen; `survey` says of each why it was not. A candidate that a
+glance rules out is not probed for the choice: nobody waits for drivers of devices that are not there.
 """
 
 from __future__ import annotations
@@ -45,6 +46,12 @@ def _webgpu() -> Backend:
     return WebGpuBackend()
 
 
+def _glance_at_webgpu() -> str:
+    from ostinato.backends.webgpu.nodes import why_none
+
+    return why_none()
+
+
 # In the order of choice; imported on use, so that a backend costs nothing until it is asked for.
 BACKENDS: Mapping[str, Callable[[], Backend]] = {
     "cuda": _cuda,
@@ -58,6 +65,9 @@ NEVER_BY_ITSELF: Mapping[str, str] = {
     "reference": "only when it is named: it defines what others compute, slowly",
     "null": "only when it is named: its answers mean nothing",
 }
+
+# Why a backend cannot be the one chosen by itself, told without a probe; "" where only a probe can tell.
+GLANCES: Mapping[str, Callable[[], str]] = {"webgpu": _glance_at_webgpu}
 
 
 @dataclass(frozen=True)
@@ -74,20 +84,22 @@ def choose(name: str | None = None) -> Backend:
         return _named(name)
     reasons = []
     for candidate in BACKENDS:
-        backend = BACKENDS[candidate]()
-        reason = _why_not(look(backend))
+        reason = _glance(candidate)
         if not reason:
-            return backend
+            backend = BACKENDS[candidate]()
+            reason = _why_not(look(backend))
+            if not reason:
+                return backend
         reasons.append(f"{candidate}: {reason}")
     raise BackendError("no backend is available here: " + "; ".join(reasons))
 
 
 def survey() -> list[Found]:
-    """Every backend in the order of choice; at most one has no reason against it."""
+    """Every backend in the order of choice, fully probed; at most one has no reason against it, the one chosen."""
     found: list[Found] = []
-    for make in BACKENDS.values():
+    for candidate, make in BACKENDS.items():
         probe = look(make())
-        reason = _why_not(probe)
+        reason = _why_not(probe) or _glance(candidate)
         chosen = next((f.probe.name for f in found if not f.reason), "")
         found.append(Found(probe, reason or (f"{chosen} comes first" if chosen else "")))
     return found
@@ -99,6 +111,10 @@ def look(backend: Backend) -> Probe:
         return backend.probe()
     except (ImportError, OSError, RuntimeError) as error:
         return Probe(backend.name, False, f"{type(error).__name__}: {error}")
+
+
+def _glance(candidate: str) -> str:
+    return GLANCES[candidate]() if candidate in GLANCES else ""
 
 
 def _why_not(probe: Probe) -> str:
