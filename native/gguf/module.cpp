@@ -1,6 +1,7 @@
-// Python binding of the string scanner.
+// Python binding of what reads files by itself: the string scanner, and the thread that populates mappings.
 #include <nanobind/nanobind.h>
 
+#include "gguf/populate.h"
 #include "gguf/strings.h"
 
 namespace nb = nanobind;
@@ -32,12 +33,31 @@ nb::tuple skip_strings(nb::object buffer, uint64_t offset, uint64_t count) {
   return nb::make_tuple(run.walked, run.offset);
 }
 
+// A population that keeps its buffer, and hence the mapping, as long as it lives.
+class Populating {
+ public:
+  explicit Populating(nb::object buffer) : buffer_(buffer), population_(buffer_.bytes()) {}
+
+  bool wait() {
+    const nb::gil_scoped_release others_run;
+    return population_.wait();
+  }
+
+ private:
+  Buffer buffer_;
+  ostinato::gguf::Population population_;
+};
+
 }  // namespace
 
 NB_MODULE(_gguf, m) {
-  m.doc() = "Scanner of GGUF string arrays.";
+  m.doc() = "Scanner of GGUF string arrays; population of mapped files.";
   m.def(
       "skip_strings", &skip_strings, nb::arg("buffer"), nb::arg("offset"), nb::arg("count"),
       nb::sig("def skip_strings(buffer: collections.abc.Buffer, offset: int, count: int) -> tuple[int, int]"),
       "Skip `count` length-prefixed strings from `offset` on: (whole strings skipped, offset behind them).");
+  nb::class_<Populating>(m, "Populating", "Fills the page table of a mapped file on a thread; ends with the object.")
+      .def(nb::init<nb::object>(), nb::arg("buffer"),
+           nb::sig("def __init__(self, buffer: collections.abc.Buffer) -> None"))
+      .def("wait", &Populating::wait, "Wait for its end; whether every page is there.");
 }

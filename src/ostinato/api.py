@@ -10,7 +10,6 @@ Many prompts, or many threads, share one engine and its steps; an answer is the 
 from __future__ import annotations
 
 import os
-import secrets
 import threading
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -348,7 +347,7 @@ def _sampling(settings: Settings) -> Sampling:
         presence_penalty=settings.get("presence_penalty", 0.0),
         frequency_penalty=settings.get("frequency_penalty", 0.0),
         repetition_penalty=settings.get("repetition_penalty", 1.0),
-        seed=secrets.randbits(64) if seed is None else seed,
+        seed=int.from_bytes(os.urandom(8)) if seed is None else seed,
         logprobs=settings.get("logprobs", -1),
         logit_bias=tuple(settings.get("logit_bias", {}).items()),
     )

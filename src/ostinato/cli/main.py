@@ -8,6 +8,7 @@ Only the standard library is imported before a command runs: `--help` and `ps` a
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import io
 import os
@@ -35,6 +36,9 @@ COMMANDS = {
     "doctor": "what this machine can do, and what would be chosen",
     "completion": "a script that completes commands and options in a shell",
 }
+# Collections come after so many new objects instead of 700: a start makes a hundred thousand that stay, and looking
+# through them again and again would take 5 % of it.
+OBJECTS = 50_000
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 OVERVIEW = f"""\
@@ -52,6 +56,7 @@ Ostinato {__version__} answers with GGUF language models, for one person or for 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit status."""
+    gc.set_threshold(OBJECTS)
     _mend_streams()
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == ["help"]:

@@ -5,9 +5,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
-import textwrap
 import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -23,6 +21,13 @@ def print_json(value: Any) -> None:
 def is_terminal() -> bool:
     """Whether a person reads standard output."""
     return sys.stdout.isatty()
+
+
+def columns() -> int:
+    """Of the terminal, or as many as COLUMNS says."""
+    import shutil  # with its archives' modules 2 ms, which `run` in a pipe need not wait for
+
+    return shutil.get_terminal_size().columns
 
 
 def bold(text: str) -> str:
@@ -67,7 +72,7 @@ def table_lines(rows: Sequence[Sequence[str]], header: Sequence[str] = (), right
     """The lines of such a table."""
     cells = [[one_line(cell) for cell in row] for row in ([header] if header else []) + list(rows)]
     widths = [max(map(cells_of, column)) for column in zip(*cells, strict=True)]
-    limit = shutil.get_terminal_size().columns if is_terminal() else sys.maxsize
+    limit = columns() if is_terminal() else sys.maxsize
     for index, row in enumerate(cells):
         padded = [
             " " * (width - cells_of(cell)) + cell if column in right else cell + " " * (width - cells_of(cell))
@@ -81,8 +86,10 @@ def unfolded(rows: Sequence[Sequence[str]]) -> list[Sequence[str]]:
     """Rows for a table whose last column is read, not skimmed: on a terminal it goes on over several lines."""
     if not is_terminal():
         return list(rows)
+    import textwrap
+
     lead = sum(max(map(cells_of, column)) + 2 for column in list(zip(*rows, strict=True))[:-1])
-    width = max(shutil.get_terminal_size().columns - lead, NARROWEST)
+    width = max(columns() - lead, NARROWEST)
     folded: list[Sequence[str]] = []
     for *before, last in rows:
         first, *others = textwrap.wrap(one_line(last), width) or [""]

@@ -10,13 +10,12 @@ ends, well or badly, its line is cleared: what there is to say, the command says
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from ostinato.cli.output import fit, one_line, size
+from ostinato.cli.output import columns, fit, one_line, size
 
 Item = TypeVar("Item")
 
@@ -74,8 +73,8 @@ class Progress:
 
     def _draw(self) -> None:
         now = time.monotonic()
-        columns = shutil.get_terminal_size().columns
-        sys.stderr.write(CLEAR + fit(self.line(now - self._started), columns - 1))
+
+        sys.stderr.write(CLEAR + fit(self.line(now - self._started), columns() - 1))
         sys.stderr.flush()
         self._drawn = True
         self._next = now + INTERVAL

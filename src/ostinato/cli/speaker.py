@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ostinato.cli.interrupt import Interruptible
-from ostinato.cli.output import is_terminal, printable
+from ostinato.cli.output import columns, is_terminal, printable
 from ostinato.cli.progress import draws
 from ostinato.cli.settings import for_model
 from ostinato.cli.spinner import Spinner
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ostinato.api import Figures, Model
     from ostinato.chat import ChatEncoder
     from ostinato.engine.loading import Options
+    from ostinato.gguf.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -47,17 +48,19 @@ class Speaker:
     """The model, and the template that its chats are written in; without one, texts are continued as they are."""
 
     def __init__(self, path: Path, options: Options, raw: bool) -> None:
-        from ostinato.api import Model
-        from ostinato.chat import ChatEncoder
-        from ostinato.engine.loading import open_model
-
         started = time.perf_counter()
         with Spinner(f"loading {path.name}"):
+            # What goes on by itself begins first: the file's pages come in, the template's process starts. The engine
+            # and NumPy, which take longest to import, come after.
+            if options.backend != "reference":  # only it multiplies with NumPy, whose BLAS takes 10 ms for its threads
+                os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+            from ostinato.engine.loading import open_model
+
             opened = open_model(path, options)
             opened.check_answers()
-            self.template: ChatEncoder | None = None if raw else ChatEncoder.of(opened.tokenizer)
-            if self.template is not None:
-                self.template.start()  # its process gets ready while the model does
+            self.template: ChatEncoder | None = None if raw else _template(opened.tokenizer)
+            from ostinato.api import Model
+
             self.model: Model = Model(opened)
         self._load_seconds = time.perf_counter() - started
         self.spec, self.backend = opened.spec, opened.backend.name
@@ -101,9 +104,21 @@ class Speaker:
         return Spoken("".join(pieces), figures, cached, settings["seed"], interrupt.came, cut, load_seconds)
 
 
+def _template(tokenizer: Tokenizer) -> ChatEncoder | None:
+    """The encoder of a model's chats, its process starting; None without a template."""
+    if not tokenizer.chat_templates:
+        return None
+    from ostinato.chat import ChatEncoder
+
+    encoder = ChatEncoder.of(tokenizer)
+    if encoder is not None:
+        encoder.start()
+    return encoder
+
+
 def _writer() -> Callable[[str], None]:
     """Writes pieces as they come; on a terminal words stay whole, and control characters are shown, not obeyed."""
-    wrapper = Wrapper(lambda: shutil.get_terminal_size().columns) if draws(is_terminal()) else None
+    wrapper = Wrapper(columns) if draws(is_terminal()) else None
 
     def write(piece: str) -> None:
         shown = printable(piece) if is_terminal() else piece

@@ -100,11 +100,13 @@ def open_model(path: str | os.PathLike[str], options: Options = Options()) -> Op
     backend = choose(options.backend)
     file = open_gguf(path)
     try:
+        probe = look(backend)
+        if not probe.memory_bytes and file.nbytes <= memory_bytes():
+            file.populate()  # while all that follows is computed
         spec = read_spec(file)
         if options.embed and spec.pooling is None:
             raise PlanError(f"{path}: the file does not say how its rows become an embedding (`pooling_type`)")
         programs = compile_model(spec, file.tensors, served_context(spec, options), options.embed)
-        probe = look(backend)
         plan = make_plan(spec, programs, file, options, probe)
         return Opened(Path(path), file, spec, programs, plan, backend, options.run_steps, not probe.memory_bytes)
     except BaseException:

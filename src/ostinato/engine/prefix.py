@@ -6,7 +6,7 @@ tokens, how many of its rows are prompt rows, and the name of the block before i
 
 from __future__ import annotations
 
-import secrets
+import os
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ class PrefixNames:
 
     def __init__(self, block_size: int) -> None:
         self._block_size = block_size
-        self._key = secrets.token_bytes(32)
+        self._key = os.urandom(32)
 
     def extend(self, names: list[bytes], tokens: np.ndarray, prompt_length: int, count: int) -> None:
         """Appends to the chain `names` until it names the first `count` blocks of `tokens` (int32), of which

@@ -11,6 +11,7 @@ import os
 import stat
 from pathlib import Path
 
+from ostinato import _gguf
 from ostinato.gguf.errors import WHOLE, GGUFError
 
 
@@ -20,6 +21,7 @@ class MappedFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._memory: memoryview | None = memoryview(_map(path))
+        self._populating: _gguf.Populating | None = None
 
     @property
     def memory(self) -> memoryview:
@@ -27,6 +29,12 @@ class MappedFile:
         if self._memory is None:
             raise GGUFError(self.path, None, WHOLE, "is closed; read tensors before closing it")
         return self._memory
+
+    def populate(self) -> None:
+        """Begin to bring all pages in, on a thread beside whatever comes next. What cannot be brought in is read when
+        it is needed, as without this."""
+        if self._populating is None:
+            self._populating = _gguf.Populating(self.memory)
 
     def release(self, start: int, stop: int) -> None:
         """Give the pages that begin in `start .. stop` back to the system; they are read again when needed."""
@@ -36,6 +44,7 @@ class MappedFile:
             mapping.madvise(mmap.MADV_DONTNEED, start, stop - start)
 
     def close(self) -> None:
+        self._populating = None
         self._memory = None
 
 

@@ -99,6 +99,16 @@ class GGUFFile:
         at = first.header.key_offsets[key] + LENGTH.size + len(key.encode())
         return ValueType(int.from_bytes(first.file.memory[at : at + 4], "little"))
 
+    @property
+    def nbytes(self) -> int:
+        """Of all parts."""
+        return sum(part.file.memory.nbytes for part in self.parts)
+
+    def populate(self) -> None:
+        """Begin to bring all pages of the files in, beside whatever comes next; for who will soon read all weights."""
+        for part in self.parts:
+            part.file.populate()
+
     def close(self) -> None:
         """Let go of the files."""
         for part in self.parts:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from difflib import get_close_matches
 
 from ostinato.model.decoder import read_decoder
 from ostinato.model.encoder import read_encoder
@@ -120,6 +119,8 @@ def read_spec(file: ModelFile) -> ModelSpec:
     if not isinstance(architecture, str):
         raise ModelError("metadata 'general.architecture' is missing: the file does not say what model it holds")
     if architecture not in ARCHITECTURES:
+        from difflib import get_close_matches
+
         near = get_close_matches(architecture[:80], ARCHITECTURES, n=4, cutoff=0.5)
         raise ModelError(
             f"architecture {architecture!r:.80} is not supported; {len(ARCHITECTURES)} others are"

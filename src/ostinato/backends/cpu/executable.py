@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -155,6 +156,7 @@ def _add_program(
 
 # Weights of two dimensions that ops read element by element, as they do those of one; conv's kernels tap by tap.
 _SMALL = {("conv", "kernel"), ("experts", "gate_bias?"), ("experts", "up_bias?"), ("experts", "down_bias?")}
+_WITH_SMALL = {op for op, _ in _SMALL}
 
 
 def _elements(program: Program) -> dict[WeightExpr, bool]:
@@ -162,13 +164,14 @@ def _elements(program: Program) -> dict[WeightExpr, bool]:
     return {
         weight: i.op == "conv"
         for i in program.instructions
+        if i.op in _WITH_SMALL
         for name, weight in zip(i.spec.weights, i.weights, strict=True)
         if weight is not None and (i.op, name) in _SMALL
     }
 
 
 def _add_weight(builder: _cpu.Builder, expr: WeightExpr, view: WeightView, elements: bool, turned: bool) -> None:
-    rows = int(np.prod(view.dims[:-1], dtype=np.int64))
+    rows = prod(view.dims[:-1])
     experts = view.dims[0] if len(view.dims) == 3 else 1
     pieces = [(_bytes(p.data), p.offset, p.count, p.stride) for p in view.pieces]
     try:
