@@ -56,8 +56,9 @@ NB_MODULE(_gguf, m) {
       "skip_strings", &skip_strings, nb::arg("buffer"), nb::arg("offset"), nb::arg("count"),
       nb::sig("def skip_strings(buffer: collections.abc.Buffer, offset: int, count: int) -> tuple[int, int]"),
       "Skip `count` length-prefixed strings from `offset` on: (whole strings skipped, offset behind them).");
-  nb::class_<Populating>(m, "Populating", "Fills the page table of a mapped file on a thread; ends with the object.")
+  nb::class_<Populating>(m, "Populating",
+                         "Reads what is not in memory of a mapped file, on a thread; ends with the object.")
       .def(nb::init<nb::object>(), nb::arg("buffer"),
            nb::sig("def __init__(self, buffer: collections.abc.Buffer) -> None"))
-      .def("wait", &Populating::wait, "Wait for its end; whether every page is there.");
+      .def("wait", &Populating::wait, "Wait for its end; whether it came through.");
 }

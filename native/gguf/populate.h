@@ -1,5 +1,6 @@
-// Fills the page table of a mapped file ahead of its use, on a thread of its own: the first pass over the
-// weights then meets no page fault (some 10 000 for 0.7 GB), and a file not yet in memory is read in order.
+// Reads what is not in memory of a mapped file ahead of its use, in order, on a thread of its own. What the
+// page cache has is left to the page faults of those who use it: they share them out among their threads, and
+// on a processor whose threads share cores filling the page table beside other work delays that work.
 #pragma once
 #include <atomic>
 #include <cstddef>
@@ -17,7 +18,7 @@ class Population {
   Population(const Population&) = delete;
   Population& operator=(const Population&) = delete;
 
-  // Waits for its end; whether every page is there (elsewhere than on Linux since 5.14 none is).
+  // Waits for its end; whether it came through (elsewhere than on Linux since 5.14 it does nothing).
   bool wait();
 
  private:

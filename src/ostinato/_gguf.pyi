@@ -4,8 +4,8 @@ def skip_strings(buffer: memoryview | bytes, offset: int, count: int) -> tuple[i
     """Skip `count` length-prefixed strings from `offset` on: (whole strings skipped, offset behind them)."""
 
 class Populating:
-    """Fills the page table of a mapped file on a thread; ends with the object."""
+    """Reads what is not in memory of a mapped file, on a thread; ends with the object."""
 
     def __init__(self, buffer: memoryview | bytes) -> None: ...
     def wait(self) -> bool:
-        """Wait for its end; whether every page is there."""
+        """Wait for its end; whether it came through."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,9 @@ import gguf
 import numpy as np
 import pytest
 
+from ostinato import _gguf
 from ostinato.gguf import ArrayView, GGUFError, TensorType, ValueType, open_gguf
+from ostinato.gguf.mapping import MappedFile
 from tests.gguf import craft
 
 SCALARS = {
@@ -79,6 +82,25 @@ def test_tensors_lie_where_the_package_says(package_file: Path) -> None:
             assert tensor.data.tobytes() == theirs[name].data.tobytes()
             assert tensor.type == theirs[name].tensor_type
             assert not tensor.data.flags.writeable
+
+
+def test_populating_reads_ahead(package_file: Path) -> None:
+    """And changes nothing: neither twice, nor when the file is closed before it has ended."""
+    with open_gguf(package_file) as file:
+        expected = file.tensors["matrix"].data.tobytes()
+        file.populate()
+        file.populate()
+        assert file.tensors["matrix"].data.tobytes() == expected
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reading ahead needs Linux")
+def test_populating_a_file_that_shrinks_is_harmless(tmp_path: Path) -> None:
+    path = tmp_path / "shrinking"
+    path.write_bytes(bytes(8 << 20))
+    mapped = MappedFile(path)
+    os.truncate(path, 1 << 20)
+    assert not _gguf.Populating(mapped.memory).wait()
+    assert mapped.memory[0] == 0
 
 
 def test_views_outlive_the_file(package_file: Path) -> None:

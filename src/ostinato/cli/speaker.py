@@ -50,8 +50,8 @@ class Speaker:
     def __init__(self, path: Path, options: Options, raw: bool) -> None:
         started = time.perf_counter()
         with Spinner(f"loading {path.name}"):
-            # What goes on by itself begins first: the file's pages come in, the template's process starts. The engine
-            # and NumPy, which take longest to import, come after.
+            # What goes on by itself begins first: the file is read where it is not in memory, the template's process
+            # starts. The engine, which takes long to import, comes after.
             if options.backend != "reference":  # only it multiplies with NumPy, whose BLAS takes 10 ms for its threads
                 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
             from ostinato.engine.loading import open_model

@@ -31,8 +31,8 @@ class MappedFile:
         return self._memory
 
     def populate(self) -> None:
-        """Begin to bring all pages in, on a thread beside whatever comes next. What cannot be brought in is read when
-        it is needed, as without this."""
+        """Begin to read what is not in memory, on a thread beside whatever comes next. What cannot be read now is read
+        when it is needed, as without this."""
         if self._populating is None:
             self._populating = _gguf.Populating(self.memory)
 

@@ -105,7 +105,7 @@ class GGUFFile:
         return sum(part.file.memory.nbytes for part in self.parts)
 
     def populate(self) -> None:
-        """Begin to bring all pages of the files in, beside whatever comes next; for who will soon read all weights."""
+        """Begin to read what is not in memory, beside whatever comes next; for who will soon use all weights."""
         for part in self.parts:
             part.file.populate()
 
