@@ -33,23 +33,26 @@ class ChatError(ValueError):
 class ChatTemplate:
     """One model's templates. Rendering is thread-safe, one at a time; the worker starts on first use (or `start`)."""
 
-    def __init__(self, sources: str | Mapping[str, str], tokens: Mapping[str, str] = NOTHING) -> None:
-        """`sources` by name, or the one there is. `tokens`: special tokens as templates name them (bos_token, ...)."""
+    def __init__(
+        self, sources: str | Mapping[str, str], tokens: Mapping[str, str] = NOTHING, renderer: Renderer | None = None
+    ) -> None:
+        """`sources` by name, or the one there is. `tokens`: special tokens as templates name them (bos_token, ...).
+        `renderer`: one that was started with these sources before."""
         sources = {DEFAULT: sources} if isinstance(sources, str) else sources
         self.names = sorted(sources)
         self._tokens = dict(tokens)
-        self._renderer = Renderer(sources)
+        self._renderer = renderer or Renderer(sources)
 
     @classmethod
-    def of(cls, tokenizer: Tokenizer) -> ChatTemplate | None:
-        """The templates that came with a tokenizer; None where there is none."""
+    def of(cls, tokenizer: Tokenizer, renderer: Renderer | None = None) -> ChatTemplate | None:
+        """The templates that came with a tokenizer; None where there is none. `renderer`: as for `ChatTemplate`."""
         if not tokenizer.chat_templates:
             return None
         ids = {"bos_token": tokenizer.bos_id, "eos_token": tokenizer.eos_id, "unk_token": tokenizer.unknown_id}
         tokens = {
             name: tokenizer.token_bytes(id).decode(errors="replace") for name, id in ids.items() if id is not None
         }
-        return cls(tokenizer.chat_templates, tokens)
+        return cls(tokenizer.chat_templates, tokens, renderer)
 
     def start(self) -> None:
         """Starts the worker without waiting for it."""
@@ -116,9 +119,9 @@ class ChatEncoder:
         self._template, self._tokenizer = template, tokenizer
 
     @classmethod
-    def of(cls, tokenizer: Tokenizer) -> ChatEncoder | None:
-        """For the templates that came with a tokenizer; None where there is none."""
-        template = ChatTemplate.of(tokenizer)
+    def of(cls, tokenizer: Tokenizer, renderer: Renderer | None = None) -> ChatEncoder | None:
+        """For the templates that came with a tokenizer; None where there is none. `renderer`: as for `ChatTemplate`."""
+        template = ChatTemplate.of(tokenizer, renderer)
         return None if template is None else cls(template, tokenizer)
 
     def start(self) -> None:

@@ -116,7 +116,7 @@ def test_a_history_that_cannot_be_kept_is_said_once(tmp_path: Path) -> None:
 
 
 def test_a_full_context_is_said_and_cleared(tmp_path: Path) -> None:
-    chat = Chat(tmp_path, "--backend", "null", "--context", "32")
+    chat = Chat(tmp_path, "--backend", "null", "--context", "32", "--seed", "1")  # no end of its own is drawn
     assert "(the context of 32 tokens is full; /clear starts afresh)" in chat.say("hi")
     assert "/clear starts afresh" in chat.say("and then?")
     assert "forgotten" in chat.say("/clear")

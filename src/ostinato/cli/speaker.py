@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +21,10 @@ from ostinato.cli.wrap import Wrapper
 if TYPE_CHECKING:
     from ostinato.api import Figures, Model
     from ostinato.chat import ChatEncoder
-    from ostinato.engine.loading import Options
+    from ostinato.engine.loading import Opened, Options
+    from ostinato.gguf.reader import GGUFFile
     from ostinato.gguf.tokenizer import Tokenizer
+    from ostinato.templates.renderer import Renderer
 
 
 @dataclass(frozen=True)
@@ -48,20 +51,20 @@ class Speaker:
     """The model, and the template that its chats are written in; without one, texts are continued as they are."""
 
     def __init__(self, path: Path, options: Options, raw: bool) -> None:
+        from ostinato.gguf.reader import open_gguf
+
         started = time.perf_counter()
         with Spinner(f"loading {path.name}"):
-            # What goes on by itself begins first: the file is read where it is not in memory, the template's process
-            # starts. The engine, which takes long to import, comes after.
-            if options.backend != "reference":  # only it multiplies with NumPy, whose BLAS takes 10 ms for its threads
-                os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-            from ostinato.engine.loading import open_model
-
-            opened = open_model(path, options)
-            opened.check_answers()
-            self.template: ChatEncoder | None = None if raw else _template(opened.tokenizer)
-            from ostinato.api import Model
-
-            self.model: Model = Model(opened)
+            file = open_gguf(path)
+            renderer = None if raw else _renderer(file)
+            try:
+                opened = _open(path, options, file)
+                self.template: ChatEncoder | None = _encoder(opened.tokenizer, renderer)
+                self.model: Model = _load(opened)
+            except BaseException:
+                if renderer is not None:
+                    renderer.close()
+                raise
         self._load_seconds = time.perf_counter() - started
         self.spec, self.backend = opened.spec, opened.backend.name
         self.name = opened.spec.name or path.stem
@@ -104,16 +107,47 @@ class Speaker:
         return Spoken("".join(pieces), figures, cached, settings["seed"], interrupt.came, cut, load_seconds)
 
 
-def _template(tokenizer: Tokenizer) -> ChatEncoder | None:
-    """The encoder of a model's chats, its process starting; None without a template."""
-    if not tokenizer.chat_templates:
+# The parts of a model, each importing what it needs: the process that renders templates starts while the engine and
+# NumPy are still being imported here.
+
+
+def _renderer(file: GGUFFile) -> Renderer | None:
+    """Of the file's chat templates, starting; None where it has none. (What is wrong with them, the tokenizer says.)"""
+    from ostinato.gguf.tokenizer import TokenizerError, chat_templates
+
+    with suppress(TokenizerError):
+        if sources := chat_templates(file):
+            from ostinato.templates.renderer import Renderer
+
+            renderer = Renderer(sources)
+            renderer.start()
+            return renderer
+    return None
+
+
+def _open(path: Path, options: Options, file: GGUFFile) -> Opened:
+    """Raises what `open_model` raises, and ModelError for an encoder."""
+    if options.backend != "reference":  # only it multiplies with NumPy, whose BLAS takes 10 ms to start its threads
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from ostinato.engine.loading import open_model
+
+    opened = open_model(path, options, file)
+    opened.check_answers()
+    return opened
+
+
+def _encoder(tokenizer: Tokenizer, renderer: Renderer | None) -> ChatEncoder | None:
+    if renderer is None:
         return None
     from ostinato.chat import ChatEncoder
 
-    encoder = ChatEncoder.of(tokenizer)
-    if encoder is not None:
-        encoder.start()
-    return encoder
+    return ChatEncoder.of(tokenizer, renderer)
+
+
+def _load(opened: Opened) -> Model:
+    from ostinato.api import Model
+
+    return Model(opened)
 
 
 def _writer() -> Callable[[str], None]:

@@ -94,11 +94,14 @@ class Opened:
         return self.backend.compile(self.programs, self.file.tensors, plan)
 
 
-def open_model(path: str | os.PathLike[str], options: Options = Options()) -> Opened:
-    """Reads and plans a model. Raises BackendError for the choice of backend, GGUFError or ModelError for the file,
-    ShapeError, WeightError or VerifyError for tensors that do not fit each other, PlanError for the options."""
+def open_model(path: str | os.PathLike[str], options: Options = Options(), file: GGUFFile | None = None) -> Opened:
+    """Reads and plans a model; `file` is the one of this path, where it is open already.
+
+    Raises BackendError for the choice of backend, GGUFError or ModelError for the file, ShapeError, WeightError or
+    VerifyError for tensors that do not fit each other, PlanError for the options. The file is closed then.
+    """
     backend = choose(options.backend)
-    file = open_gguf(path)
+    file = open_gguf(path) if file is None else file
     try:
         probe = look(backend)
         if not probe.memory_bytes and file.nbytes <= memory_bytes():

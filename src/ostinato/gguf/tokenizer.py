@@ -55,7 +55,7 @@ class Tokenizer:
     @classmethod
     def _from_file(cls, file: GGUFFile) -> Tokenizer:
         try:
-            return cls(_build(file), _chat_templates(file))
+            return cls(_build(file), chat_templates(file))
         except TokenizerError as error:
             raise TokenizerError(f"{Path(file.path)}: {error}") from None
 
@@ -207,7 +207,7 @@ def _scalar(file: GGUFFile, key: str, kind: type[T]) -> T | None:
     return value
 
 
-def _chat_templates(file: GGUFFile) -> dict[str, str]:
+def chat_templates(file: GGUFFile) -> dict[str, str]:
     """The default is tokenizer.chat_template; tokenizer.chat_template.NAME are others (gguf's add_chat_template)."""
     key = "tokenizer.chat_template"
     keys = {name.removeprefix(key + "."): name for name in file.metadata if name.startswith(key + ".")}
