@@ -43,8 +43,8 @@ struct Arithmetic {
   void (*matmul)(TensorType type, WeightRows w, int64_t k, const void* packed, int64_t rows, float* out,
                  int64_t out_stride);
 
-  // What a call should have where there is more: weight rows (128 at most); and packed rows, where weight
-  // rows alone do not go round among the threads.
+  // What a call should have where there is more: weight rows (128 at most); and packed rows (256 at most),
+  // where weight rows alone do not go round among the threads.
   int64_t outputs = 64, rows = 32;
 };
 

@@ -52,8 +52,8 @@ struct ExpertScratch {
 // Outputs that a task of `linear` or `gated` computes, at most.
 constexpr int64_t kTileOutputs = 128;
 
-// Rows x outputs that `experts` computes before it puts them where they belong.
-constexpr int64_t kExpertRows = 16, kExpertOutputs = 64;
+// Rows (at most) x outputs that `experts` computes before it puts them where they belong.
+constexpr int64_t kExpertRows = 128, kExpertOutputs = 64;
 
 // Used by `sample`, one per thread.
 struct SampleScratch {

@@ -112,8 +112,10 @@ class ExpertStep {
     ExpertScratch& s = m_.scratch.experts;
     float* tile = s.tile.data() + thread * kExpertRows * kExpertOutputs;
     const int64_t weight_row = bucket % up_.experts * m_.width(i_.out) + first;
-    for (int64_t at = offsets_[bucket]; at < offsets_[bucket + 1]; at += kExpertRows) {
-      const int64_t rows = std::min<int64_t>(kExpertRows, offsets_[bucket + 1] - at);
+    const Arithmetic& arithmetic = bucket < up_.experts ? m_.kernels.prompt : m_.kernels.generated;
+    const int64_t most = arithmetic.rows / 2;  // what they make is still near when it is copied
+    for (int64_t at = offsets_[bucket]; at < offsets_[bucket + 1]; at += most) {
+      const int64_t rows = std::min<int64_t>(most, offsets_[bucket + 1] - at);
       down_input_.multiply(weight_row, count, at, at + rows, tile, kExpertOutputs);
       add_bias(i_.down_bias, bucket, m_.width(i_.out), first, count, rows, tile, kExpertOutputs);
       for (int64_t row = 0; row < rows; ++row) {
