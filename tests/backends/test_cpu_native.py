@@ -84,7 +84,7 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return compiler, [*made, compiler.compile(NATIVE / "cpu" / "isa" / "vectors.cpp", *PORTABLE)]
 
 
-@pytest.mark.parametrize("test", ["pool_test", "executor_test"])
+@pytest.mark.parametrize("test", ["pool_test", "executor_test", "halves_test"])
 def test_sanitized(built: tuple[Compiler, list[Path]], test: str) -> None:
     compiler, objects = built
     run(compiler.link([*objects, compiler.compile(NATIVE / "cpu" / "tests" / f"{test}.cpp")], test))
@@ -98,10 +98,11 @@ def test_on_arm(tmp_path: Path) -> None:
     kernels = arm.kernel_sources()
     shared = [(source, ()) for source in SOURCES if source not in dict(kernels)]
     vectors = (NATIVE / "cpu" / "isa" / "vectors.cpp", PORTABLE)
-    tests = ("pool_test", "executor_test")
+    tests = ("pool_test", "executor_test", "halves_test")
     mains = [(NATIVE / "cpu" / "tests" / f"{test}.cpp", ()) for test in tests]
-    *objects, pool, executor = arm.compile(tmp_path, [*kernels, *shared, vectors, *mains], "-O2")
-    for test, main in zip(tests, (pool, executor), strict=True):
-        program = arm.link([*objects, main], tmp_path / test)
+    objects = arm.compile(tmp_path, [*kernels, *shared, vectors, *mains], "-O2")
+    shared_objects, main_objects = objects[: -len(tests)], objects[-len(tests) :]
+    for test, main in zip(tests, main_objects, strict=True):
+        program = arm.link([*shared_objects, main], tmp_path / test)
         for level in ("portable", *arm.LEVELS):
             assert arm.run(program, level=level) == "ok\n"
