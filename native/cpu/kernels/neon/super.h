@@ -106,7 +106,8 @@ struct Super {
         vst1q_s32(at, vsubq_s32(vld1q_s32(at), vld1q_s32(at + kTileWeights)));
       }
     }
-    if constexpr (F::kMins) store_cells(m, panel.m);
+    for (int first = 0; F::kMins && first < kTileWeights; first += kMeeting)
+      store_cells(m + first, first, panel.m);
   }
 
   template <int kRows>
@@ -182,20 +183,18 @@ struct Super {
   template <int kRows>
   BYTES_INLINE void add_terms(const Panel& panel, const Row* a, int64_t stride, const Tile<kRows>& scaled,
                               float (*acc)[kTileWeights]) {
-    using T = Tile<kRows>;
     Tile<kRows> least;
     if constexpr (F::kMins) least = minima<kRows>(panel, a, stride);
+#pragma GCC unroll 2
+    for (int half = 0; half < 2; ++half) {
+      const float32x4_t d = vld1q_f32(panel.d + 4 * half), dmin = vld1q_f32(panel.dmin + 4 * half);
 #pragma GCC unroll 4
-    for (int g = 0; g < T::kGroups; ++g) {
-      const float32x4_t da = T::of_rows([&](int r) { return a[r * stride].d; }, g);
-#pragma GCC unroll 4
-      for (int part = 0; part < T::kParts; ++part) {
-        const float32x4_t d = T::of_weights(panel.d, part), exact = vcvtq_f32_s32(scaled.sum[g][part]);
+      for (int r = 0; r < kRows; ++r) {
+        const float32x4_t exact = vcvtq_f32_s32(scaled.row(r, half));
         float32x4_t term = vmulq_f32(d, exact);
-        if constexpr (F::kMins)
-          term =
-              fmsub(d, exact, vmulq_f32(T::of_weights(panel.dmin, part), vcvtq_f32_s32(least.sum[g][part])));
-        T::store(acc, g, part, vfmaq_f32(T::load(acc, g, part), da, term));
+        if constexpr (F::kMins) term = fmsub(d, exact, vmulq_f32(dmin, vcvtq_f32_s32(least.row(r, half))));
+        float* at = acc[r] + 4 * half;
+        vst1q_f32(at, vfmaq_f32(vld1q_f32(at), vdupq_n_f32(a[r * stride].d), term));
       }
     }
   }

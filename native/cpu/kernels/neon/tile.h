@@ -41,6 +41,13 @@ struct Tile {
       }
   }
 
+  // The sums of activation row r with weight rows 4 half .. 4 half + 3.
+  [[gnu::always_inline]] int32x4_t row(int r, int half) const {
+    const int64x2_t u = vreinterpretq_s64_s32(sum[r / 2][2 * half]);
+    const int64x2_t v = vreinterpretq_s64_s32(sum[r / 2][2 * half + 1]);
+    return vreinterpretq_s32_s64(r % 2 ? vzip2q_s64(u, v) : vzip1q_s64(u, v));
+  }
+
   // Of eight numbers, one to a weight row, those of a register.
   BYTES_INLINE int32x4_t of_weights(const int32_t* numbers, int part) {
     const int32x2_t pair = vld1_s32(numbers + 2 * part);
@@ -67,14 +74,13 @@ struct Tile {
   }
 };
 
-// Two cells of 16 columns of eight weight rows.
-BYTES_INLINE void store_cells(const int8x16_t rows[kTileWeights], int8_t* cells) {
-#pragma GCC unroll 4
-  for (int pair = 0; pair < 4; ++pair) {
-    const int64x2_t u = vreinterpretq_s64_s8(rows[2 * pair]), v = vreinterpretq_s64_s8(rows[2 * pair + 1]);
-    vst1q_s8(cells + 16 * pair, vreinterpretq_s8_s64(vzip1q_s64(u, v)));
-    vst1q_s8(cells + kCell + 16 * pair, vreinterpretq_s8_s64(vzip2q_s64(u, v)));
-  }
+constexpr int kMeeting = 2;  // weight rows that share a register
+
+// 16 columns of weight rows first .. first + kMeeting - 1, into two cells.
+BYTES_INLINE void store_cells(const int8x16_t rows[kMeeting], int first, int8_t* cells) {
+  const int64x2_t u = vreinterpretq_s64_s8(rows[0]), v = vreinterpretq_s64_s8(rows[1]);
+  vst1q_s8(cells + 8 * first, vreinterpretq_s8_s64(vzip1q_s64(u, v)));
+  vst1q_s8(cells + kCell + 8 * first, vreinterpretq_s8_s64(vzip2q_s64(u, v)));
 }
 
 #else
@@ -94,6 +100,8 @@ struct Tile {
     add_word<2>(cells, x);
     add_word<3>(cells, x);
   }
+
+  [[gnu::always_inline]] int32x4_t row(int r, int half) const { return sum[r][half]; }
 
   BYTES_INLINE int32x4_t of_weights(const int32_t* numbers, int part) {
     return vld1q_s32(numbers + 4 * part);
@@ -127,17 +135,15 @@ struct Tile {
   }
 };
 
-BYTES_INLINE void store_cells(const int8x16_t rows[kTileWeights], int8_t* cells) {
-#pragma GCC unroll 2
-  for (int part = 0; part < 2; ++part) {
-    int32x4_t v[4];
+constexpr int kMeeting = 4;
+
+BYTES_INLINE void store_cells(const int8x16_t rows[kMeeting], int first, int8_t* cells) {
+  int32x4_t v[kMeeting];
 #pragma GCC unroll 4
-    for (int r = 0; r < 4; ++r) v[r] = vreinterpretq_s32_s8(rows[4 * part + r]);
-    transpose4(v);
+  for (int r = 0; r < kMeeting; ++r) v[r] = vreinterpretq_s32_s8(rows[r]);
+  transpose4(v);
 #pragma GCC unroll 4
-    for (int word = 0; word < 4; ++word)
-      vst1q_s8(cells + 32 * word + 16 * part, vreinterpretq_s8_s32(v[word]));
-  }
+  for (int word = 0; word < 4; ++word) vst1q_s8(cells + 32 * word + 4 * first, vreinterpretq_s8_s32(v[word]));
 }
 
 #endif
@@ -147,17 +153,25 @@ template <class F>
 BYTES_INLINE void unpack_cells(const uint8_t* const rows[kTileWeights], int64_t first_chunk, int chunks,
                                int8_t (*cells)[2 * kCell]) {
   constexpr int kChunks = static_cast<int>(block_shape(F::kType).elements / 32);
-  for (int c = 0; c < chunks; ++c) {
-    int8x16_t low[kTileWeights], high[kTileWeights];
-#pragma GCC unroll 8
-    for (int r = 0; r < kTileWeights; ++r) {
-      const auto* blocks = reinterpret_cast<const typename F::Block*>(rows[r]);
-      const int8x16x2_t v =
-          values<F>(blocks[(first_chunk + c) / kChunks], static_cast<int>((first_chunk + c) % kChunks));
-      low[r] = v.val[0], high[r] = v.val[1];
+#pragma GCC unroll 1
+  for (int first = 0; first < kTileWeights; first += kMeeting) {
+    const auto unpack = [&](int64_t block, int c, int at) {
+      int8x16_t low[kMeeting], high[kMeeting];
+#pragma GCC unroll 4
+      for (int r = 0; r < kMeeting; ++r) {
+        const auto v = values<F>(reinterpret_cast<const typename F::Block*>(rows[first + r])[block], c);
+        low[r] = v.val[0], high[r] = v.val[1];
+      }
+      store_cells(low, first, cells[2 * at]);
+      store_cells(high, first, cells[2 * at + 1]);
+    };
+    if constexpr (kChunks == 8) {
+#pragma GCC unroll 8  // codes are the cheaper for constants in place of c
+      for (int c = 0; c < 8; ++c) unpack(first_chunk / 8, c, c);
+    } else {
+      for (int at = 0; at < chunks; ++at)
+        unpack((first_chunk + at) / kChunks, static_cast<int>((first_chunk + at) % kChunks), at);
     }
-    store_cells(low, cells[2 * c]);
-    store_cells(high, cells[2 * c + 1]);
   }
 }
 
