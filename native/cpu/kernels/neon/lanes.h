@@ -44,9 +44,12 @@ BYTES_INLINE int8x16x2_t codes(const typename F::Block& block, int c) {
 template <class F>
 BYTES_INLINE int8x16x2_t values(const typename F::Block& block, int c) {
   static_assert(F::kZero <= 128 && F::kTop - F::kZero <= 127);
-  if constexpr (F::kZero == 128) return std::bit_cast<int8x16x2_t>(F::codes(block, c) ^ splat(128));
-  const int8x16x2_t v = codes<F>(block, c);
-  return {vsubq_s8(v.val[0], vdupq_n_s8(F::kZero)), vsubq_s8(v.val[1], vdupq_n_s8(F::kZero))};
+  if constexpr (F::kZero == 128) {
+    return std::bit_cast<int8x16x2_t>(F::codes(block, c) ^ splat(128));
+  } else {
+    const int8x16x2_t v = codes<F>(block, c);
+    return {vsubq_s8(v.val[0], vdupq_n_s8(F::kZero)), vsubq_s8(v.val[1], vdupq_n_s8(F::kZero))};
+  }
 }
 
 // Sixteen bytes as 32-bit words, four to a register.

@@ -11,7 +11,6 @@ struct Small {
   using Row = BlockRow;
   using Block = typename F::Block;
   static constexpr int kDots = 4, kLanes = kTileWeights, kPanels = 1;
-  static constexpr int64_t kFirstLevel = kFirstLevelGroup;
   static constexpr int64_t kPanelsFrom = 3;
   static constexpr int kScales = 32 / F::kWidth, kChunks = F::kElements / 32;  // of a chunk; of a block
   // Codes are multiplied as they are where they fit, and kZero times the sum of a is subtracted: where that

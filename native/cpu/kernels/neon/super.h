@@ -38,7 +38,6 @@ struct Super {
   using Row = SuperRow;
   using Block = typename F::Block;
   static constexpr int kDots = 4, kLanes = kTileWeights, kPanels = 1;
-  static constexpr int64_t kFirstLevel = sizeof(Block) <= 144 ? kFirstLevelGroup : 0;
   static constexpr int64_t kPanelsFrom = 3;
   static constexpr int kSubs = kSuper / F::kSub, kRuns = F::kSub / 16;
   // Codes are multiplied as they are where they fit, and kZero times the sum of a is subtracted.
