@@ -60,24 +60,25 @@ void matmul(const Level& level, int type, Bytes w, int64_t n, int64_t stride, in
                      out_stride);
 }
 
-// As the executor multiplies: tasks of `per_task` weight rows, taken by `threads` threads, over w's matrices of n
-// rows one after the other. out [rows, n] is used for each.
+// As the executor multiplies: tasks of `per_task` weight rows, taken by `threads` threads, over w's matrices
+// of n rows one after the other. out [rows, n] is used for each.
 void matmul_tasks(const Level& level, int type, Bytes w, int64_t n, int64_t stride, int64_t k, Bytes packed,
                   int64_t rows, Floats out, int64_t per_task, int threads) {
   const nb::gil_scoped_release release;
-  const int64_t parts = (n + per_task - 1) / per_task, tasks = static_cast<int64_t>(w.size()) / (n * stride) * parts;
+  const int64_t parts = (n + per_task - 1) / per_task,
+                tasks = static_cast<int64_t>(w.size()) / (n * stride) * parts;
   std::atomic<int64_t> next = 0;
-  const bool alt = !getenv("RANGES");
-  const auto work = [&](int me) {
-    for (int64_t task = alt ? next++ : me * tasks / threads; task < (alt ? tasks : (me+1) * tasks / threads); task = alt ? next++ : task + 1) {
+  const auto work = [&] {
+    for (int64_t task = next++; task < tasks; task = next++) {
       const int64_t first = task % parts * per_task;
-      const cpu::WeightRows part = {w.data() + (task / parts * n + first) * stride, std::min(per_task, n - first), stride};
+      const cpu::WeightRows part = {w.data() + (task / parts * n + first) * stride,
+                                    std::min(per_task, n - first), stride};
       level.kernels->matmul(tensor_type(type), part, k, packed.data(), rows, out.data() + first, n);
     }
   };
   std::vector<std::jthread> others;
-  for (int i = 1; i < threads; ++i) others.emplace_back(work, i);
-  work(0);
+  for (int i = 1; i < threads; ++i) others.emplace_back(work);
+  work();
 }
 
 void dequantize(const Level& level, int type, Bytes row, Floats out) {

@@ -19,7 +19,7 @@ struct Q8_0 {
   template <int kRows>
   [[gnu::always_inline]] static void multiply(const uint8_t (*panel)[32], const int8_t* a, int64_t stride,
                                               __m256i sum[kRows]) {
-#pragma GCC unroll 1
+#pragma GCC unroll 4
     for (int g = 0; g < 8; ++g) {
       const __m256i w = load(panel[g]), magnitude = _mm256_abs_epi8(w);
 #pragma GCC unroll 4
@@ -49,7 +49,7 @@ struct Q4_0 {
   [[gnu::always_inline]] static void multiply(const uint8_t (*panel)[32], const int8_t* a, int64_t stride,
                                               __m256i sum[kRows]) {
     __m256i part[kRows] = {};
-#pragma GCC unroll 1
+#pragma GCC unroll 4
     for (int g = 0; g < 8; ++g) {
       const __m256i w = load(panel[g]);
 #pragma GCC unroll 4

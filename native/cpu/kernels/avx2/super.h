@@ -64,7 +64,8 @@ struct Super {
   }
 
   template <int kRows>
-  static void multiply(const Panel* panel, const Row* a, int64_t stride, int, float (*acc)[8]) {
+  [[gnu::noinline]] static void multiply(const Panel* panel, const Row* a, int64_t stride, int,
+                                         float (*acc)[8]) {
     constexpr int kRun = kUnsigned<F> ? std::min(kGroups, products_in_16_bits(F::kTop)) : 1;
     __m256i sum[kRows] = {};
     for (int j = 0; j < kSubs; ++j) {

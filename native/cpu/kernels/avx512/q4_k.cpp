@@ -1,5 +1,6 @@
 // Q4_K on AVX-512 VNNI.
 #include "cpu/kernels/avx512/eights.h"
+#include "cpu/kernels/avx512/panels.h"
 #include "cpu/kernels/level.h"
 #include "cpu/kernels/matmul.h"
 
@@ -78,12 +79,8 @@ struct Q4_K {
   static constexpr int kTileWeights = 8, kTileRows = 8;
   static constexpr int64_t kTilesFrom = 2, kPanelsFrom = 9;
 
-  struct Panel {
-    uint8_t q[64][64];    // [k / 4][weight row][k % 4]
-    int32_t sc[8][16];    // [k / 32][weight row]
-    int16_t m[4][16][2];  // pairs of k / 32
-    float d[16], dmin[16];
-  };
+  using Product = SuperProduct<32, 0, true>;
+  using Panel = Product::Panel;
 
   static void dots(const uint8_t* const rows[4], int64_t k, const Row* a, Prefetch prefetch, float* out) {
     __m128 acc = _mm_setzero_ps();
@@ -118,8 +115,10 @@ struct Q4_K {
       const Heads8 heads(rows, b * kBytes);
       __m512i scaled[kRows] = {}, least[kRows] = {};
 #pragma GCC unroll 1
-      for (int c = 0; c < 4; ++c) add_quarter<kRows>(rows, b * kBytes, c, heads.sc, a + b, blocks, scaled);
-      prefetch(8 * b * kBytes, 8 * kBytes);
+      for (int c = 0; c < 4; ++c) {
+        add_quarter<kRows>(rows, b * kBytes, c, heads.sc, a + b, blocks, scaled);
+        prefetch((8 * b + 2 * c) * kBytes, 2 * kBytes);
+      }
 #pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r) {
         const int16_t* sums = a[r * blocks + b].sums32;
@@ -161,27 +160,7 @@ struct Q4_K {
 
   template <int kRows>
   static void multiply(const Panel* panels, const Row* a, int64_t stride, int, float (*acc)[32]) {
-    __m512i sum[kRows][2] = {};
-    for (int j = 0; j < 8; ++j) {
-      __m512i part[kRows][2] = {};
-#pragma GCC unroll 1
-      for (int g = 8 * j; g < 8 * j + 8; ++g) {
-        const __m512i w0 = _mm512_load_si512(panels[0].q[g]), w1 = _mm512_load_si512(panels[1].q[g]);
-#pragma GCC unroll 4
-        for (int r = 0; r < kRows; ++r) {
-          const __m512i x = broadcast32(a[r * stride].q + 4 * g);
-          part[r][0] = _mm512_dpbusd_epi32(part[r][0], w0, x);
-          part[r][1] = _mm512_dpbusd_epi32(part[r][1], w1, x);
-        }
-      }
-#pragma GCC unroll 4
-      for (int r = 0; r < kRows; ++r)
-        for (int p = 0; p < 2; ++p)
-          sum[r][p] = _mm512_add_epi32(sum[r][p], _mm512_mullo_epi32(part[r][p], load(panels[p].sc[j])));
-    }
-#pragma GCC unroll 4
-    for (int r = 0; r < kRows; ++r)
-      for (int p = 0; p < 2; ++p) add_term(panels[p], a[r * stride], sum[r][p], acc[r] + kLanes * p);
+    Product::multiply<kRows>(panels, a, stride, acc);
   }
 
  private:
@@ -268,16 +247,6 @@ struct Q4_K {
     const __m512i low = _mm512_set1_epi32(0xffff);
     _mm512_store_si512(out[0], _mm512_or_si512(_mm512_and_si512(even, low), _mm512_slli_epi32(odd, 16)));
     _mm512_store_si512(out[1], _mm512_or_si512(_mm512_srli_epi32(even, 16), _mm512_andnot_si512(low, odd)));
-  }
-
-  static void add_term(const Panel& panel, const Row& a, __m512i scaled, float* acc) {
-    __m512i least = _mm512_setzero_si512();
-#pragma GCC unroll 4
-    for (int j = 0; j < 4; ++j)
-      least = _mm512_dpwssd_epi32(least, load(panel.m[j]), broadcast32(a.sums32 + 2 * j));
-    const __m512 minima = _mm512_mul_ps(_mm512_load_ps(panel.dmin), _mm512_cvtepi32_ps(least));
-    const __m512 term = _mm512_fmsub_ps(_mm512_load_ps(panel.d), _mm512_cvtepi32_ps(scaled), minima);
-    _mm512_store_ps(acc, _mm512_fmadd_ps(_mm512_set1_ps(a.d), term, _mm512_load_ps(acc)));
   }
 };
 

@@ -1,5 +1,6 @@
 // Q6_K on AVX-512 VNNI.
 #include "cpu/kernels/avx512/eights.h"
+#include "cpu/kernels/avx512/panels.h"
 #include "cpu/kernels/level.h"
 #include "cpu/kernels/matmul.h"
 
@@ -53,12 +54,8 @@ struct Q6_K {
   static constexpr int kTileWeights = 8, kTileRows = 8;
   static constexpr int64_t kTilesFrom = 2, kPanelsFrom = 9;
 
-  struct Panel {
-    uint8_t q[64][64];           // [k / 4][weight row][k % 4]
-    int32_t sc[16][16];          // [k / 16][weight row]
-    int16_t sc_pairs[8][16][2];  // pairs of k / 16
-    float d[16];
-  };
+  using Product = SuperProduct<16, 32, false>;
+  using Panel = Product::Panel;
 
   static void dots(const uint8_t* const rows[4], int64_t k, const Row* a, Prefetch prefetch, float* out) {
     __m128 acc = _mm_setzero_ps();
@@ -87,9 +84,10 @@ struct Q6_K {
       const Scales8 scales(rows, b * kBytes);
       __m512i sums[kRows] = {};
 #pragma GCC unroll 1
-      for (int c = 0; c < 4; ++c)
+      for (int c = 0; c < 4; ++c) {
         add_quarter<kRows>(rows, b * kBytes, c, scales.bytes[c / 2], a + b, blocks, sums);
-      prefetch(8 * b * kBytes, 8 * kBytes);
+        prefetch((8 * b + 2 * c) * kBytes, 2 * kBytes);
+      }
 #pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r) {
         __m512i offset = _mm512_setzero_si512();
@@ -131,27 +129,7 @@ struct Q6_K {
 
   template <int kRows>
   static void multiply(const Panel* panels, const Row* a, int64_t stride, int, float (*acc)[32]) {
-    __m512i sum[kRows][2] = {};
-    for (int j = 0; j < 16; ++j) {
-      __m512i part[kRows][2] = {};
-#pragma GCC unroll 1
-      for (int g = 4 * j; g < 4 * j + 4; ++g) {
-        const __m512i w0 = _mm512_load_si512(panels[0].q[g]), w1 = _mm512_load_si512(panels[1].q[g]);
-#pragma GCC unroll 4
-        for (int r = 0; r < kRows; ++r) {
-          const __m512i x = broadcast32(a[r * stride].q + 4 * g);
-          part[r][0] = _mm512_dpbusd_epi32(part[r][0], w0, x);
-          part[r][1] = _mm512_dpbusd_epi32(part[r][1], w1, x);
-        }
-      }
-#pragma GCC unroll 4
-      for (int r = 0; r < kRows; ++r)
-        for (int p = 0; p < 2; ++p)
-          sum[r][p] = _mm512_add_epi32(sum[r][p], _mm512_mullo_epi32(part[r][p], load(panels[p].sc[j])));
-    }
-#pragma GCC unroll 4
-    for (int r = 0; r < kRows; ++r)
-      for (int p = 0; p < 2; ++p) add_term(panels[p], a[r * stride], sum[r][p], acc[r] + kLanes * p);
+    Product::multiply<kRows>(panels, a, stride, acc);
   }
 
  private:
@@ -234,28 +212,9 @@ struct Q6_K {
   }
 
   static void panel_scales(const Words16& bytes, Panel& panel) {
-    for (int i = 0; i < 4; ++i) {
-      const __m512i word = bytes.word[i];
-      for (int j = 0; j < 4; ++j)
-        _mm512_store_si512(panel.sc[4 * i + j], _mm512_srai_epi32(_mm512_slli_epi32(word, 24 - 8 * j), 24));
-      for (int j = 0; j < 2; ++j) {
-        // byte 2 j to the top of the lower half, byte 2 j + 1 to the top of the upper; then sign-extend both
-        const __m512i low = _mm512_and_si512(j ? _mm512_srli_epi32(word, 8) : _mm512_slli_epi32(word, 8),
-                                             _mm512_set1_epi32(0xff00));
-        const __m512i high = _mm512_slli_epi32(_mm512_srli_epi32(word, 16 * j + 8), 24);
-        _mm512_store_si512(panel.sc_pairs[2 * i + j], _mm512_srai_epi16(_mm512_or_si512(low, high), 8));
-      }
-    }
-  }
-
-  static void add_term(const Panel& panel, const Row& a, __m512i scaled, float* acc) {
-    __m512i offset = _mm512_setzero_si512();
-#pragma GCC unroll 8
-    for (int j = 0; j < 8; ++j)
-      offset = _mm512_dpwssd_epi32(offset, load(panel.sc_pairs[j]), broadcast32(a.sums16 + 2 * j));
-    const __m512i exact = _mm512_sub_epi32(scaled, _mm512_slli_epi32(offset, 5));
-    const __m512 term = _mm512_mul_ps(_mm512_load_ps(panel.d), _mm512_cvtepi32_ps(exact));
-    _mm512_store_ps(acc, _mm512_fmadd_ps(_mm512_set1_ps(a.d), term, _mm512_load_ps(acc)));
+    for (int j = 0; j < 16; ++j)
+      _mm512_store_si512(panel.sc[j],
+                         _mm512_srai_epi32(_mm512_slli_epi32(bytes.word[j / 4], 24 - 8 * (j % 4)), 24));
   }
 };
 
