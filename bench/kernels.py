@@ -3,8 +3,8 @@
     PYTHONPATH=src python -m bench.kernels [--types Q4_K ...] [--levels avx512 ...] [--rows 1 4 16 512] [--threads 2]
 
 Needs a development installation (`ostinato._kernels_test`). As in the executor, threads take tasks of 64 weight rows.
-Up to 32 rows the weights are mapped matrices that together are larger than any cache. Best of several: processor time with one
-thread, so that neighbours on the machine disturb little; with more, which share the memory's speed, time.
+Up to 32 rows the weights are mapped matrices that together are larger than any cache. Best of several: processor time
+with one thread, so that neighbours on the machine disturb little; with more, which share the memory's speed, time.
 """
 
 from __future__ import annotations
