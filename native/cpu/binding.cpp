@@ -124,6 +124,14 @@ class PyExecutor {
   std::vector<nb::object> alive_;
 };
 
+// By the names of contract.KVType.
+KVType kv_type_of(const std::string& name) {
+  if (name == "f16") return KVType::kF16;
+  if (name == "f32") return KVType::kF32;
+  if (name == "q8_0") return KVType::kQ8_0;
+  throw std::invalid_argument("no keys and values of type " + name);
+}
+
 // Collects what a Model consists of. Programs come in the order prefill, decode (or one that is both).
 class Builder {
  public:
@@ -134,16 +142,24 @@ class Builder {
                      block_size, vocab,          tokens,        max_steps};
   }
 
-  void add_cache(int32_t layers, int32_t kv_heads, int32_t key_dim, int32_t value_dim, bool half,
-                 Bytes memory) {
-    const int64_t elements = int64_t{layers} * kv_heads * (key_dim + value_dim) * model_.limits.block_size;
-    const int64_t block_bytes = elements * (half ? 2 : 4);
-    if (memory.size() != static_cast<size_t>(block_bytes * model_.limits.blocks)) {
-      throw std::invalid_argument("a cache group needs " +
-                                  std::to_string(block_bytes * model_.limits.blocks) +
-                                  " bytes, the plan gives " + std::to_string(memory.size()));
+  void add_cache(int32_t layers, int32_t kv_heads, int32_t key_dim, int32_t value_dim,
+                 const std::string& kv_type, Bytes memory) {
+    const KVType type = kv_type_of(kv_type);
+    const Cache cache{layers,
+                      kv_heads,
+                      key_dim,
+                      value_dim,
+                      type,
+                      memory.data(),
+                      model_.limits.blocks,
+                      head_bytes(type, key_dim) * model_.limits.block_size,
+                      head_bytes(type, value_dim) * model_.limits.block_size};
+    const int64_t need = layers * kv_heads * cache.blocks * (cache.key_bytes + cache.value_bytes);
+    if (memory.size() != static_cast<size_t>(need)) {
+      throw std::invalid_argument("a cache group needs " + std::to_string(need) + " bytes, the plan gives " +
+                                  std::to_string(memory.size()));
     }
-    model_.caches.push_back({layers, kv_heads, key_dim, value_dim, half, memory.data(), block_bytes});
+    model_.caches.push_back(cache);
     alive_.push_back(nb::cast(memory));
   }
 
@@ -273,7 +289,7 @@ NB_MODULE(OSTINATO_MODULE, m) {
            nb::arg("blocks"), nb::arg("block_size"), nb::arg("vocab"), nb::arg("tokens"),
            nb::arg("max_steps"))
       .def("add_cache", &Builder::add_cache, nb::arg("layers"), nb::arg("kv_heads"), nb::arg("key_dim"),
-           nb::arg("value_dim"), nb::arg("half"), nb::arg("memory"))
+           nb::arg("value_dim"), nb::arg("kv_type"), nb::arg("memory"))
       .def("add_state", &Builder::add_state, nb::arg("layers"), nb::arg("elements"))
       .def("add_program", &Builder::add_program, nb::arg("instructions"), nb::arg("values"),
            nb::arg("arena_bytes"), nb::arg("outputs"))

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "cpu/vectors.h"
 #include "ostinato/tables.h"
 
 namespace ostinato::cpu {
@@ -45,14 +46,27 @@ struct Weight {
       vector;  // [rows, k] where ops want elements (gains, biases); [k, rows] of conv's kernels
 };
 
-// Keys and values of the layers that share a block table. A block holds, per layer, keys as
-// [kv_heads, key_dim, block_size] (positions innermost: 16 scores come out of one vector) and then values as
-// [kv_heads, block_size, value_dim]. With value_dim 0, values are the first elements of the keys.
+// Keys and values of the layers that share a block table: keys [layers, kv_heads, blocks], then values
+// likewise, so that what a head reads of blocks that follow each other lies in one stream. A block of a head:
+//
+//   F16, F32   keys [key_dim, block_size] (positions innermost: 16 scores come out of one vector),
+//              values [block_size, value_dim]
+//   Q8_0       keys [key_dim / 4, block_size, 4] and their scales [key_dim / 32, block_size],
+//              values [block_size, value_dim] and their scales [value_dim / 32, block_size]
+//
+// With value_dim 0, values are the first elements of the keys.
 struct Cache {
   int32_t layers, kv_heads, key_dim, value_dim;
-  bool half;      // elements are float16, else float32
-  uint8_t* base;  // blocks x block_bytes
-  int64_t block_bytes;
+  KVType type;
+  uint8_t* base;
+  int64_t blocks, key_bytes, value_bytes;  // bytes of a block
+
+  uint8_t* keys(int64_t layer, int64_t head) const {
+    return base + (layer * kv_heads + head) * blocks * key_bytes;
+  }
+  uint8_t* values(int64_t layer, int64_t head) const {
+    return base + (layers * kv_heads * key_bytes + (layer * kv_heads + head) * value_bytes) * blocks;
+  }
 };
 
 // Recurrent state of equal layers: so many floats a layer and slot.

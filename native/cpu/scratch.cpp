@@ -10,7 +10,8 @@ namespace {
 // The largest sizes any instruction of any program asks for.
 struct Needs {
   size_t packed = 0;                                    // bytes of a packed value
-  int64_t queries = 0, key_dim = 0, value_dim = 0;      // attend: queries of one row in a task
+  int64_t key_dim = 0, value_dim = 0;                   // attend
+  size_t attend = 0;                                    // attend: floats to work in
   size_t router = 0;                                    // route: rows x experts
   int64_t gates = 0;                                    // gated: rows x outputs of a task
   size_t heads = 0;                                     // per_head: bytes of packed heads
@@ -22,7 +23,8 @@ struct Needs {
 
 class Survey {
  public:
-  Survey(const Model& model, const Kernels& kernels) : limits_(model.limits), kernels_(kernels) {
+  Survey(const Model& model, const Kernels& kernels)
+      : limits_(model.limits), caches_(model.caches), kernels_(kernels) {
     visit(model.prefill);
     visit(model.decode);
   }
@@ -91,7 +93,8 @@ class Survey {
   }
 
   void attend(const op::Attend& i) {
-    needs.queries = std::max(needs.queries, std::min<int64_t>(i.heads / i.kv_heads, kMostQueries));
+    const bool scattered = caches_[i.cache].value_dim == 0 || limits_.block_size % 16 != 0;
+    needs.attend = std::max(needs.attend, attend_scratch(i.key_dim, i.value_dim, scattered));
     needs.key_dim = std::max<int64_t>(needs.key_dim, i.key_dim);
     needs.value_dim = std::max<int64_t>(needs.value_dim, i.value_dim);
   }
@@ -110,22 +113,30 @@ class Survey {
   }
 
   const Limits& limits_;
+  const std::vector<Cache>& caches_;
   const Kernels& kernels_;
 };
 
 AttendScratch attend_scratch_of(const Needs& needs) {
-  const int64_t queries = kTileRows * needs.queries;
   AttendScratch s;
-  s.tile = Buffer<float>(attend_scratch(needs.key_dim, needs.value_dim));
-  s.query = Buffer<const float*>(queries);
-  s.first = Buffer<int32_t>(queries);
-  s.limit = Buffer<int32_t>(queries);
+  s.work = Buffer<float>(needs.attend);
+  s.query = Buffer<float>(kTaskQueries * needs.key_dim);
+  s.first = Buffer<int32_t>(kTaskQueries);
+  s.limit = Buffer<int32_t>(kTaskQueries);
   for (int which = 0; which < 2; ++which) {
-    s.max[which] = Buffer<float>(queries);
-    s.sum[which] = Buffer<float>(queries);
-    s.value[which] = Buffer<float>(queries * padded(needs.value_dim));
+    s.max[which] = Buffer<float>(kTaskQueries);
+    s.sum[which] = Buffer<float>(kTaskQueries);
+    s.value[which] = Buffer<float>(kTaskQueries * padded(needs.value_dim));
   }
   return s;
+}
+
+// For the longest context and as many tasks as may be divided, unless that is too much.
+SplitScratch split_scratch_of(const Needs& needs, int32_t context, int threads) {
+  const int64_t width = std::max<int64_t>(padded(needs.value_dim), 1);
+  const int64_t wanted = kFewTasks * threads * (split_of(context) + 1) * kTaskQueries;
+  const int64_t partials = needs.value_dim == 0 ? 0 : std::min(wanted, kMostSplitFloats / width);
+  return {Buffer<float>(partials), Buffer<float>(partials), Buffer<float>(partials * width)};
 }
 
 RecurrentScratch recurrent_scratch_of(const Needs& needs) {
@@ -152,11 +163,8 @@ Scratch::Scratch(const Model& model, const Kernels& kernels, int threads) {
     recurrent.push_back(recurrent_scratch_of(needs));
     sample.push_back(sample_scratch_of(model.limits.vocab));
   }
-  const int64_t split_count = (model.limits.context + kSplit - 1) / kSplit;
-  const int64_t partials = kFewTasks * threads * split_count * needs.queries;
-  splits.max = Buffer<float>(partials);
-  splits.sum = Buffer<float>(partials);
-  splits.value = Buffer<float>(partials * padded(needs.value_dim));
+  splits = split_scratch_of(needs, model.limits.context, threads);
+  tiles = Buffer<RowTile>(model.limits.max_rows);
   gates = Buffer<float>(threads * needs.gates);
   heads = Buffer<uint8_t>(needs.heads);
   router = Buffer<float>(needs.router);

@@ -19,14 +19,22 @@ struct PackedValue {
   Buffer<uint8_t> bytes;
 };
 
-// Query heads of one row that a task of `attend` takes: more of them would leave threads without work where
-// all heads share one KV head.
+// Query heads of one row that a task of `attend` takes at most: more of them would leave threads without work
+// where all heads share one KV head.
 constexpr int64_t kMostQueries = 16;
+// Queries of a task, of one row or of several: enough that reading keys and values costs little beside the
+// arithmetic, few enough that their sums stay in the second-level cache.
+constexpr int64_t kTaskQueries = 64;
+
+// Rows of one sequence at consecutive positions, which a task computes together.
+struct RowTile {
+  int32_t first, count;
+};
 
 // Used by `attend`: the queries and sums of one task.
 struct AttendScratch {
-  Buffer<float> tile;                     // attend_scratch()
-  Buffer<const float*> query;             // [queries]
+  Buffer<float> work;                     // attend_scratch()
+  Buffer<float> query;                    // as Queries::data
   Buffer<int32_t> first, limit;           // [queries]
   std::array<Buffer<float>, 2> max, sum;  // [queries]: merged so far, and the next split
   std::array<Buffer<float>, 2> value;     // [queries, padded(value_dim)]
@@ -34,10 +42,10 @@ struct AttendScratch {
   Partial partial(int which) const { return {max[which].data(), sum[which].data(), value[which].data()}; }
 };
 
-// Partial results of splits that are computed side by side, when a step has few rows.
+// Partial results of splits that are computed side by side, when a step has few tasks: of every split of
+// every task, kTaskQueries at most. Steps that would need more than there is have no splits side by side.
 struct SplitScratch {
-  Buffer<float> max, sum;  // [tasks, splits, queries of a row]
-  Buffer<float> value;     // [tasks, splits, queries of a row, padded(value_dim)]
+  Buffer<float> max, sum, value;
 };
 
 // Used by `experts`, rows sorted by (kind, expert).
@@ -70,8 +78,9 @@ struct RecurrentScratch {
   Buffer<float> kept;           // [key_dim]
 };
 
-// Splits are computed side by side when there are fewer tasks than this per thread.
-constexpr int64_t kFewTasks = 2;
+// Splits are computed side by side when there are fewer tasks than this per thread, and where their values
+// take no more than so many floats.
+constexpr int64_t kFewTasks = 4, kMostSplitFloats = int64_t{1} << 23;
 
 struct Scratch {
   Scratch(const Model& model, const Kernels& kernels, int threads);
@@ -80,6 +89,7 @@ struct Scratch {
   size_t next_packed = 0;
   std::vector<AttendScratch> attend;  // [threads]
   SplitScratch splits;
+  Buffer<RowTile> tiles;  // [rows] of `attend`
   ExpertScratch experts;
   Buffer<float> gates;                      // [threads, rows, kTileOutputs] of `gated`
   Buffer<uint8_t> heads;                    // packed heads of `per_head`

@@ -12,7 +12,6 @@ Rows::Rows(const Limits& limits)
       span_of(limits.max_rows),
       logit(limits.max_logit_rows),
       draw(limits.max_logit_rows),
-      tile(limits.max_rows),
       span(limits.max_sequences) {}
 
 StepState::StepState(const Limits& limits, int32_t caches)
@@ -28,7 +27,7 @@ namespace {
 
 void clear(Rows& rows) {
   rows.count = rows.prompt = rows.logit_count = rows.logit_prompt = 0;
-  rows.draws = rows.tiles = rows.spans = rows.samplers = 0;
+  rows.draws = rows.spans = rows.samplers = 0;
 }
 
 }  // namespace
@@ -65,12 +64,9 @@ void StepState::enter(const Packet& packet, const Enter& e) {
   }
 }
 
-// Appends the span with its rows, logit rows, draw and tiles.
+// Appends the span with its rows, logit rows and draw.
 void StepState::lay_out(const Packet& packet, const Span& span, Rows& rows) {
   const Slot& slot = slots_[span.slot];
-  for (int32_t i = 0; i < span.count; i += kTileRows) {
-    rows.tile[rows.tiles++] = {rows.count + i, std::min(kTileRows, span.count - i)};
-  }
   rows.span[rows.spans++] = {rows.count, span.count};
   for (int32_t i = 0; i < span.count; ++i, ++rows.count) {
     rows.span_of[rows.count] = rows.spans - 1;

@@ -27,13 +27,6 @@ struct Draw {
   const int32_t* mask;  // bits of allowed tokens, or nullptr
 };
 
-// Rows of one sequence at consecutive positions that attention may compute together.
-struct RowTile {
-  int32_t first, count;
-};
-
-constexpr int32_t kTileRows = 8;
-
 // All rows that one sequence has in the step.
 struct RowSpan {
   int32_t first, count;
@@ -45,13 +38,12 @@ struct Rows {
 
   int32_t count = 0, prompt = 0;              // T
   int32_t logit_count = 0, logit_prompt = 0;  // R
-  int32_t draws = 0, tiles = 0, spans = 0;
+  int32_t draws = 0, spans = 0;
   int32_t samplers = 0;  // spans of the packet that draw; those whose slots have stopped draw no more
   Buffer<int32_t> slot, position, token;  // [T]
   Buffer<int32_t> span_of;                // [T] index in span
   Buffer<int32_t> logit;                  // [R] index in T
   Buffer<Draw> draw;                      // [draws]
-  Buffer<RowTile> tile;                   // [tiles]
   Buffer<RowSpan> span;                   // [spans]
 
   // The last position that the row's sequence has in this step.

@@ -11,34 +11,66 @@
 
 namespace ostinato::cpu {
 
-// Positions that attention takes together, and after which partial results are merged. Both count from
-// position 0, whatever the step computes, so that they shape every row's sums alike.
-constexpr int64_t kChunk = 64;
-constexpr int64_t kSplit = 512;
+// Positions that attention takes together: one softmax. They count from position 0, whatever the step
+// computes, as splits do, so that they shape every row's sums alike.
+constexpr int64_t kChunk = 256;
 
-// One KV head of one layer of one sequence, as paged memory.
+// Splits are what threads may share out and what is merged afterwards: of one chunk at first, so that a short
+// context feeds several threads; of four from kFineEnd on, so that a long one has not too many.
+constexpr int64_t kCoarse = 4 * kChunk, kFineSplits = 16, kFineEnd = kFineSplits * kChunk;
+constexpr int64_t split_of(int64_t position) {
+  return position < kFineEnd ? position / kChunk : kFineSplits + (position - kFineEnd) / kCoarse;
+}
+constexpr int64_t split_begin(int64_t split) {
+  return split < kFineSplits ? split * kChunk : kFineEnd + (split - kFineSplits) * kCoarse;
+}
+
+// How a cache keeps its elements. Q8_0: 32 elements of a head share a float16 scale, which is the largest
+// magnitude / 127; an element is a scale times -127 .. 127.
+enum class KVType : int32_t { kF16, kF32, kQ8_0 };
+constexpr int64_t kQuantBlock = 32;
+
+// Bytes of one position of a head of so many elements.
+constexpr int64_t head_bytes(KVType type, int64_t dim) {
+  switch (type) {
+    case KVType::kF16:
+      return 2 * dim;
+    case KVType::kF32:
+      return 4 * dim;
+    case KVType::kQ8_0:
+      return dim + dim / kQuantBlock * 2;
+  }
+  return 0;
+}
+
+// One KV head of one layer of one sequence, as paged memory; model.h says how elements lie in a block.
 struct Pages {
-  const uint8_t* base;   // of the cache group, at this layer
-  const int32_t* table;  // the sequence's block table
-  int64_t block_bytes;
-  int64_t key_offset,
-      value_offset;  // of this head's keys [key_dim, block_size] and values [block_size, value_dim]
+  const uint8_t *keys, *values;    // of this head: [blocks]
+  const int32_t* table;            // the sequence's block table
+  int64_t key_bytes, value_bytes;  // of a block
   int32_t block_size, key_dim, value_dim;
-  bool half;            // float16 elements, else float32
+  KVType type;
   bool values_in_keys;  // values are the first value_dim elements of the keys
+
+  // Whether keys and values must be brought into other places before they can be taken 16 positions at a
+  // time.
+  bool scattered() const { return values_in_keys || block_size % 16 != 0; }
 };
 
-// Queries that share a KV head. Query i sees positions first[i] .. limit[i], limit excluded.
+// Queries that share a KV head. Query i sees positions first[i] .. limit[i], limit excluded. Their elements
+// stand in groups of kQueryGroup: [count / kQueryGroup, key_dim, kQueryGroup].
+constexpr int64_t kQueryGroup = 8;
 struct Queries {
-  const float* const* data;  // [count] rows of key_dim
-  const int32_t* first;      // [count], not falling
-  const int32_t* limit;      // [count], above first
+  const float* data;
+  const int32_t* first;  // [count], not falling
+  const int32_t* limit;  // [count], above first
   int32_t count;
   float scale;
   float cap;  // scores are cap x tanh(score / cap); 0: they stay
 };
 
-// Softmax-weighted sum over some positions: value / sum is the attention, with weights exp(score - max).
+// Softmax-weighted sum over some positions: value / sum is the attention, with weights 2^(score - max) and
+// scores in units of log 2.
 struct Partial {
   float* max;    // [count]
   float* sum;    // [count]
@@ -47,9 +79,12 @@ struct Partial {
 
 constexpr int64_t padded(int64_t width) { return (width + 15) / 16 * 16; }
 
-// Floats of scratch for attend().
-constexpr size_t attend_scratch(int64_t key_dim, int64_t value_dim) {
-  return static_cast<size_t>(kChunk * (key_dim + padded(value_dim) + 4));
+// Floats of scratch for attend(): weights, plain and scaled; where pages are scattered also a chunk's keys,
+// values and their scales.
+constexpr size_t attend_scratch(int64_t key_dim, int64_t value_dim, bool scattered) {
+  const int64_t weights = 2 * kQueryGroup * kChunk;
+  return static_cast<size_t>(weights +
+                             (scattered ? kChunk * (key_dim + padded(value_dim) + value_dim / 64 + 1) : 0));
 }
 
 // act(gate) x (up + shift); with a limit (above 0), gate is first cut off above it, up on both sides.
@@ -106,8 +141,8 @@ struct Vectors {
   // out = exp(x - shift); out may be x.
   void (*exp)(const float* x, float shift, int64_t n, float* out);
 
-  // Attention of the queries over the positions of one split that each of them sees. Reads no position from
-  // the largest limit on (but for the rest of that block's vector).
+  // Attention of the queries over the positions of one split that each of them sees. No sum holds a position
+  // that its query does not see, whatever lies there.
   void (*attend)(const Pages& pages, const Queries& queries, int64_t split, float* scratch,
                  const Partial& out);
   // into = into merged with the next split.
@@ -122,8 +157,11 @@ struct Vectors {
   void (*delta)(const DeltaRow& row);
   void (*scan)(const ScanRow& row);
 
-  // Float <-> float16 (round to nearest even).
+  // Float to float16 (round to nearest even).
   void (*to_half)(const float* x, int64_t n, uint16_t* out);
+  // Float to Q8_0: n codes, and n / 32 scales in float16. A block that holds a NaN or an infinity becomes
+  // NaN.
+  void (*to_q8)(const float* x, int64_t n, int8_t* codes, uint16_t* scales);
 
   // Draws among tokens `ids[0 .. n)` (or 0 .. n where ids is null) by score + Gumbel noise, with the noise of
   // token t at (seed, choice, position, t); ties go to the lower id. Tokens of score -inf are never drawn.

@@ -104,7 +104,7 @@ def _attend(heads: int, kv_heads: int, key: int, value: int, kv_type: KVType) ->
 
     name = f"attend {heads}/{kv_heads} {key}+{value} {kv_type.value}"
     cache = CacheGroup("full", 2, kv_heads, key, value)
-    return OpCase(name, 64, build, HALF if kv_type is KVType.F16 else EXACT, kv_type, (cache,))
+    return OpCase(name, 64, build, EXACT if kv_type is KVType.F32 else HALF, kv_type, (cache,))
 
 
 def _glu(act: Activation, width: int) -> OpCase:
@@ -178,8 +178,12 @@ CASES: tuple[OpCase, ...] = (
     _rope(RopeStyle.NEOX, 2, 64, 32, factors=True),
     *(
         _attend(heads, kv_heads, key, value, kv_type)
-        for kv_type in KVType
+        for kv_type in (KVType.F16, KVType.F32)
         for heads, kv_heads, key, value in ((4, 4, 16, 16), (8, 2, 64, 64), (6, 1, 40, 24), (32, 4, 128, 128))
+    ),
+    *(
+        _attend(heads, kv_heads, key, value, KVType.Q8_0)
+        for heads, kv_heads, key, value in ((4, 4, 32, 32), (8, 1, 64, 96), (15, 3, 128, 64))
     ),
     _glu(Activation.SILU, 172),
     _glu(Activation.GELU, 256),

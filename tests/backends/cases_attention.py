@@ -13,6 +13,7 @@ from ostinato.program.ir import CacheGroup
 from tests.backends.opcase import EXACT, HALF, OpCase, Weights
 
 HEADS, KV_HEADS, KEY, VALUE = 6, 2, 24, 40
+PLAIN = (KVType.F16, KVType.F32)  # of any head size
 
 
 def attend_case(
@@ -37,7 +38,7 @@ def attend_case(
     cache = CacheGroup("full", 2, kv_heads, key, 0 if in_keys else value)
     shape = f"{heads}/{kv_heads} {key}+{value}"
     name = f"attend[{what}] {shape} {mask.name} {window} {kv_type.value}"
-    return OpCase(name, 64, build, HALF if kv_type is KVType.F16 else EXACT, kv_type, (cache,))
+    return OpCase(name, 64, build, EXACT if kv_type is KVType.F32 else HALF, kv_type, (cache,))
 
 
 def _rope(style: RopeStyle, heads: int, head: int, start: int, dims: int) -> OpCase:
@@ -58,7 +59,7 @@ def _temper(b: Builder, _: Weights, x: str) -> str:
 ATTENTION_CASES: tuple[OpCase, ...] = (
     *(
         attend_case("mask", mask=mask, window=window, kv_type=kv_type)
-        for kv_type in KVType
+        for kv_type in PLAIN
         for mask, window in (
             (AttentionMask.WINDOW, 1), (AttentionMask.WINDOW, 5), (AttentionMask.WINDOW, 50), (AttentionMask.CHUNK, 8),
             (AttentionMask.ALL, 0), (AttentionMask.BAND, 6), (AttentionMask.BAND, 90),
@@ -69,12 +70,20 @@ ATTENTION_CASES: tuple[OpCase, ...] = (
         for what, cap, sinks in (("sinks", 0.0, True), ("softcap", 2.0, False), ("softcap+sinks", 5.0, True))
     ),
     attend_case("sinks", sinks=True),
-    *(attend_case("in keys".replace(" ", "-"), 4, 1, 48, 33, kv_type, in_keys=True) for kv_type in KVType),
+    *(
+        attend_case("mask", heads, kv_heads, key, value, KVType.Q8_0, mask, window)
+        for heads, kv_heads, key, value, mask, window in (
+            (16, 2, 64, 32, AttentionMask.WINDOW, 5), (3, 1, 96, 160, AttentionMask.BAND, 90),
+        )
+    ),
+    attend_case("in-keys", 4, 1, 64, 32, KVType.Q8_0, in_keys=True),
+    attend_case("latent", 8, 1, 576, 512, KVType.Q8_0, in_keys=True),
+    *(attend_case("in keys".replace(" ", "-"), 4, 1, 48, 33, kv_type, in_keys=True) for kv_type in PLAIN),
     attend_case("in-keys", 6, 3, 32, 32, in_keys=True),
-    *(attend_case("latent", 8, 1, 576, 512, kv_type, in_keys=True) for kv_type in KVType),
+    *(attend_case("latent", 8, 1, 576, 512, kv_type, in_keys=True) for kv_type in PLAIN),
     attend_case("sinks", 37, 1, 16, 8, sinks=True),
-    *(attend_case("heads", 4, 2, size, size, kv_type) for kv_type in KVType for size in (80, 96)),
-    *(attend_case("large", 2, 1, 512, 512, kv_type) for kv_type in KVType),
+    *(attend_case("heads", 4, 2, size, size, kv_type) for kv_type in PLAIN for size in (80, 96)),
+    *(attend_case("large", 2, 1, 512, 512, kv_type) for kv_type in PLAIN),
     _rope(RopeStyle.NORM, 3, 24, 8, 16),
     _rope(RopeStyle.NEOX, 2, 50, 3, 20),
     OpCase("angles[gain] 16", 72, _gain),

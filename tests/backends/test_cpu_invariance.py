@@ -129,6 +129,21 @@ def test_attention_over_several_splits(name: str, vector_level: str) -> None:
     assert nmse(whole, wanted) < 1e-6
 
 
+@pytest.mark.parametrize("in_keys", [False, True])
+def test_q8_0_over_several_splits(in_keys: bool, level: str) -> None:
+    """As above for quantised keys and values, direct and brought into scratch by odd blocks: the same bits."""
+    case = attend_case("mask", 10, 1, 64, 32, KVType.Q8_0, AttentionMask.WINDOW, 700, 0.0, True, in_keys)
+    plan, last = replace(LONG, kv_type=KVType.Q8_0), 1100
+    whole = attention(case, plan, [(Kind.PROMPT, 0, last)])
+    assert np.isfinite(whole).all()
+    pieces = [(Kind.PROMPT, start, stop) for start, stop in pairwise([0, 515, 1019, 1025, *range(1090, last + 1)])]
+    np.testing.assert_array_equal(attention(case, replace(plan, threads=4), pieces), whole)
+    np.testing.assert_array_equal(attention(case, replace(plan, block_size=24, blocks=100), pieces[:3]), whole[:1025])
+    programs, tensors = case.programs()
+    reference = ReferenceBackend().compile(programs, tensors, plan)
+    assert nmse(whole, prompt_logits(reference, plan, [(29 * i) % 64 for i in range(last)], last)) < 1e-6
+
+
 MASKS = {
     "all of a window in one split": (AttentionMask.WINDOW, 300, 0.0, False),
     "a window over splits": (AttentionMask.WINDOW, 700, 5.0, True),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ostinato.backends.choose import choose
-from ostinato.backends.contract import CompileError, Plan, StateAction
+from ostinato.backends.contract import CompileError, KVType, Plan, StateAction
 from ostinato.backends.pools import make_pool, move_blocks
 from ostinato.program.ir import CacheGroup
 from tests.backends.cases import CASES
@@ -32,6 +32,19 @@ def test_memory_of_another_size_is_refused(backend: str, wrong: int) -> None:
     memory = memoryview(bytearray(plan.cache_bytes(group) + wrong))
     with pytest.raises(CompileError, match=f"needs {plan.cache_bytes(group)} bytes, the plan gives {len(memory)}"):
         choose(backend).compile(programs, tensors, Plan(blocks=4, memory={group.name: memory}))
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference", "null"])
+def test_heads_of_no_whole_blocks_are_refused(backend: str) -> None:
+    case = next(case for case in CASES if case.caches and case.caches[0].key_dim % 32)
+    programs, tensors = case.programs()
+    with pytest.raises(CompileError, match=r"q8_0 come in blocks of 32; cache 'full' has heads of \d+"):
+        choose(backend).compile(programs, tensors, Plan(blocks=4, kv_type=KVType.Q8_0))
+
+
+def test_q8_0_takes_34_bytes_for_32_elements() -> None:
+    group = CacheGroup("full", layers=3, kv_heads=2, key_dim=64, value_dim=32)
+    assert Plan(blocks=5, kv_type=KVType.Q8_0).cache_bytes(group) == 5 * 16 * 3 * 2 * (64 + 32) * 34 // 32
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.uint64])

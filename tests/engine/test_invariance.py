@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from ostinato.backends.choose import BACKENDS
+from ostinato.backends.contract import KVType
 from ostinato.backends.sampling import Sampling
 from ostinato.engine.engine import Engine
 from ostinato.engine.loading import Opened, Options, open_model
@@ -190,3 +191,17 @@ def test_prefix_hit(model: Opened, alone: list[list[int]]) -> None:
 @pytest.mark.parametrize("run_steps", [1, 9])
 def test_recovered(model: Opened, alone: list[list[int]], run_steps: int) -> None:
     assert Run(model, run_steps).answers(crowd(model, 3), crash_every=37 if run_steps == 1 else 7) == alone
+
+
+def test_quantised_keys_and_values() -> None:
+    """Q8_0: the same tokens in company, from shared prefixes and after crashes."""
+    options = Options(backend="cpu", context=110, max_sequences=6, kv_type=KVType.Q8_0)
+    opened = open_model(BUILTIN, options)
+    asked = [request(i, opened.spec.vocab_size, 50) for i in range(6)]
+    wanted = [Run(opened, run_steps=1).answers([each])[0] for each in asked[:3]]
+    run = Run(opened)
+    assert run.answers(asked)[:3] == wanted
+    assert run.answers(asked[:3]) == wanted
+    assert run.engine.scheduler.prefix_hits > 0
+    assert Run(opened).answers(asked[:3], crash_every=7) == wanted
+    opened.file.close()

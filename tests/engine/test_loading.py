@@ -52,7 +52,7 @@ def test_a_device_gives_half_of_what_the_weights_leave(monkeypatch: pytest.Monke
     options = Options(backend="null", context=512, max_sequences=64)
     here = open_model(BUILTIN, options)
     weights = sum(t.data.nbytes for t in here.file.tensors.values())
-    block = sum(g.block_bytes(here.plan.block_size, here.plan.kv_type.nbytes) for g in here.programs.caches)
+    block = sum(here.plan.kv_type.bytes(g.elements(here.plan.block_size)) for g in here.programs.caches)
     with_memory(monkeypatch, weights + 100 * block)
     there = open_model(BUILTIN, options)
     assert (here.hosted, there.hosted) == (True, False)
@@ -69,7 +69,7 @@ def test_a_device_gives_half_of_what_the_weights_leave(monkeypatch: pytest.Monke
 def test_a_device_that_limits_a_layer(monkeypatch: pytest.MonkeyPatch) -> None:
     options = Options(backend="null", context=512, max_sequences=64)
     here = open_model(BUILTIN, options)
-    layer = max(g.block_bytes(16, here.plan.kv_type.nbytes) // g.layers for g in here.programs.caches)
+    layer = max(here.plan.kv_type.bytes(g.elements(16)) // g.layers for g in here.programs.caches)
     limited = Probe("null", True, "a device", layer_bytes=40 * layer + 1)
     monkeypatch.setattr(NullBackend, "probe", lambda self: limited)
     there = open_model(BUILTIN, options)

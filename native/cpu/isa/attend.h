@@ -1,224 +1,156 @@
-// Attention over paged keys and values: online softmax in chunks of 64 positions. Part of isa/vectors.cpp.
+// Attention over paged keys and values: online softmax, a chunk of positions at a time. Part of
+// isa/vectors.cpp.
 //
-// Each chunk is brought into scratch as floats once (keys [key_dim, 64], values [64, padded(value_dim)]) for
-// all queries of the tile. A query's operations do not depend on the others: queries share loads, not sums.
+// A query's operations do not depend on the others: queries share loads and conversions, not sums.
 
-// n elements at index `at` of an array of float16 or float32, as floats; zeros up to 16.
-LANE_INLINE F16x elements(const uint8_t* base, bool half, int64_t at, int64_t n) {
-  if (!half) return load_some(reinterpret_cast<const float*>(base) + at, n);
-  const uint16_t* p = reinterpret_cast<const uint16_t*>(base) + at;
-  if (n == kLanes) return load_half(p);
-  uint16_t lanes[kLanes] = {};
-  for (int64_t i = 0; i < n; ++i) lanes[i] = p[i];
-  return load_half(lanes);
-}
+// What becomes of q . k: a score in units of log 2.
+struct Scoring {
+  float scale, cap;  // a cap in these units, or 0
 
-struct Place {
-  const uint8_t* block;
-  int64_t within;  // position in the block
+  LANE_INLINE F16x operator()(F16x dot) const {
+    const F16x score = dot * splat(scale);
+    return cap == 0 ? score : splat(cap) * tanh16(score / splat(cap));
+  }
 };
 
-LANE_INLINE Place place(const Pages& pages, int64_t position) {
-  return {pages.base + pages.table[position / pages.block_size] * pages.block_bytes,
-          position % pages.block_size};
+// The products of run `run` as scores; those of positions that are not seen are none.
+LANE_INLINE F16x scores_of(const float* products, int64_t run, const Seen& seen, const Scoring& how) {
+  const F16x score = how(load(products + run * kLanes));
+  if (run * kLanes >= seen.begin && (run + 1) * kLanes <= seen.end) return score;
+  const I16x at = iota() + static_cast<int32_t>(run * kLanes);
+  const I16x here = (at >= static_cast<int32_t>(seen.begin)) & (at < static_cast<int32_t>(seen.end));
+  return select(here, score, splat(-__builtin_inff()));
 }
 
-// Keys of positions [begin, begin + count), 16 at a time where blocks allow it.
-void load_keys(const Pages& pages, int64_t begin, int64_t count, float* tile) {
-  const int64_t run = pages.block_size % kLanes == 0 ? kLanes : 1;
-  for (int64_t i = 0; i < kChunk; i += run) {
-    if (i >= count) {
-      for (int64_t d = 0; d < pages.key_dim; ++d) {
-        for (int64_t lane = 0; lane < run; ++lane) tile[d * kChunk + i + lane] = 0;
-      }
-      continue;
-    }
-    const Place at = place(pages, begin + i);
-    for (int64_t d = 0; d < pages.key_dim; ++d) {
-      const F16x keys =
-          elements(at.block + pages.key_offset, pages.half, d * pages.block_size + at.within, run);
-      if (run == kLanes) {
-        store(tile + d * kChunk + i, keys);
-      } else {
-        tile[d * kChunk + i] = keys[0];
-      }
-    }
-  }
-}
-
-// Values that are the first elements of the keys, whose tile is there: turned round.
-void turn_keys(const Pages& pages, int64_t count, const float* keys, float* tile) {
-  const int64_t width = padded(pages.value_dim);
-  for (int64_t i = 0; i < count; ++i) {
-    for (int64_t d = 0; d < width; ++d) tile[i * width + d] = d < pages.value_dim ? keys[d * kChunk + i] : 0;
-  }
-}
-
-void load_values(const Pages& pages, int64_t begin, int64_t count, float* tile) {
-  const int64_t width = padded(pages.value_dim);
-  for (int64_t i = 0; i < count; ++i) {
-    const Place at = place(pages, begin + i);
-    const int64_t row = at.within * pages.value_dim;
-    by_lanes(pages.value_dim, [&](int64_t d, int64_t lanes) {
-      store(tile + i * width + d, elements(at.block + pages.value_offset, pages.half, row + d, lanes));
-    });
-  }
-}
-
-// scores[i][0 .. 16 C) = cap(scale x q_i . keys), for N queries and C vectors of positions.
-template <int N, int C>
-LANE_INLINE void scores(const Queries& queries, int32_t first, const float* keys, int64_t key_dim,
-                        float* out) {
-  const float* const* q = queries.data + first;
-  F16x sum[N][C] = {};
-  for (int64_t d = 0; d < key_dim; ++d) {
-    for (int c = 0; c < C; ++c) {
-      const F16x key = load(keys + d * kChunk + c * kLanes);
-      for (int i = 0; i < N; ++i) sum[i][c] = fma(splat(q[i][d]), key, sum[i][c]);
-    }
-  }
-  for (int i = 0; i < N; ++i) {
-    for (int c = 0; c < C; ++c) {
-      F16x score = sum[i][c] * splat(queries.scale);
-      if (queries.cap != 0) score = splat(queries.cap) * tanh16(score / splat(queries.cap));
-      store(out + i * kChunk + c * kLanes, score);
-    }
-  }
-}
-
-// Positions [begin, end) of a chunk.
-struct Seen {
-  int64_t begin, end;
-  LANE_INLINE bool none() const { return begin >= end; }
-};
-
-// Turns the seen ones of 64 scores into weights, the others
-// into 0; returns what earlier sums must be scaled by.
-LANE_INLINE float soften(float* scores, const Seen& seen_here, float* max, float* sum) {
-  F16x s[kChunk / kLanes], top = splat(-__builtin_inff());
-  for (int c = 0; c < kChunk / kLanes; ++c) {
-    const I16x at = iota() + c * static_cast<int32_t>(kLanes);
-    const I16x seen =
-        (at >= static_cast<int32_t>(seen_here.begin)) & (at < static_cast<int32_t>(seen_here.end));
-    s[c] = select(seen, load(scores + c * kLanes), splat(-__builtin_inff()));
-    top = larger(s[c], top);
+// Turns a chunk's products into weights, those of positions beside the seen ones into 0; returns what earlier
+// sums must be scaled by.
+LANE_INLINE float soften(float* scores, const Seen& seen, const Scoring& how, float* max, float* sum) {
+  const int64_t first = seen.begin / kLanes, end = (seen.end + kLanes - 1) / kLanes;
+  F16x top = splat(-__builtin_inff());
+  for (int64_t run = first; run < end; ++run) {
+    const F16x score = scores_of(scores, run, seen, how);
+    store(scores + run * kLanes, score);
+    top = larger(score, top);
   }
   const float highest = max_lanes(top);
   const float shift = highest > *max ? highest : *max;
-  for (int c = 0; c < kChunk / kLanes; ++c) store(scores + c * kLanes, s[c] = exp16(s[c] - splat(shift)));
-  const float rescale = exp16(splat(*max - shift))[0];
-  *sum = *sum * rescale + sum_lanes((s[0] + s[1]) + (s[2] + s[3]));
+  F16x total = splat(0);
+  for (int64_t run = first; run < end; ++run) {
+    const F16x weight = exp2_16(load(scores + run * kLanes) - splat(shift));
+    store(scores + run * kLanes, weight);
+    total += weight;
+  }
+  const float rescale = exp2_16(splat(*max - shift))[0];
+  *sum = *sum * rescale + sum_lanes(total);
   *max = shift;
   return rescale;
 }
 
-// value_i[0 .. 16 C) += sum over positions [begin, end) of weights_i[p] x values[p].
-template <int N, int C>
-LANE_INLINE void accumulate(const float* weights, const float* values, int64_t begin, int64_t end,
-                            int64_t width, float* const* value) {
-  F16x sum[N][C];
-  for (int i = 0; i < N; ++i) {
-    for (int c = 0; c < C; ++c) sum[i][c] = load(value[i] + c * kLanes);
-  }
-  for (int64_t p = begin; p < end; ++p) {
-    for (int c = 0; c < C; ++c) {
-      const F16x v = load(values + p * width + c * kLanes);
-      for (int i = 0; i < N; ++i) sum[i][c] = fma(splat(weights[i * kChunk + p]), v, sum[i][c]);
-    }
-  }
-  for (int i = 0; i < N; ++i) {
-    for (int c = 0; c < C; ++c) store(value[i] + c * kLanes, sum[i][c]);
-  }
-}
+// One chunk of one split, of which positions [begin, end) are seen by somebody.
+struct ChunkTask {
+  const Pages& pages;
+  const Queries& queries;
+  const Partial& out;
+  Scoring how;
+  int64_t begin, end;
+  Chunk chunk;
+  float *weights, *scaled;  // [kTileQueries, kChunk]
+  bool quantised;
 
-// One query, positions [begin, end) of the chunk.
-LANE_INLINE void accumulate_one(const float* weights, const float* values, int64_t begin, int64_t end,
-                                int64_t width, float* value) {
-  int64_t d = 0;
-  for (; d + 4 * kLanes <= width; d += 4 * kLanes) {
-    float* at = value + d;
-    accumulate<1, 4>(weights, values + d, begin, end, width, &at);
+  LANE_INLINE Seen seen(int32_t query) const {
+    const int64_t first = queries.first[query] - begin, limit = queries.limit[query] - begin;
+    return {first < 0 ? 0 : first, limit > kChunk ? kChunk : limit};
   }
-  for (; d < width; d += kLanes) {
-    float* at = value + d;
-    accumulate<1, 1>(weights, values + d, begin, end, width, &at);
-  }
-}
+};
 
-LANE_INLINE Seen seen_of(const Queries& queries, int32_t query, int64_t begin) {
-  const int64_t first = queries.first[query] - begin, end = queries.limit[query] - begin;
-  return {first < 0 ? 0 : first, end > kChunk ? kChunk : end};
-}
-
-// One chunk for queries first .. first + N.
+// Positions of the tile of N queries from `first` on: what any of them sees, and what all see.
 template <int N>
-void chunk_queries(const Pages& pages, const Queries& queries, int32_t first, int64_t begin,
-                   const float* keys, const float* values, float* weights, const Partial& out) {
-  const int64_t width = padded(pages.value_dim);
-  if constexpr (N == 1) {
-    scores<1, 4>(queries, first, keys, pages.key_dim, weights);
-  } else {
-    for (int64_t i = 0; i < kChunk; i += kLanes) {
-      scores<N, 1>(queries, first, keys + i, pages.key_dim, weights + i);
-    }
+LANE_INLINE void bounds(const ChunkTask& t, int32_t first, Seen& any, Seen& all) {
+  any = {kChunk, 0}, all = {0, kChunk};
+  for (int32_t i = first; i < first + N; ++i) {
+    const Seen s = t.seen(i);
+    any.begin = s.begin < any.begin ? s.begin : any.begin, any.end = s.end > any.end ? s.end : any.end;
+    all.begin = s.begin > all.begin ? s.begin : all.begin, all.end = s.end < all.end ? s.end : all.end;
   }
-  float* value[N];
-  Seen seen[N], common{0, kChunk};  // what all of them see
+}
+
+template <class K, class V, int N>
+void attend_tile(const ChunkTask& t, int32_t first) {
+  const int64_t dims = t.pages.value_dim, width = padded(dims);
+  Seen any, all;
+  bounds<N>(t, first, any, all);
+  if (any.none()) return;
+  const float* q = t.queries.data + first / kQueryGroup * kQueryGroup * t.pages.key_dim + first % kQueryGroup;
+  score<K, N>(q, t.chunk, any.begin / kLanes, (any.end + kLanes - 1) / kLanes, t.pages.key_dim, t.weights);
+  float* value = t.out.value + first * width;
   for (int i = 0; i < N; ++i) {
-    value[i] = out.value + (first + i) * width;
-    seen[i] = seen_of(queries, first + i, begin);
-    common.begin = seen[i].begin > common.begin ? seen[i].begin : common.begin;
-    common.end = seen[i].end < common.end ? seen[i].end : common.end;
-    if (seen[i].none()) continue;
-    const F16x rescale =
-        splat(soften(weights + i * kChunk, seen[i], out.max + first + i, out.sum + first + i));
-    for (int64_t d = 0; d < width; d += kLanes) store(value[i] + d, load(value[i] + d) * rescale);
+    const Seen seen = t.seen(first + i);
+    if (seen.none()) continue;
+    const float rescale =
+        soften(t.weights + i * kChunk, seen, t.how, t.out.max + first + i, t.out.sum + first + i);
+    if (rescale == 1) continue;
+    for (int64_t d = i * width; d < (i + 1) * width; d += kLanes)
+      store(value + d, load(value + d) * splat(rescale));
   }
-  if (N == 1 || common.none()) {
-    for (int i = 0; i < N; ++i) {
-      accumulate_one(weights + i * kChunk, values, seen[i].begin, seen[i].end, width, value[i]);
-    }
-    return;
-  }
-  for (int i = 0; i < N; ++i) {  // each query takes its positions in order
-    accumulate_one(weights + i * kChunk, values, seen[i].begin, common.begin, width, value[i]);
-  }
-  for (int64_t d = 0; d < width; d += kLanes) {
-    float* at[N];
-    for (int i = 0; i < N; ++i) at[i] = value[i] + d;
-    accumulate<N, 1>(weights, values + d, common.begin, common.end, width, at);
-  }
+  if (all.none()) all = {kChunk, kChunk};
+  const auto one = [&](int i, int64_t begin, int64_t end) {
+    accumulate<V, 1>(t.weights + i * kChunk, t.chunk, {begin, end}, t.quantised, dims, t.scaled,
+                     value + i * width);
+  };
+  // Each query takes its positions in order.
   for (int i = 0; i < N; ++i) {
-    accumulate_one(weights + i * kChunk, values, common.end, seen[i].end, width, value[i]);
+    const Seen seen = t.seen(first + i);
+    one(i, seen.begin, seen.end < all.begin ? seen.end : all.begin);
+  }
+  accumulate<V, N>(t.weights, t.chunk, all, t.quantised, dims, t.scaled, value);
+  for (int i = 0; i < N; ++i) one(i, all.end, t.seen(first + i).end);
+}
+
+// Tiles of N queries while there are so many, then of fewer. No tile spans two groups of queries.
+template <class K, class V, int N = kTileQueries>
+LANE_INLINE void attend_tiles(const ChunkTask& t, int32_t first) {
+  for (; first + N <= t.queries.count; first += N) attend_tile<K, V, N>(t, first);
+  if constexpr (N > 1) attend_tiles<K, V, N - 1>(t, first);
+}
+
+void attend_chunk(const ChunkTask& t) {
+  if (t.pages.scattered()) return attend_tiles<Float, Float>(t, 0);
+  switch (t.pages.type) {
+    case KVType::kF16:
+      return attend_tiles<Half, Half>(t, 0);
+    case KVType::kF32:
+      return attend_tiles<Float, Float>(t, 0);
+    case KVType::kQ8_0:
+      return attend_tiles<Code, Code>(t, 0);
   }
 }
 
 void attend(const Pages& pages, const Queries& queries, int64_t split, float* scratch, const Partial& out) {
+  constexpr float kLog2E = 1.44269504f;
   const int64_t width = padded(pages.value_dim);
-  float* keys = scratch;
-  float* values = keys + kChunk * pages.key_dim;
-  float* weights = values + kChunk * width;
-  int64_t first = (split + 1) * kSplit, end = 0;
+  int64_t first = split_begin(split + 1), end = 0;
   for (int32_t i = 0; i < queries.count; ++i) {
     out.max[i] = -__builtin_inff(), out.sum[i] = 0;
     for (int64_t d = 0; d < width; d += kLanes) store(out.value + i * width + d, splat(0));
     first = queries.first[i] < first ? queries.first[i] : first;
     end = queries.limit[i] > end ? queries.limit[i] : end;
   }
-  if (first < split * kSplit) first = split * kSplit;
-  if (end > (split + 1) * kSplit) end = (split + 1) * kSplit;
+  if (first < split_begin(split)) first = split_begin(split);
+  if (end > split_begin(split + 1)) end = split_begin(split + 1);
+  float* const scaled = scratch + kQueryGroup * kChunk;
+  ChunkTask task{pages,  queries,
+                 out,    {queries.scale * kLog2E, queries.cap * kLog2E},
+                 0,      0,
+                 {},     scratch,
+                 scaled, pages.type == KVType::kQ8_0};
   for (int64_t begin = first / kChunk * kChunk; begin < end; begin += kChunk) {
-    const int64_t count = end - begin < kChunk ? end - begin : kChunk;
-    load_keys(pages, begin, count, keys);
-    if (pages.values_in_keys) {
-      turn_keys(pages, count, keys, values);
+    task.begin = begin, task.end = begin + kChunk < end ? begin + kChunk : end;
+    if (pages.scattered()) {
+      copy(pages, begin, task.end, scaled + kQueryGroup * kChunk, task.chunk);
     } else {
-      load_values(pages, begin, count, values);
+      find(pages, begin, task.end, task.chunk);
     }
-    int32_t i = 0;
-    for (; i + 4 <= queries.count; i += 4)
-      chunk_queries<4>(pages, queries, i, begin, keys, values, weights, out);
-    for (; i < queries.count; ++i) chunk_queries<1>(pages, queries, i, begin, keys, values, weights, out);
+    attend_chunk(task);
   }
 }
 
@@ -231,7 +163,7 @@ void merge(const Partial& into, const Partial& next, int32_t count, int64_t widt
       continue;
     }
     const float shift = into.max[i] > next.max[i] ? into.max[i] : next.max[i];
-    const F16x a = exp16(splat(into.max[i] - shift)), b = exp16(splat(next.max[i] - shift));
+    const F16x a = exp2_16(splat(into.max[i] - shift)), b = exp2_16(splat(next.max[i] - shift));
     into.max[i] = shift;
     into.sum[i] = into.sum[i] * a[0] + next.sum[i] * b[0];
     for (int64_t d = i * width; d < (i + 1) * width; d += kLanes) {
@@ -241,9 +173,9 @@ void merge(const Partial& into, const Partial& next, int32_t count, int64_t widt
 }
 
 void finish(const Partial& from, int32_t query, float sink, int64_t width, float* out) {
-  const float max = from.max[query], shift = sink > max ? sink : max;
-  const F16x kept = exp16(splat(max - shift));
-  const F16x sum = fma(splat(from.sum[query]), kept, exp16(splat(sink - shift)));
+  const float max = from.max[query], own = sink * 1.44269504f, shift = own > max ? own : max;
+  const F16x kept = exp2_16(splat(max - shift));
+  const F16x sum = fma(splat(from.sum[query]), kept, exp2_16(splat(own - shift)));
   const float* value = from.value + query * padded(width);
   by_lanes(width,
            [&](int64_t d, int64_t lanes) { store_some(out + d, lanes, load(value + d) * kept / sum); });

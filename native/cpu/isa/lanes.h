@@ -4,20 +4,25 @@
 typedef float F16x __attribute__((vector_size(64), may_alias));
 typedef float F16xAny __attribute__((vector_size(64), aligned(4), may_alias));
 typedef int32_t I16x __attribute__((vector_size(64), may_alias));
+typedef int32_t I16xAny __attribute__((vector_size(64), aligned(4), may_alias));
 typedef uint32_t U16x __attribute__((vector_size(64), may_alias));
 
 constexpr int64_t kLanes = 16;
 
 LANE_INLINE F16x load(const float* p) { return *reinterpret_cast<const F16xAny*>(p); }
 LANE_INLINE void store(float* p, F16x v) { *reinterpret_cast<F16xAny*>(p) = v; }
-LANE_INLINE F16x splat(float x) { return F16x{} + x; }
+LANE_INLINE F16x splat(float x) { return F16x{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
 LANE_INLINE I16x iota() { return I16x{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}; }
 
 // a x b + c; one rounding where the machine has it (these files are compiled with -ffp-contract=fast).
 LANE_INLINE F16x fma(F16x a, F16x b, F16x c) { return a * b + c; }
 
 LANE_INLINE F16x select(I16x mask, F16x yes, F16x no) {
+#if defined(__AVX512F__)
+  return mask ? yes : no;
+#else
   return (F16x)(((I16x)yes & mask) | ((I16x)no & ~mask));
+#endif
 }
 
 // The 16 lanes in vectors that the machine has: g++ compares wider ones lane by lane.
@@ -45,7 +50,14 @@ LANE_INLINE I16x below(F16x a, F16x b) {
   for (int i = 0; i < kParts; ++i) result.part[i] = x.part[i] < y.part[i];
   return std::bit_cast<I16x>(result);
 }
-LANE_INLINE F16x larger(F16x a, F16x b) { return select(below(b, a), a, b); }  // b where a is NaN
+// b where a is NaN, as the machine's own maximum has it.
+LANE_INLINE F16x larger(F16x a, F16x b) {
+#if defined(__AVX512F__)
+  return (F16x)_mm512_max_ps((__m512)a, (__m512)b);
+#else
+  return select(below(b, a), a, b);
+#endif
+}
 
 // The first n lanes from memory, `rest` in the others.
 LANE_INLINE F16x load_first(const float* p, int64_t n, float rest) {
@@ -122,6 +134,24 @@ LANE_INLINE F16x load_half(const uint16_t* p) {
   const U16x special = magnitude | 0x7f800000;                    // infinity, NaN
   const U16x is_special = (U16x)((h & 0x7fff) >= 0x7c00);
   return (F16x)((h & 0x8000) << 16 | (special & is_special) | (finite & ~is_special));
+#endif
+}
+
+// 16 bytes as floats.
+LANE_INLINE F16x load_bytes(const int8_t* p) {
+#if defined(__AVX512F__)
+  return (F16x)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+#elif defined(__AVX2__)
+  float out[kLanes];
+  for (int i = 0; i < kLanes; i += 8) {
+    const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p + i));
+    _mm256_storeu_ps(out + i, _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)));
+  }
+  return load(out);
+#else
+  I16x out;
+  for (int i = 0; i < kLanes; ++i) out[i] = p[i];
+  return __builtin_convertvector(out, F16x);
 #endif
 }
 

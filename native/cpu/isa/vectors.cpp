@@ -2,6 +2,9 @@
 // helpers are forced inline or have no linkage, or one level's code could end up in another's symbols.
 #include "cpu/vectors.h"
 
+#include <type_traits>
+#include <utility>
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #elif defined(__aarch64__)
@@ -21,6 +24,8 @@ namespace {
 #include "cpu/isa/activations.h"
 #include "cpu/isa/rows.h"
 #include "cpu/isa/recurrent.h"
+#include "cpu/isa/cached.h"
+#include "cpu/isa/tiles.h"
 #include "cpu/isa/attend.h"
 #include "cpu/isa/draw.h"
 // clang-format on
@@ -46,6 +51,7 @@ const Vectors kVectors = {
     .delta = delta,
     .scan = scan,
     .to_half = to_half,
+    .to_q8 = to_q8,
     .draw = draw,
 };
 

@@ -1,9 +1,8 @@
 // append and attend: keys and values into paged blocks, and attention over them.
 //
 // A task is a tile of rows (rows of one sequence at consecutive positions, which read the same keys) and up
-// to kMostQueries of the query heads that share a KV head. Its splits of 512 positions are merged in order;
-// when a step has few tasks the splits themselves are shared out and merged afterwards, by the same
-// operations.
+// to kMostQueries of the query heads that share a KV head. Its splits (vectors.h) are merged in order; when a
+// step has few tasks the splits themselves are shared out and merged afterwards, by the same operations.
 #include <algorithm>
 #include <limits>
 
@@ -14,27 +13,54 @@ namespace {
 
 constexpr float kNone = -std::numeric_limits<float>::infinity();
 
-// Where a layer's keys and values lie in a block, in elements.
-struct Layout {
-  int64_t element_bytes, layer, values;
-
-  Layout(const Cache& cache, int32_t block_size, int32_t index)
-      : element_bytes(cache.half ? 2 : 4),
-        layer(int64_t{index} * block_size * cache.kv_heads * (cache.key_dim + cache.value_dim)),
-        values(int64_t{block_size} * cache.kv_heads * cache.key_dim) {}
+// A head's keys or values in a block, and the position to write to.
+struct Target {
+  uint8_t* head;
+  int64_t size, within;  // positions of the block; the one
 };
 
-// out[i x stride] = x[i], as the cache's element type.
-void put(const Machine& m, bool half, const float* x, int64_t n, uint8_t* out, int64_t stride) {
-  constexpr int64_t kRun = 64;
-  for (int64_t i = 0; i < n; i += kRun) {
-    const int64_t run = std::min(kRun, n - i);
-    if (half) {
-      uint16_t converted[kRun];
-      m.vectors.to_half(x + i, run, converted);
-      for (int64_t j = 0; j < run; ++j) reinterpret_cast<uint16_t*>(out)[(i + j) * stride] = converted[j];
+constexpr int64_t kRun = 64;  // elements converted at once: whole blocks of Q8_0
+
+template <class T>
+void put_key(const T* x, int64_t first, int64_t n, const Target& to) {
+  T* out = reinterpret_cast<T*>(to.head) + first * to.size + to.within;
+  for (int64_t i = 0; i < n; ++i) out[i * to.size] = x[i];
+}
+template <class T>
+void put_value(const T* x, int64_t first, int64_t n, int64_t dim, const Target& to) {
+  std::copy_n(x, n, reinterpret_cast<T*>(to.head) + to.within * dim + first);
+}
+
+// Scales [elements / 32, size] stand behind the codes, for keys and values alike.
+void put_scales(const uint16_t* scales, int64_t first, int64_t n, int64_t dim, const Target& to) {
+  auto* out = reinterpret_cast<uint16_t*>(to.head + dim * to.size) + to.within;
+  for (int64_t i = 0; i < n; i += kQuantBlock)
+    out[(first + i) / kQuantBlock * to.size] = scales[i / kQuantBlock];
+}
+
+// Codes [elements / 4, size, 4].
+void put_key_codes(const int8_t* codes, int64_t first, int64_t n, const Target& to) {
+  for (int64_t i = 0; i < n; i += 4)
+    std::copy_n(codes + i, 4,
+                reinterpret_cast<int8_t*>(to.head) + ((first + i) / 4 * to.size + to.within) * 4);
+}
+
+// One head of one row, as the cache keeps it.
+void put(const Machine& m, KVType type, bool key, const float* x, int64_t dim, const Target& to) {
+  for (int64_t first = 0; first < dim; first += kRun) {
+    const int64_t n = std::min(kRun, dim - first);
+    if (type == KVType::kF32) {
+      key ? put_key(x + first, first, n, to) : put_value(x + first, first, n, dim, to);
+    } else if (type == KVType::kF16) {
+      uint16_t halves[kRun];
+      m.vectors.to_half(x + first, n, halves);
+      key ? put_key(halves, first, n, to) : put_value(halves, first, n, dim, to);
     } else {
-      for (int64_t j = 0; j < run; ++j) reinterpret_cast<float*>(out)[(i + j) * stride] = x[i + j];
+      int8_t codes[kRun];
+      uint16_t scales[kRun / kQuantBlock];
+      m.vectors.to_q8(x + first, n, codes, scales);
+      key ? put_key_codes(codes, first, n, to) : put_value(codes, first, n, dim, to);
+      put_scales(scales, first, n, dim, to);
     }
   }
 }
@@ -42,16 +68,13 @@ void put(const Machine& m, bool half, const float* x, int64_t n, uint8_t* out, i
 void append_row(const op::Append& i, const Machine& m, int64_t row) {
   const Cache& cache = m.model.caches[i.cache];
   const int64_t size = m.model.limits.block_size, position = m.rows.position[row], within = position % size;
-  const Layout at(cache, m.model.limits.block_size, i.index);
   const int32_t block = m.state.table(i.cache, m.rows.slot[row])[position / size];
-  uint8_t* keys = cache.base + block * cache.block_bytes + at.layer * at.element_bytes;
-  uint8_t* values = keys + at.values * at.element_bytes;
-  put(m, cache.half, m.row(i.k, row), m.width(i.k), keys + within * at.element_bytes, size);
-  if (i.v < 0) return;
   for (int64_t head = 0; head < cache.kv_heads; ++head) {
-    const int64_t to = (head * size + within) * cache.value_dim;
-    put(m, cache.half, m.row(i.v, row) + head * cache.value_dim, cache.value_dim,
-        values + to * at.element_bytes, 1);
+    put(m, cache.type, true, m.row(i.k, row) + head * cache.key_dim, cache.key_dim,
+        {cache.keys(i.index, head) + block * cache.key_bytes, size, within});
+    if (i.v < 0) continue;
+    put(m, cache.type, false, m.row(i.v, row) + head * cache.value_dim, cache.value_dim,
+        {cache.values(i.index, head) + block * cache.value_bytes, size, within});
   }
 }
 
@@ -64,9 +87,16 @@ class Attention {
         cache_(m.model.caches[i.cache]),
         shared_(i.heads / i.kv_heads),
         parts_((shared_ + kMostQueries - 1) / kMostQueries),
-        most_(std::min(shared_, kMostQueries)) {}
+        most_(std::min(shared_, kMostQueries)) {
+    const auto rows = static_cast<int32_t>(kTaskQueries / most_);
+    for (int32_t span = 0; span < m.rows.spans; ++span) {
+      const RowSpan& s = m.rows.span[span];
+      for (int32_t first = 0; first < s.count; first += rows)
+        m.scratch.tiles[tiles_++] = {s.first + first, std::min(rows, s.count - first)};
+    }
+  }
 
-  int64_t tasks() const { return m_.rows.tiles * per_tile(); }
+  int64_t tasks() const { return tiles_ * per_tile(); }
 
   // Multiply-adds, about: queries x positions x dimensions.
   int64_t work() const {
@@ -82,51 +112,49 @@ class Attention {
     const Splits range = splits(task);
     for (int64_t split = range.first; split < range.end; ++split) {
       const bool later = split > range.first;
-      m_.vectors.attend(pages(task), queries, split, scratch.tile.data(), scratch.partial(later));
+      m_.vectors.attend(pages(task), queries, split, scratch.work.data(), scratch.partial(later));
       if (later)
         m_.vectors.merge(scratch.partial(0), scratch.partial(1), queries.count, padded(i_.value_dim));
     }
-    finish(task, scratch.partial(0));
+    for (int64_t query = 0; query < queries.count; ++query) finish(task, query, scratch.partial(0));
   }
 
-  // Splits of all tasks side by side; every tile has one row.
+  // Splits of all tasks side by side; then every query's are merged.
   void divided() {
-    int64_t most = 0;
-    for (int64_t task = 0; task < tasks(); ++task) most = std::max(most, splits(task).count());
+    const int64_t most = most_splits(), queries = most_queries();
     m_.pool.parallel(tasks() * most, [&](int64_t item, int thread) {
       const int64_t task = item / most, split = splits(task).first + item % most;
       if (split >= splits(task).end) return;
       AttendScratch& scratch = m_.scratch.attend[thread];
-      const Queries queries = prepare(task, scratch);
-      m_.vectors.attend(pages(task), queries, split, scratch.tile.data(), divided_partial(item));
+      m_.vectors.attend(pages(task), prepare(task, scratch), split, scratch.work.data(), partial(item, 0));
     });
-    for (int64_t task = 0; task < tasks(); ++task) {
-      const Partial merged = divided_partial(task * most);
-      for (int64_t later = 1; later < splits(task).count(); ++later) {
-        m_.vectors.merge(merged, divided_partial(task * most + later), static_cast<int32_t>(per_row(task)),
-                         padded(i_.value_dim));
-      }
-      finish(task, merged);
-    }
+    m_.share(tasks() * queries, tasks() * queries * most * i_.value_dim, [&](int64_t item, int) {
+      const int64_t task = item / queries, query = item % queries;
+      if (query >= count(task)) return;
+      const Partial merged = partial(task * most, query);
+      for (int64_t later = 1; later < splits(task).count(); ++later)
+        m_.vectors.merge(merged, partial(task * most + later, query), 1, padded(i_.value_dim));
+      finish(task, query,
+             {merged.max - query, merged.sum - query, merged.value - query * padded(i_.value_dim)});
+    });
   }
 
   bool worth_dividing() const {
-    if (tasks() >= kFewTasks * m_.pool.threads()) return false;
-    bool several = false;
-    for (int64_t tile = 0; tile < m_.rows.tiles; ++tile) {
-      if (m_.rows.tile[tile].count > 1) return false;
-      several = several || splits(tile * per_tile()).count() > 1;
-    }
-    return several;
+    if (m_.pool.threads() == 1 || tasks() >= kFewTasks * m_.pool.threads()) return false;
+    const int64_t most = most_splits();
+    return most > 1 && tasks() * most * most_queries() <= static_cast<int64_t>(m_.scratch.splits.max.size());
   }
 
  private:
   int64_t per_tile() const { return i_.kv_heads * parts_; }
-  const RowTile& tile(int64_t task) const { return m_.rows.tile[task / per_tile()]; }
+  // Later tiles see more positions: they come first, so that no thread begins a long one when the others are
+  // done.
+  const RowTile& tile(int64_t task) const { return m_.scratch.tiles[tiles_ - 1 - task / per_tile()]; }
   int64_t head(int64_t task) const { return task / parts_ % i_.kv_heads; }  // of keys and values
-  // The first query head of a task, and how many it has.
+  // The first query head of a task, how many it has in a row, and in all its rows.
   int64_t query(int64_t task) const { return head(task) * shared_ + task % parts_ * kMostQueries; }
   int64_t per_row(int64_t task) const { return std::min(most_, shared_ - task % parts_ * kMostQueries); }
+  int64_t count(int64_t task) const { return tile(task).count * per_row(task); }
 
   // A row sees positions first .. limit, limit excluded; neither falls from one row of a tile to the next.
   int32_t first(int32_t row) const {
@@ -161,7 +189,18 @@ class Attention {
   };
   Splits splits(int64_t task) const {
     const RowTile& t = tile(task);
-    return {first(t.first) / kSplit, (limit(t.first + t.count - 1) - 1) / kSplit + 1};
+    return {split_of(first(t.first)), split_of(limit(t.first + t.count - 1) - 1) + 1};
+  }
+
+  int64_t most_splits() const {
+    int64_t most = 0;
+    for (int64_t tile = 0; tile < tiles_; ++tile) most = std::max(most, splits(tile * per_tile()).count());
+    return most;
+  }
+  int64_t most_queries() const {
+    int32_t rows = 0;
+    for (int64_t tile = 0; tile < tiles_; ++tile) rows = std::max(rows, m_.scratch.tiles[tile].count);
+    return rows * most_;
   }
 
   Queries prepare(int64_t task, AttendScratch& scratch) const {
@@ -169,8 +208,9 @@ class Attention {
     int32_t count = 0;
     for (int32_t row = t.first; row < t.first + t.count; ++row) {
       const float* q = m_.row(i_.q, row) + query(task) * i_.key_dim;
-      for (int64_t j = 0; j < per_row(task); ++j, ++count) {
-        scratch.query[count] = q + j * i_.key_dim;
+      for (int64_t j = 0; j < per_row(task); ++j, ++count, q += i_.key_dim) {
+        float* out = &scratch.query[count / kQueryGroup * kQueryGroup * i_.key_dim + count % kQueryGroup];
+        for (int32_t d = 0; d < i_.key_dim; ++d) out[d * kQueryGroup] = q[d];
         scratch.first[count] = first(row), scratch.limit[count] = limit(row);
       }
     }
@@ -178,38 +218,31 @@ class Attention {
   }
 
   Pages pages(int64_t task) const {
-    const int32_t size = m_.model.limits.block_size;
-    const Layout at(cache_, size, i_.index);
-    const int64_t key = head(task) * size * i_.key_dim, value = at.values + head(task) * size * i_.value_dim;
-    return {cache_.base + at.layer * at.element_bytes,
+    return {cache_.keys(i_.index, head(task)),
+            cache_.values(i_.index, head(task)),
             m_.state.table(i_.cache, m_.rows.slot[tile(task).first]),
-            cache_.block_bytes,
-            key * at.element_bytes,
-            value * at.element_bytes,
-            size,
+            cache_.key_bytes,
+            cache_.value_bytes,
+            m_.model.limits.block_size,
             i_.key_dim,
             i_.value_dim,
-            cache_.half,
+            cache_.type,
             cache_.value_dim == 0};
   }
 
-  Partial divided_partial(int64_t item) const {
+  // Of an item of divided(): its queries from `query` on.
+  Partial partial(int64_t item, int64_t query) const {
     const SplitScratch& s = m_.scratch.splits;
-    const int64_t at = item * most_;
+    const int64_t at = item * most_queries() + query;
     return {s.max.data() + at, s.sum.data() + at, s.value.data() + at * padded(i_.value_dim)};
   }
 
-  void finish(int64_t task, const Partial& partial) const {
-    const RowTile& t = tile(task);
+  // The output of a task's query, whose partial results are merged.
+  void finish(int64_t task, int64_t index, const Partial& merged) const {
+    const int64_t row = tile(task).first + index / per_row(task), head = query(task) + index % per_row(task);
     const float* sinks = m_.vector(i_.sinks);
-    for (int32_t row = 0; row < t.count; ++row) {
-      float* out = m_.row(i_.out, t.first + row) + query(task) * i_.value_dim;
-      for (int64_t j = 0; j < per_row(task); ++j) {
-        const float sink = sinks == nullptr ? kNone : sinks[query(task) + j];
-        m_.vectors.finish(partial, static_cast<int32_t>(row * per_row(task) + j), sink, i_.value_dim,
-                          out + j * i_.value_dim);
-      }
-    }
+    m_.vectors.finish(merged, static_cast<int32_t>(index), sinks == nullptr ? kNone : sinks[head],
+                      i_.value_dim, m_.row(i_.out, row) + head * i_.value_dim);
   }
 
   const op::Attend& i_;
@@ -218,6 +251,7 @@ class Attention {
   const int64_t shared_;  // query heads that share a KV head,
   const int64_t parts_;   // in so many tasks,
   const int64_t most_;    // of at most so many
+  int64_t tiles_ = 0;     // of rows, in scratch
 };
 
 }  // namespace

@@ -81,8 +81,8 @@ class Writer {
 Model model(std::vector<uint8_t>& kv) {
   const Limits limits{kSlots * kPrompt, 8,      kSlots, kContext, 2 * kContext / kBlock,
                       kBlock,           kVocab, kVocab, kRun};
-  const Cache cache{1, 2, 16, 16, true, nullptr, int64_t{kBlock} * 2 * 32 * 2};
-  kv.assign(cache.block_bytes * limits.blocks, 0);
+  const Cache cache{1, 2, 16, 16, KVType::kF16, nullptr, limits.blocks, kBlock * 32, kBlock * 32};
+  kv.assign(cache.kv_heads * cache.blocks * (cache.key_bytes + cache.value_bytes), 0);
   Writer w;
   const auto t = [&](int64_t width) { return w.value(DType::kF32, Axis::kT, width, limits.max_rows); };
   const int32_t x = t(kWidth), h = t(kWidth), angles = t(16), q = t(kWidth), q2 = t(kWidth), k = t(32),

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ostinato.backends.batch import Batch, Span
 from ostinato.backends.batch_table import MAX_STOPS, Kind
+from ostinato.gguf.types_table import TensorType
 from ostinato.model.weights import StoredTensor
 from ostinato.program.ir import CacheGroup, Programs
 
@@ -48,14 +49,21 @@ class StateAction(Enum):
 
 
 class KVType(Enum):
-    """Element type of keys and values."""
+    """How keys and values are kept. Q8_0 is GGUF's: 32 elements of a head share a float16 scale, 1/127 of the largest
+    magnitude; heads must hold whole blocks of 32."""
 
     F16 = "f16"
     F32 = "f32"
+    Q8_0 = "q8_0"
 
     @property
-    def nbytes(self) -> int:
-        return 2 if self is KVType.F16 else 4
+    def tensor_type(self) -> TensorType:
+        """The format of GGUF that keeps elements so."""
+        return TensorType[self.name]
+
+    def bytes(self, elements: int) -> int:
+        """Of so many elements of heads."""
+        return elements * self.tensor_type.block_bytes // self.tensor_type.block_elements
 
 
 @dataclass(frozen=True)
@@ -83,7 +91,7 @@ class Plan:
 
     def cache_bytes(self, group: CacheGroup) -> int:
         """Bytes of all blocks of `group`."""
-        return self.blocks * group.block_bytes(self.block_size, self.kv_type.nbytes)
+        return self.blocks * self.kv_type.bytes(group.elements(self.block_size))
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,15 @@ def add_machine(parser: argparse.ArgumentParser, context: str = CONTEXT_HELP) ->
         "--run-steps", type=positive, metavar="N", help="decode steps a device does by itself (default: 50 ms of them)"
     )
     group.add_argument("--context", type=positions, metavar="N", help=context)
+    group.add_argument(
+        "--kv-type", choices=("f16", "f32", "q8_0"),
+        help="how keys and values are kept (default: f16, f32 for a file of f32; q8_0: half of f16, on the CPU only)",
+    )  # fmt: skip
 
 
 def machine(options: argparse.Namespace) -> Options:
     """What `add_machine` took, as the engine wants it."""
+    from ostinato.backends.contract import KVType
     from ostinato.engine.loading import Options
 
     return Options(
@@ -37,6 +42,7 @@ def machine(options: argparse.Namespace) -> Options:
         threads=options.threads or 0,
         context=options.context,
         run_steps=options.run_steps or 0,
+        kv_type=KVType(options.kv_type) if options.kv_type else None,
     )
 
 

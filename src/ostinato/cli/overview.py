@@ -101,13 +101,13 @@ def memory(file: GGUFFile, meaning: Meaning) -> list[dict[str, int]]:
         return []
     from ostinato.engine.loading import kv_type_of
 
-    element = kv_type_of(file).nbytes
+    kv_type = kv_type_of(file)
     weights = sum(tensor.nbytes for tensor in file.tensors.values())
     state = sum(4 * group.layers * group.elements for group in meaning.programs.states)
     contexts = [context for context in CONTEXTS if context <= meaning.spec.context] or [meaning.spec.context]
     rows = []
     for context in contexts:
-        kv = sum(group.block_bytes(context, element) for group in meaning.programs.caches)
+        kv = sum(kv_type.bytes(group.elements(context)) for group in meaning.programs.caches)
         rows.append({"context": context, "weights": weights, "kv": kv, "state": state, "total": weights + kv + state})
     return rows
 

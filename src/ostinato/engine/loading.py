@@ -130,11 +130,11 @@ def make_plan(spec: ModelSpec, programs: Programs, file: GGUFFile, options: Opti
         raise PlanError(f"{options.threads} threads: expected 1 to {MAX_THREADS}, or 0 for one per core")
     context = served_context(spec, options)
     kv_type = options.kv_type or kv_type_of(file)
-    per_block = max(1, sum(g.block_bytes(options.block_size, kv_type.nbytes) for g in programs.caches))
+    per_block = max(1, sum(kv_type.bytes(g.elements(options.block_size)) for g in programs.caches))
     per_sequence = -(-context // options.block_size)
     memory, share = _memory(file, probe.memory_bytes)
     memory -= _state_bytes(programs, options.max_sequences, memory)
-    per_layer = max((g.block_bytes(options.block_size, kv_type.nbytes) // g.layers for g in programs.caches), default=1)
+    per_layer = max((kv_type.bytes(g.elements(options.block_size)) // g.layers for g in programs.caches), default=1)
     possible = probe.layer_bytes // per_layer if probe.layer_bytes else memory // per_block
     _check_context(context, memory, possible * options.block_size, max(1, per_block // options.block_size))
     affordable = min(memory // share // per_block, possible)

@@ -31,9 +31,9 @@ class CacheGroup:
     def value_width(self) -> int:
         return self.kv_heads * self.value_dim
 
-    def block_bytes(self, block_size: int, element_bytes: int) -> int:
-        """Bytes of one block: block_size positions of every layer's keys and values."""
-        return self.layers * block_size * (self.key_width + self.value_width) * element_bytes
+    def elements(self, positions: int) -> int:
+        """Elements of so many positions of every layer's keys and values."""
+        return self.layers * positions * (self.key_width + self.value_width)
 
 
 @dataclass(frozen=True)

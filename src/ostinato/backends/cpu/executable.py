@@ -12,7 +12,6 @@ from ostinato.backends.batch import Batch
 from ostinato.backends.contract import (
     BatchError,
     CompileError,
-    KVType,
     Plan,
     StateAction,
     StepResult,
@@ -27,7 +26,7 @@ from ostinato.model.weights import StoredTensor, WeightExpr, WeightView, resolve
 from ostinato.passes.buffers import plan_buffers
 from ostinato.passes.encode import ABSENT, encode
 from ostinato.passes.fuse import fuse_all
-from ostinato.program.ir import Program, Programs
+from ostinato.program.ir import CacheGroup, Program, Programs
 from ostinato.program.verify import verify
 
 if TYPE_CHECKING:
@@ -46,7 +45,8 @@ class CpuExecutable:
         programs = fuse_all(programs)
         self._programs, self._plan, self._vocab = programs, plan, programs.vocab_size
         self._outputs = output_names(programs)
-        self._pools = [make_pool(group, plan) for group in programs.caches]
+        self._pools = [make_pool(group, plan).reshape(-1) for group in programs.caches]
+        self._parts = [_by_block(*each, plan) for each in zip(self._pools, programs.caches, strict=True)]
         try:
             self._executor = _build(programs, tensors, plan, self._pools)
         except MemoryError:
@@ -85,7 +85,10 @@ class CpuExecutable:
         to: Sequence[int] = (),
         data: bytes = b"",
     ) -> bytes:
-        return move_blocks(self._pools[cache], action, blocks, to, data)
+        keys, values = self._parts[cache]
+        cut = len(blocks) * keys[0].size
+        moved = move_blocks(keys, action, blocks, to, data[:cut])
+        return moved + move_blocks(values, action, blocks, to, data[cut:])
 
     def close(self) -> None:
         self._executor.close()
@@ -122,14 +125,22 @@ def _build(
     except ValueError as error:
         raise CompileError(f"cpu: {error}") from error
     check_positions(programs, tensors, plan.context)
-    half = plan.kv_type is KVType.F16
+    kv_type = plan.kv_type.value
     for group, pool in zip(programs.caches, pools, strict=True):
-        builder.add_cache(group.layers, group.kv_heads, group.key_dim, group.value_dim, half, pool.reshape(-1))
+        builder.add_cache(group.layers, group.kv_heads, group.key_dim, group.value_dim, kv_type, pool)
     for states in programs.states:
         builder.add_state(states.layers, states.elements)
     for program in programs:
         _add_program(builder, program, tensors, plan, output_names(programs))
     return builder.build(plan.threads)
+
+
+def _by_block(pool: np.ndarray, group: CacheGroup, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
+    """Keys and values, uint8 [blocks, layers x heads, bytes]: in memory both are [layers x heads, blocks, bytes]."""
+    heads = group.layers * group.kv_heads
+    cut = heads * plan.blocks * plan.kv_type.bytes(plan.block_size * group.key_dim)
+    keys, values = (part.reshape(heads, plan.blocks, -1).swapaxes(0, 1) for part in (pool[:cut], pool[cut:]))
+    return keys, values
 
 
 def output_names(programs: Programs) -> list[str]:

@@ -316,6 +316,8 @@ class _Lowering:
         return shape.rows(self._sizes) * shape.width
 
     def _half(self) -> int:
+        if self._plan.kv_type is KVType.Q8_0:
+            raise CompileError("keys and values as q8_0: devices have no phases for them; take f16 or f32")
         return int(self._plan.kv_type is KVType.F16)
 
 

@@ -22,7 +22,7 @@ _PIECE = 1 << 26  # bytes that a spill reads back at a time
 
 def layer_bytes(group: CacheGroup, plan: Plan, device: Device) -> int:
     """Bytes of one layer's keys and values. Raises CompileError for more than the device binds."""
-    block = group.block_bytes(plan.block_size, plan.kv_type.nbytes) // group.layers
+    block = plan.cache_bytes(group) // plan.blocks // group.layers
     if (size := plan.blocks * block) > (most := device.binding_bytes):
         raise CompileError(
             f"webgpu: a layer of cache {group.name!r} needs {size_text(size)} for {plan.blocks * plan.block_size} "
