@@ -40,7 +40,7 @@ def kv_bytes_per_position(path: Path, element_bytes: float) -> float:
     """Bytes of keys and values that a generated token reads for every position before it."""
     with open_gguf(path) as file:
         programs = compile_model(read_spec(file), file.tensors)
-        return sum(group.block_bytes(1, 1) * element_bytes for group in programs.caches)
+        return sum(group.elements(1) * element_bytes for group in programs.caches)
 
 
 def prefill_operations(path: Path, rows: int) -> float:
