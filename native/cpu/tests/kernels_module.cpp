@@ -73,7 +73,7 @@ void matmul_tasks(const Level& level, int type, Bytes w, int64_t n, int64_t stri
       const int64_t first = task % parts * per_task;
       const cpu::WeightRows part = {w.data() + (task / parts * n + first) * stride,
                                     std::min(per_task, n - first), stride};
-      level.kernels->matmul(tensor_type(type), part, k, packed.data(), rows, out.data() + first, n);
+      level.rows->matmul(tensor_type(type), part, k, packed.data(), rows, out.data() + first, n);
     }
   };
   std::vector<std::jthread> others;
