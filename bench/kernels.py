@@ -70,7 +70,7 @@ def measure(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--types", nargs="+", default=TYPES, choices=[type.name for type in TensorType])
+    parser.add_argument("--types", nargs="+", default=TYPES, choices=TYPES)
     parser.add_argument("--levels", nargs="+", default=_cpu.levels()[1:], choices=LEVELS)
     parser.add_argument("--rows", nargs="+", type=int, default=(1, 4, 16, 512))
     parser.add_argument("--threads", type=int, default=1)

@@ -71,7 +71,7 @@ struct Q4_K {
     __m256i sum[kRows] = {};
     for (int j = 0; j < 8; ++j) {
       __m256i part[kRows] = {};
-#pragma GCC unroll 1
+#pragma GCC unroll 4
       for (int g = 8 * j; g < 8 * j + 8; ++g) {
         const __m256i w = load(panel->q[g]);
 #pragma GCC unroll 4
