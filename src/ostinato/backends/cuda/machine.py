@@ -100,7 +100,7 @@ def header(phases: Sequence[Phase] = PHASES, formats: Collection[TensorType] = t
     """tables.h as the kernels include it; `phases` are those that the persistent kernel can run, `formats` the types
     of weights that kernels can read."""
     lists = (*_phases(phases), *_formats(formats))
-    return "\n".join((*emit.cpp(emit.BACKENDS + TABLES), *_machine(), *_codes(), *lists)) + "\n"
+    return "\n".join((*emit.cpp(emit.BACKENDS + TABLES, ops=False), *_machine(), *_codes(), *lists)) + "\n"
 
 
 def _machine() -> Iterator[str]:
