@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,6 +68,33 @@ def test_life_of_a_server(server: tuple[subprocess.Popen[str], str], runtime: di
     assert process.wait(timeout=20) == 0
     assert models(runtime) == []
     assert not _alive(model["engine_pid"])
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="no /proc that counts switches")
+def test_an_idle_server_sleeps(server: tuple[subprocess.Popen[str], str], runtime: dict[str, str]) -> None:
+    """No thread of it, of its engine or of the template's process wakes up."""
+    process, url = server
+    client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
+    client.chat.completions.create(model="tiny", messages=[{"role": "user", "content": "Hello"}], max_tokens=4)
+    client.close()
+    family = [process.pid, *_descendants(process.pid)]
+    assert models(runtime)[0]["engine_pid"] in family
+    time.sleep(0.5)  # what the answer left to be done
+    before = sum(map(_wakes, family))
+    time.sleep(1.5)
+    assert sum(map(_wakes, family)) - before <= 3, "a clock that ticks ten times a second would be fifteen"
+
+
+def _descendants(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    children = [int(child) for task in tasks for child in task.read_text().split()]
+    return [*children, *(deeper for child in children for deeper in _descendants(child))]
+
+
+def _wakes(pid: int) -> int:
+    """How often its threads were given a core after waiting."""
+    statuses = [task.read_text() for task in Path(f"/proc/{pid}/task").glob("*/status")]
+    return sum(int(re.findall(r"^voluntary_ctxt_switches:\s+(\d+)", text, re.M)[0]) for text in statuses)
 
 
 def test_a_signal_ends_answers_with_words(server: tuple[subprocess.Popen[str], str]) -> None:

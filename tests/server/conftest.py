@@ -44,7 +44,7 @@ def run_server(template: str | None = TEMPLATE) -> Iterator[Served]:
     chat = ChatEncoder(ChatTemplate(template), ByteCodec()) if template is not None else None
     model = ServedModel("fake", CONTEXT, VOCAB, ByteCodec(), chat, engine, stop_ids=(EOS,))
     listener = listen("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(create_app(model), log_level="critical", lifespan="off"))
+    server = uvicorn.Server(uvicorn.Config(create_app(model), log_level="critical", lifespan="off", date_header=False))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:

@@ -8,6 +8,7 @@ GET /metrics  for Prometheus                   GET /engines   what `ostinato ps`
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from email.utils import formatdate
 from time import perf_counter
 from typing import Any
 
@@ -113,7 +114,8 @@ class _Service:
 
 
 class _Measured:
-    """Counts calls, by the route that took them. (Not Starlette's middleware: that one buffers disconnects.)"""
+    """Counts calls, by the route that took them, and dates responses. (Not Starlette's middleware: that one buffers
+    disconnects.)"""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
@@ -129,6 +131,7 @@ class _Measured:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                message["headers"] = [*message.get("headers", ()), (b"date", formatdate(usegmt=True).encode())]
             await send(message)
 
         started = perf_counter()

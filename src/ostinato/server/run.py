@@ -62,7 +62,7 @@ async def serve(model: ServedModel, listener: socket.socket, on_ready: Callable[
             on_ready()
             await asyncio.wait((stopping, http), return_when=asyncio.FIRST_COMPLETED)
     finally:
-        server.should_exit = True
+        server.end()
         await asyncio.wait((http,), timeout=GRACE)
         await _cancelled(starting)
         await model.engine.stop()
@@ -73,7 +73,21 @@ async def serve(model: ServedModel, listener: socket.socket, on_ready: Callable[
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server without its signal handlers: signals are ours."""
+    """uvicorn's server without its signal handlers (signals are ours) and without its clock, which ticks ten times a
+    second: who serves nobody sleeps."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._over = asyncio.Event()
+
+    def end(self) -> None:
+        """No new connections; those that are there are closed when their answers have ended."""
+        self.should_exit = True
+        self._over.set()
+
+    async def main_loop(self) -> None:
+        await self.on_tick(0)  # headers of all responses
+        await self._over.wait()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -83,6 +97,7 @@ class _Server(uvicorn.Server):
 def _configuration(model: ServedModel) -> uvicorn.Config:
     return uvicorn.Config(
         create_app(model),
+        date_header=False,  # dated when they are sent (app.py): uvicorn's is made by its clock
         log_config=None,
         access_log=False,
         lifespan="off",
