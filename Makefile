@@ -54,7 +54,7 @@ gpu-bench: $(VENV)/installed-test
 	$(BIN)/python -m bench.gpu.run --out bench/results
 
 # clang-tidy reads what does not need its own instruction-set flags or Python's headers.
-TIDIED := $(shell git ls-files 'native/*.cpp' | grep -vE 'binding|module|test|fuzz|avx|amx|portable')
+TIDIED := $(shell git ls-files 'native/*.cpp' | grep -vE 'binding|module|test|fuzz|avx|amx|neon|portable')
 tidy: build/dev/build.ninja
 	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --build build/dev --target tables
 	echo $(TIDIED) | xargs -P2 -n4 $(BIN)/clang-tidy -p build/dev --quiet

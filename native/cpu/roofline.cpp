@@ -5,6 +5,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstring>
+#include <memory>
 #include <functional>
 #include <limits>
 #include <thread>
@@ -67,8 +68,9 @@ OSTINATO_WIDEST uint64_t read_lines(const Line* lines, int64_t count, int64_t st
 Buffer<Line> written_lines() {
   Buffer<Line> lines(kLines);
 #if defined(__linux__)
-  const auto begin = (reinterpret_cast<uintptr_t>(lines.data()) + kHugePage - 1) / kHugePage * kHugePage;
-  madvise(reinterpret_cast<void*>(begin), kLines * sizeof(Line) - kHugePage, MADV_HUGEPAGE);
+  void* begin = lines.data();
+  size_t left = kLines * sizeof(Line);
+  if (std::align(kHugePage, left - kHugePage, begin, left)) madvise(begin, left, MADV_HUGEPAGE);
 #endif
   std::memset(lines.data(), 1, kLines * sizeof(Line));
   return lines;

@@ -95,8 +95,10 @@ LANE_INLINE float key_element(const Pages& pages, const Place& at, int64_t d) {
       return Half::some(keys + 2 * index, 1)[0];
     case KVType::kF32:
       return reinterpret_cast<const float*>(keys)[index];
-    default:
-      return reinterpret_cast<const int8_t*>(keys)[(d / 4 * pages.block_size + at.within) * 4 + d % 4];
+    default: {
+      const int64_t four = d / 4 * pages.block_size + at.within;
+      return reinterpret_cast<const int8_t*>(keys)[4 * four + d % 4];
+    }
   }
 }
 LANE_INLINE F16x value_elements(const Pages& pages, const Place& at, int64_t d, int64_t lanes) {

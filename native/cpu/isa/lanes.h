@@ -150,7 +150,7 @@ LANE_INLINE F16x load_bytes(const int8_t* p) {
   return load(out);
 #else
   I16x out;
-  for (int i = 0; i < kLanes; ++i) out[i] = p[i];
+  for (int i = 0; i < kLanes; ++i) out[i] = int32_t{p[i]};
   return __builtin_convertvector(out, F16x);
 #endif
 }
