@@ -5,9 +5,9 @@
 #include <atomic>
 #include <chrono>
 #include <cstring>
-#include <memory>
 #include <functional>
 #include <limits>
+#include <memory>
 #include <thread>
 #include <vector>
 #if defined(__linux__)
