@@ -150,8 +150,19 @@ BLOCK_CASES: tuple[OpCase, ...] = tuple(
     for case in (_linear(kind, 33, 512, False), _embed(kind), _experts(kind, 4, 2, Scoring.SOFTMAX, 1))
 )
 
+# What fusion makes.
+FUSED_CASES: tuple[OpCase, ...] = (
+    _residual(TensorType.F32, 100),
+    _residual(TensorType.Q4_K, 256),
+    _gated(TensorType.F32, 33, 172, limit=2.0),
+    _gated(TensorType.Q4_K, 200, 256),
+    _gated(TensorType.Q8_0, 70, 256, TensorType.Q4_K),
+)
+
 # Ops and fields that not every backend has, named op[what].
-FIELD_CASES: tuple[OpCase, ...] = (*ATTENTION_CASES, *ROW_CASES, *EXPERT_CASES, *RECURRENT_CASES)
+FIELD_CASES: tuple[OpCase, ...] = (
+    *FUSED_CASES, *ATTENTION_CASES, *ROW_CASES, *EXPERT_CASES, *RECURRENT_CASES,
+)  # fmt: skip
 
 CASES: tuple[OpCase, ...] = (
     *(
@@ -162,11 +173,6 @@ CASES: tuple[OpCase, ...] = (
     _linear(TensorType.F32, 17, 172, True),
     _linear(TensorType.F16, 5, 44, False),
     _linear(TensorType.Q8_0, 12, 96, False),
-    _residual(TensorType.F32, 100),
-    _residual(TensorType.Q4_K, 256),
-    _gated(TensorType.F32, 33, 172, limit=2.0),
-    _gated(TensorType.Q4_K, 200, 256),
-    _gated(TensorType.Q8_0, 70, 256, TensorType.Q4_K),
     *(_embed(kind) for kind in TYPES),
     *BLOCK_CASES,
     _norm(64, 1),
