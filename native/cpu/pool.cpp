@@ -60,7 +60,7 @@ Pool::~Pool() {
 
 void Pool::run(int64_t tasks, Call call, void* self) {
   if (tasks <= 1 || workers_.empty()) {
-    for (int64_t task = 0; task < tasks; ++task) call(self, task, 0);
+    for (int64_t task = 0; task < tasks; ++task) call(self, 0);
     return;
   }
   call_ = call, self_ = self, tasks_ = static_cast<uint32_t>(tasks);
@@ -87,7 +87,7 @@ bool Pool::take_one(int thread) {
   } while (!ticket_.compare_exchange_weak(ticket, ticket - 1, std::memory_order_acq_rel,
                                           std::memory_order_acquire));
   const uint32_t tasks = tasks_;
-  call_(self_, tasks - static_cast<uint32_t>(ticket & kTasksMask), thread);
+  call_(self_, thread);
   if (done_.fetch_add(1) + 1 == tasks && joining_.load()) done_.notify_one();
   return true;
 }

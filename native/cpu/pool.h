@@ -8,6 +8,8 @@
 #include <type_traits>
 #include <vector>
 
+#include "cpu/ranges.h"
+
 namespace ostinato::cpu {
 
 class Pool {
@@ -24,17 +26,24 @@ class Pool {
   // are done. Allocates nothing. `body` must not throw and must not call parallel() itself.
   template <class Body>
   void parallel(int64_t tasks, Body&& body) {
-    using Plain = std::remove_reference_t<Body>;
+    struct Loop {
+      std::remove_reference_t<Body>& body;
+      Ranges ranges;
+    } loop{body, {tasks, threads()}};
     run(
-        tasks, [](void* self, int64_t task, int thread) { (*static_cast<Plain*>(self))(task, thread); },
-        &body);
+        tasks,
+        [](void* self, int thread) {
+          Loop& that = *static_cast<Loop*>(self);
+          that.body(that.ranges.take(thread), thread);
+        },
+        &loop);
   }
 
   // Cores that this process may use.
   static int usable_cores();
 
  private:
-  using Call = void (*)(void* self, int64_t task, int thread);
+  using Call = void (*)(void* self, int thread);  // one task
 
   void run(int64_t tasks, Call call, void* self);
   void work(int thread);
