@@ -12,6 +12,7 @@ from ostinato.backends.null import NullBackend
 from ostinato.engine.loading import Options, PlanError, open_model
 from ostinato.engine.shared import Shared, Sizes
 from ostinato.gguf.errors import GGUFError
+from ostinato.gguf.reader import open_gguf
 from tests.support import BUILTIN
 
 
@@ -30,6 +31,15 @@ def test_a_context_that_cannot_be_is_refused(context: int) -> None:
 def test_unknown_backend() -> None:
     with pytest.raises(BackendError, match=r"no backend 'abacus'; there are: .*cpu"):
         open_model(BUILTIN, Options(backend="abacus"))
+
+
+@pytest.mark.parametrize("options", [Options(backend="abacus"), Options(backend="null", context=1)])
+def test_a_file_handed_in_is_closed_whatever_goes_wrong(options: Options) -> None:
+    file = open_gguf(BUILTIN)
+    with pytest.raises((BackendError, PlanError)):
+        open_model(BUILTIN, options, file)
+    with pytest.raises(GGUFError, match="is closed"):
+        _ = file.nbytes
 
 
 def test_no_such_file() -> None:

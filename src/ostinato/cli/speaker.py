@@ -55,15 +55,16 @@ class Speaker:
 
         started = time.perf_counter()
         with Spinner(f"loading {path.name}"):
-            file = open_gguf(path)
-            renderer = None if raw else _renderer(file)
+            file, renderer = open_gguf(path), None
             try:
+                renderer = None if raw else _renderer(file)
                 opened = _open(path, options, file)
                 self.template: ChatEncoder | None = _encoder(opened.tokenizer, renderer)
                 self.model: Model = _load(opened)
             except BaseException:
                 if renderer is not None:
                     renderer.close()
+                file.close()
                 raise
         self._load_seconds = time.perf_counter() - started
         self.spec, self.backend = opened.spec, opened.backend.name

@@ -100,9 +100,9 @@ def open_model(path: str | os.PathLike[str], options: Options = Options(), file:
     Raises BackendError for the choice of backend, GGUFError or ModelError for the file, ShapeError, WeightError or
     VerifyError for tensors that do not fit each other, PlanError for the options. The file is closed then.
     """
-    backend = choose(options.backend)
     file = open_gguf(path) if file is None else file
     try:
+        backend = choose(options.backend)
         probe = look(backend)
         if not probe.memory_bytes and file.nbytes <= memory_bytes():
             file.populate()  # while all that follows is computed
