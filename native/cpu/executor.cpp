@@ -24,7 +24,7 @@ constexpr auto kDispatch =
     dispatch_table<op::Embed, op::Angles, op::RmsNorm, op::LayerNorm, op::Linear, op::Gated, op::PerHead,
                    op::Rope, op::Temper, op::Append, op::Attend, op::Glu, op::Activate, op::Scale, op::Add,
                    op::Part, op::Join, op::Select, op::Pool, op::Route, op::Group, op::Experts, op::Combine,
-                   op::Conv, op::Delta, op::Scan, op::Sample>();
+                   op::Conv, op::Delta, op::Scan, op::Foresee, op::Fetch, op::Drop, op::Sample>();
 
 void execute(const Program& program, Machine& m) {
   const std::vector<int32_t>& words = program.instructions;

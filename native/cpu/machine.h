@@ -120,6 +120,9 @@ void run(const op::Combine& i, Machine& m);
 void run(const op::Conv& i, Machine& m);
 void run(const op::Delta& i, Machine& m);
 void run(const op::Scan& i, Machine& m);
+void run(const op::Foresee& i, Machine& m);
+void run(const op::Fetch& i, Machine& m);
+void run(const op::Drop& i, Machine& m);
 void run(const op::Sample& i, Machine& m);
 
 // out[rows of x, weight.rows] = residual + (x . weight^T + bias), on all threads. Absent ones are nullptr.

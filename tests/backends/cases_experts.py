@@ -75,6 +75,31 @@ def _experts(
     return OpCase(name, width, build, 3 * tolerance(kind))
 
 
+def _foresee(follow: int) -> OpCase:
+    """Hints beside the experts that they are for."""
+    count, used, width = 5, 2, 70
+
+    def build(b: Builder, w: Weights, x: str) -> str:
+        ids, shares = b.add_many("route", x, weights=(w.normal("router", (count, width), F32),), top_k=used)
+        stacks = tuple(w.normal(name, (count, width, width), F32) for name in ("gate", "up", "down"))
+        b.add("foresee", ids, weights=stacks, follow=follow)
+        order, offsets = b.add_many("group", ids, experts=count)
+        return b.add("combine", b.add("experts", x, order, offsets, weights=stacks, act=Activation.SILU), shares)
+
+    return OpCase(f"foresee {follow}", width, build, 3 * tolerance(F32))
+
+
+def _fetch() -> OpCase:
+    def build(b: Builder, w: Weights, x: str) -> str:
+        for parcel, name in enumerate(("first", "second")):
+            b.add("fetch", parcel=parcel, next=1 - parcel)
+            x = b.add("linear", x, weights=(w.normal(name, (70, 70), F32),))
+            b.add("drop", parcel=parcel)
+        return x
+
+    return OpCase("fetch", 70, build, tolerance(F32))
+
+
 _GROUPS = tuple((scoring, score) for scoring in Scoring for score in GroupScore)
 
 EXPERT_CASES: tuple[OpCase, ...] = (
@@ -91,4 +116,6 @@ EXPERT_CASES: tuple[OpCase, ...] = (
     *(_experts("no-gate", kind, gate=False, act=Activation.RELU_SQUARED) for kind in (F32, TensorType.Q4_K)),
     _experts("no-gate", gate=False, biases=True, act=Activation.GELU_ERF),
     *(_experts("scales", kind, scales=True) for kind in (F32, TensorType.Q8_0)),
+    *(_foresee(follow) for follow in (0, 3)),
+    _fetch(),
 )

@@ -23,8 +23,11 @@ def tensor(name: str, *shape: int) -> MemoryTensor:
 
 TENSORS: dict[str, StoredTensor] = {
     t.name: t
-    for t in (tensor("table", 10, 8), tensor("gain", 8), tensor("w", 10, 8), tensor("kv", 4, 8), tensor("empty", 0, 8))
-}
+    for t in (
+        tensor("table", 10, 8), tensor("gain", 8), tensor("w", 10, 8), tensor("kv", 4, 8), tensor("empty", 0, 8),
+        tensor("up", 10, 5, 8), tensor("down", 10, 8, 5), tensor("few", 3, 8, 5),
+    )
+}  # fmt: skip
 
 
 def program() -> Program:
@@ -112,6 +115,59 @@ def test_ids_of_another_router_are_refused() -> None:
     b.add_many("group", ids, experts=9)
     with pytest.raises(VerifyError, match="group of 9 experts, layer -1: the ids of w"):
         verify(b.program("test", {}, 10), TENSORS)
+
+
+def foreseeing(router: str = "w", up: str = "up", down: str = "down", **fields: float) -> Program:
+    b = Builder(TENSORS)
+    x = b.add("embed", weights=(Tensor("table"),))
+    ids, _ = b.add_many("route", x, weights=(Tensor(router),), top_k=2)
+    b.add("foresee", ids, weights=(None, Tensor(up), Tensor(down)), **fields)
+    return b.program("test", {}, 10)
+
+
+def test_experts_are_foreseen_by_the_ids_of_their_router() -> None:
+    verify(foreseeing(), TENSORS)
+    with pytest.raises(VerifyError, match="foresee of 10 experts, layer -1: the ids of kv"):
+        verify(foreseeing("kv"), TENSORS)
+    verify(foreseeing("kv", follow=3), TENSORS)
+
+
+def test_what_is_foreseen_is_a_mixture_of_experts() -> None:
+    with pytest.raises(ShapeError, match="up has 10 experts, down 3"):
+        foreseeing(down="few")
+    with pytest.raises(ShapeError, match="11 of 10 experts"):
+        foreseeing(follow=11)
+    with pytest.raises(ShapeError, match="weight 1 must have 3 dimensions"):
+        foreseeing(up="w")
+
+
+def fetching(*steps: tuple[str, int]) -> Program:
+    b = Builder(TENSORS)
+    for op, parcel in steps:
+        b.add(op, parcel=parcel)
+    return b.program("test", {}, 10)
+
+
+def test_parcels_are_fetched_and_dropped() -> None:
+    verify(fetching(("fetch", 0), ("fetch", 1), ("drop", 0), ("drop", 1), ("fetch", 0), ("drop", 0)), TENSORS)
+
+
+@pytest.mark.parametrize(
+    ("steps", "says"),
+    [
+        ((("fetch", 1), ("fetch", 1)), "fetch of parcel 1, layer -1, which is there already"),
+        ((("drop", 1),), "drop of parcel 1, layer -1, which was not fetched"),
+        ((("fetch", 1), ("drop", 1), ("fetch", 2)), "fetched and not dropped: [2]"),
+    ],
+)
+def test_parcels_that_are_not(steps: tuple[tuple[str, int], ...], says: str) -> None:
+    with pytest.raises(VerifyError, match=re.escape(says)):
+        verify(fetching(*steps), TENSORS)
+
+
+def test_no_parcel_has_a_negative_number() -> None:
+    with pytest.raises(ShapeError, match="there is no parcel -1"):
+        fetching(("fetch", -1))
 
 
 def test_instruction_knows_its_spec() -> None:

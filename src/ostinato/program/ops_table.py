@@ -335,6 +335,20 @@ def _experts(o: Operands) -> tuple[Shape, ...]:
     return (Shape(DType.F32, order.axis, order.factor, down[1]),)
 
 
+def _foresee(o: Operands) -> tuple[Shape, ...]:
+    ids, up, down, gate = o.value(0), o.weight(1, 3).dims, o.weight(2, 3).dims, o.weights[0]
+    _expect(ids.dtype is DType.I32, f"ids are {ids}")
+    _expect(gate is None or gate.dims == up, f"gate and up {up} differ")
+    _expect(down[0] == up[0], f"up has {up[0]} experts, down {down[0]}")
+    _expect(0 <= o.integer("follow") <= up[0], f"{o.integer('follow')} of {up[0]} experts")
+    return ()
+
+
+def _fetch(o: Operands) -> tuple[Shape, ...]:
+    _expect(o.integer("parcel") >= 0, f"there is no parcel {o.integer('parcel')}")
+    return ()
+
+
 def _combine(o: Operands) -> tuple[Shape, ...]:
     e, weights = o.value(0), o.value(1)
     fits = e.axis is weights.axis and e.factor == weights.factor * weights.width
@@ -542,9 +556,18 @@ OPS: tuple[Op, ...] = (
        (Field("state"), Field("index"), Field("heads"), Field("groups"), Field("state_dim")), _scan, _scan_cost,
        "Mamba 2. With d = softplus(dt + bias) and S [head_dim, state_dim] of a head: S = exp(d decay) S + d x b; "
        "out = S c + skip x; heads share the b and c of their group."),
+    Op("foresee", (), ("ids",), ("gate?", "up", "down"), (Field("follow", default=0),), _foresee, _free,
+       "Changes no number. These experts will soon be wanted: they are read ahead. With `follow`, of each row the so "
+       "many experts that have followed these most often; the ids are those of the stack before."),
+    Op("fetch", (), (), (), (Field("parcel"), Field("next", default=-1), Field("after", default=-1)), _fetch, _free,
+       "Changes no number. The weights of this parcel are there until its `drop`; `next` and `after` are read ahead."),
+    Op("drop", (), (), (), (Field("parcel"),), _fetch, _free,
+       "Changes no number. The weights of this parcel are not read again in this step."),
     Op("sample", ("tokens",), ("logits",), (), (), _sample, _elementwise(4.0),
        "Draws a token per sampled row by its slot's settings and advances StepState."),
 )  # fmt: skip
+
+STREAMING = ("foresee", "fetch", "drop")  # of programs whose weights are streamed (passes/foresee.py, stream.py)
 
 BY_NAME: Mapping[str, Op] = {op.name: op for op in OPS}
 OPCODE: Mapping[str, int] = {op.name: code for code, op in enumerate(OPS)}

@@ -42,6 +42,7 @@ def verify(program: Program, tensors: Mapping[str, StoredTensor]) -> None:
         raise VerifyError(f"{program.name}: values without a definition: {sorted(unused)}")
     _outputs(program, defined)
     _groups(program, tensors)
+    _fetched(program)
 
 
 def operands_of(instruction: Instruction, values: Mapping[str, Shape], tensors: Mapping[str, StoredTensor]) -> Operands:
@@ -159,9 +160,30 @@ def _outputs(program: Program, defined: Mapping[str, Shape]) -> None:
 
 
 def _groups(program: Program, tensors: Mapping[str, StoredTensor]) -> None:
-    """`group` counts by expert id: its ids come from a router that knows exactly its experts."""
+    """`group` counts and `foresee` reads by expert id: the ids come from a router that knows exactly those experts
+    (or, where those are foreseen that follow, any router)."""
     routers = {i.outputs[0]: i.weights[0] for i in program.instructions if i.op == "route"}
-    for group in (i for i in program.instructions if i.op == "group"):
-        router, experts = routers.get(str(group.inputs[0])), group.fields["experts"]
-        if router is None or resolve(router, tensors).dims[0] != experts:
-            raise VerifyError(f"{program.name}: group of {experts} experts, layer {group.layer}: the ids of {router}")
+    for i in program.instructions:
+        if i.op not in ("group", "foresee"):
+            continue
+        router, up = routers.get(str(i.inputs[0])), i.weights[1] if i.op == "foresee" else None
+        experts = i.fields["experts"] if up is None else resolve(up, tensors).dims[0]
+        if router is None or (not i.fields.get("follow") and resolve(router, tensors).dims[0] != experts):
+            raise VerifyError(f"{program.name}: {i.op} of {experts} experts, layer {i.layer}: the ids of {router}")
+
+
+def _fetched(program: Program) -> None:
+    """Every parcel that is fetched is dropped before the step ends, and none is dropped that was not fetched."""
+    held: set[int] = set()
+    for i in program.instructions:
+        if i.op not in ("fetch", "drop"):
+            continue
+        parcel = int(i.fields["parcel"])
+        if (parcel in held) == (i.op == "fetch"):
+            raise VerifyError(f"{program.name}: {i.op} of parcel {parcel}, layer {i.layer}, which {_HELD[i.op]}")
+        held ^= {parcel}
+    if held:
+        raise VerifyError(f"{program.name}: parcels that are fetched and not dropped: {sorted(held)}")
+
+
+_HELD = {"fetch": "is there already", "drop": "was not fetched"}

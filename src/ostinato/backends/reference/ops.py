@@ -272,6 +272,18 @@ def combine(_: Step, e: Array, weights: Array, *, plain: int) -> Array:
     return total
 
 
+def foresee(_: Step, ids: Array, gate: Array | None, up: Array, down: Array, *, follow: int) -> None:
+    """Here every weight is there."""
+
+
+def fetch(_: Step, *, parcel: int, next: int, after: int) -> None:
+    """Likewise."""
+
+
+def drop(_: Step, *, parcel: int) -> None:
+    """Likewise."""
+
+
 def sample(step: Step, logits: Array) -> Array:
     tokens = np.full((len(logits), 1), -1, dtype=np.int32)
     masks = dict(step.batch.masks)
@@ -309,6 +321,7 @@ MEANING: Mapping[str, Callable[..., Array | tuple[Array, ...] | None]] = {
     function.__name__: function
     for function in (
         embed, angles, rms_norm, layer_norm, linear, gated, per_head, rope, temper, append, attend, glu, activate,
-        scale, add, part, join, select, pool, route, group, experts, combine, conv, delta, scan, sample,
+        scale, add, part, join, select, pool, route, group, experts, combine, conv, delta, scan, foresee,
+        fetch, drop, sample,
     )
 }  # fmt: skip
