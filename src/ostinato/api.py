@@ -17,10 +17,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from ostinato.backends.sampling import Sampling
-from ostinato.engine.engine import Engine
 from ostinato.engine.evaluate import embedding, logits, logprobs
 from ostinato.engine.loading import Opened, Options, open_model
-from ostinato.engine.local import LocalPort, Stream
+from ostinato.engine.local import Stream, local_engine
 from ostinato.engine.records_table import NOT_FINITE, FinishReason
 from ostinato.engine.request import Request, TokenEvent
 from ostinato.text import StopMatcher
@@ -85,12 +84,7 @@ class Model:
         self._opened = opened
         self.tokenizer = opened.tokenizer
         self._executable = opened.compile()
-        caches = opened.programs.caches
-        self._port = LocalPort(opened.plan, len(caches), CAPACITY)
-        self._engine = Engine(
-            self._executable, opened.plan, caches, self._port.table, self._port, opened.run_steps,
-            opened.programs.recurrent,
-        )  # fmt: skip
+        self._engine, self._port = local_engine(opened, self._executable, CAPACITY)
         self._lock = threading.Lock()
         self._closed = False
 

@@ -117,16 +117,13 @@ class Session:
 
     @classmethod
     def load(cls, model: Path, settings: Options) -> Session:
-        from ostinato.engine.engine import Engine
         from ostinato.engine.loading import open_model
-        from ostinato.engine.local import LocalPort
+        from ostinato.engine.local import local_engine
 
         opened = open_model(model, settings)
         opened.check_answers()
         executable = opened.compile()
-        caches = opened.programs.caches
-        port = LocalPort(opened.plan, len(caches), settings.max_sequences)
-        engine = Engine(executable, opened.plan, caches, port.table, port, opened.run_steps, opened.programs.recurrent)
+        engine, port = local_engine(opened, executable, settings.max_sequences)
         return cls(opened, executable, port, engine)
 
     def measure(self, prompts: Sequence[Sequence[int]], tokens: int) -> tuple[float, float]:

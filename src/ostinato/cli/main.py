@@ -33,6 +33,8 @@ COMMANDS = {
     "quantize": "a smaller file of a model, as llama-quantize makes it",
     "perplexity": "how surprised a model is by a text, as llama-perplexity counts",
     "bench": "how fast a model runs here",
+    "experts": "which experts of a mixture are wanted, layer by layer",
+    "profile": "which experts texts want, saved for later starts",
     "doctor": "what this machine can do, and what would be chosen",
     "completion": "a script that completes commands and options in a shell",
 }

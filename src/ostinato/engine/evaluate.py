@@ -1,8 +1,9 @@
-"""Logits and log-probabilities of a text's tokens, and embeddings, computed between the engine's steps."""
+"""Logits and log-probabilities of a text's tokens, embeddings, and other named outputs, computed between the engine's
+steps."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -28,9 +29,18 @@ def logprobs(engine: Engine, tokens: Sequence[int], first: int = 0) -> np.ndarra
 
 def embedding(engine: Engine, tokens: Sequence[int]) -> np.ndarray:
     """Float32 [width] of a text that an encoder reads in one step. Raises what `logit_rows` raises."""
-    rows = [rows.copy() for _, rows in _rows(engine, tokens, [(0, len(tokens), 1)], "embedding")]
-    made: np.ndarray = rows[0][0]
-    return made
+    made = [outputs["embedding"][0].copy() for _, outputs in _outputs(engine, tokens, [(0, len(tokens), 1)])]
+    embedding: np.ndarray = made[0]
+    return embedding
+
+
+def token_outputs(engine: Engine, tokens: Sequence[int], names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Named outputs with a row for each token, [len(tokens), width]. Raises what `logit_rows` raises, KeyError for a
+    backend that does not hand them out."""
+    rows = engine.plan.max_rows
+    spans = [(at, min(at + rows, len(tokens)), 1) for at in range(0, len(tokens), rows)]
+    parts = [{name: made[name].copy() for name in names} for _, made in _outputs(engine, tokens, spans)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
 
 def logit_rows(engine: Engine, tokens: Sequence[int], first: int = 0) -> Iterator[tuple[int, np.ndarray]]:
@@ -42,13 +52,14 @@ def logit_rows(engine: Engine, tokens: Sequence[int], first: int = 0) -> Iterato
     """
     if tokens and not 0 <= first < len(tokens):
         raise ValueError(f"the first position is {first}; expected 0 to {len(tokens) - 1}")
-    yield from _rows(engine, tokens, list(_spans(engine, first, len(tokens))), "logits")
+    for start, outputs in _outputs(engine, tokens, list(_spans(engine, first, len(tokens)))):
+        yield start, outputs["logits"]
 
 
-def _rows(
-    engine: Engine, tokens: Sequence[int], spans: Sequence[tuple[int, int, int]], output: str
-) -> Iterator[tuple[int, np.ndarray]]:
-    """(position, rows of the output) of every span (start, end, rows that are wanted) that wants some."""
+def _outputs(
+    engine: Engine, tokens: Sequence[int], spans: Sequence[tuple[int, int, int]]
+) -> Iterator[tuple[int, Mapping[str, np.ndarray]]]:
+    """(position, named outputs) of every span (start, end, logit rows) that wants some."""
     if not 1 <= len(tokens) <= engine.capacity:
         raise ValueError(f"{len(tokens)} tokens; expected 1 to {engine.capacity} (the context)")
     engine.drain()
@@ -60,7 +71,7 @@ def _rows(
             engine.executable.submit(Batch([span], enters, tables, want_logits=wanted > 0))
             outputs = engine.executable.collect().outputs
             if wanted:
-                yield start, outputs[output]
+                yield start, outputs
             enters, tables = [], []
 
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 import mmap
 from collections import deque
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ostinato.backends.contract import Plan
+from ostinato.backends.contract import Executable, Plan
+from ostinato.engine.engine import Engine
 from ostinato.engine.records_table import Command, FinishReason
 from ostinato.engine.request import Request, TokenEvent
 from ostinato.engine.sequences import SequenceTable
+
+if TYPE_CHECKING:
+    from ostinato.engine.loading import Opened
 
 
 class Stream:
@@ -63,3 +68,11 @@ class LocalPort:
                 stream.finish = event.finish
                 del self._streams[event.request]
                 self.table.free(event.request)
+
+
+def local_engine(opened: Opened, executable: Executable, capacity: int) -> tuple[Engine, LocalPort]:
+    """The engine of a compiled model, for `capacity` requests running and waiting."""
+    caches = opened.programs.caches
+    port = LocalPort(opened.plan, len(caches), capacity)
+    recurrent = opened.programs.recurrent
+    return Engine(executable, opened.plan, caches, port.table, port, opened.run_steps, recurrent), port

@@ -6,6 +6,7 @@
     statistics  what a store counted, as rates
     trace       what was wanted, step by step; simulate: what each policy would have hit
     profile     experts that are wanted often, for the next start
+    routing     which experts a text's tokens were sent to; heat: how unevenly, and what a store would hit
 
 Nothing here computes. A backend gets the Store (its native part takes it as ostinato::memory::Store) and, for each
 `experts` instruction, the first parcel of its ExpertStack: it wants the parcels of the experts that `group` has found,

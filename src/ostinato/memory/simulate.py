@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from ostinato import _memory
 from ostinato.memory.trace import Trace
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 POLICIES = ("lru", "lfu", "lfru", "oracle")
 HALF_LIVES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)  # tokens: those that are tried
@@ -22,10 +27,32 @@ def hit_rate(
     """
     import numpy as np
 
-    caches, slots, resident = (np.array(values, np.int32) for values in (cache, quotas, kept))
-    hits = _memory.simulate(trace.arrays, caches, slots, resident, policy, half_life)
+    hits = _hits(trace, cache, quotas, policy, half_life, kept)
     wanted = np.diff(trace.first)[skip:]
     return float(hits[skip:].sum() / max(1, wanted.sum()))
+
+
+def hit_rates_by_layer(
+    trace: Trace, cache: Sequence[int], quotas: Sequence[int], policy: str, half_life: float
+) -> list[float]:
+    """The same for each cache, where every step wants parcels of one cache only."""
+    import numpy as np
+
+    hits, wanted = _hits(trace, cache, quotas, policy, half_life), np.diff(trace.first)
+    some = wanted > 0
+    own = np.array(cache)[trace.parcels[trace.first[:-1][some]]]
+    there, all_of = (np.bincount(own, values[some], len(quotas)) for values in (hits, wanted))
+    return (there / np.maximum(all_of, 1)).tolist()
+
+
+def _hits(
+    trace: Trace, cache: Sequence[int], quotas: Sequence[int], policy: str, half_life: float, kept: Sequence[int] = ()
+) -> NDArray[np.int32]:
+    """Of every step."""
+    import numpy as np
+
+    caches, slots, resident = (np.array(values, np.int32) for values in (cache, quotas, kept))
+    return _memory.simulate(trace.arrays, caches, slots, resident, policy, half_life)
 
 
 def compare(

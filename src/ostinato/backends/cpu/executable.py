@@ -27,6 +27,7 @@ from ostinato.passes.buffers import plan_buffers
 from ostinato.passes.encode import ABSENT, encode
 from ostinato.passes.fuse import fuse_all
 from ostinato.program.ir import CacheGroup, Program, Programs
+from ostinato.program.ops_table import DType
 from ostinato.program.verify import verify
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class CpuExecutable:
             logprobs=logprobs.T,
             top_ids=top_ids.swapaxes(0, 1),
             top_logprobs=top_logprobs.swapaxes(0, 1),
-            outputs={name: array for name, array in zip(self._outputs, outputs, strict=False) if len(array)},
+            outputs={name: self._typed(name, a) for name, a in zip(self._outputs, outputs, strict=False) if len(a)},
             failed=(tokens == NO_NUMBER).any(axis=0),
             more=more,
         )
@@ -89,6 +90,11 @@ class CpuExecutable:
         cut = len(blocks) * keys[0].size
         moved = move_blocks(keys, action, blocks, to, data[:cut])
         return moved + move_blocks(values, action, blocks, to, data[cut:])
+
+    def _typed(self, name: str, made: np.ndarray) -> np.ndarray:
+        """A named output, whose words come as float32, as what it is."""
+        program = next(program for program in self._programs if name in program.outputs)
+        return made.view(np.int32) if program.values[program.outputs[name]].dtype is DType.I32 else made
 
     def close(self) -> None:
         self._executor.close()
