@@ -20,8 +20,9 @@ import numpy as np
 from ostinato import _memory
 from ostinato.gguf.reader import open_gguf
 from ostinato.memory.budget import parse_budget, plan
+from ostinato.memory.options import PolicyName, ReadMode, StoreOptions
 from ostinato.memory.parcels import Parcels, expert_parcels, layer_parcels
-from ostinato.memory.store import PolicyName, ReadMode, StoreOptions, open_store
+from ostinato.memory.store import open_store
 from ostinato.model.architectures import read_spec
 from ostinato.program.compile import compile_model
 

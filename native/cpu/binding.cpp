@@ -47,8 +47,10 @@ const Kernels& chosen_kernels() {
 // An executor and the arrays that its pointers lead into.
 class PyExecutor {
  public:
-  PyExecutor(Model&& model, const Kernels& kernels, int threads, std::vector<nb::object>&& alive)
-      : executor_(std::make_unique<Executor>(std::move(model), kernels, *vectors_for(kernels.isa), threads)),
+  PyExecutor(Model&& model, const Kernels& kernels, int threads, memory::Store* store,
+             std::vector<nb::object>&& alive)
+      : executor_(
+            std::make_unique<Executor>(std::move(model), kernels, *vectors_for(kernels.isa), threads, store)),
         alive_(std::move(alive)) {}
   ~PyExecutor() { close(); }
 
@@ -102,8 +104,8 @@ class PyExecutor {
     return executor;
   }
 
-  // Slots [draws]; what they drew [steps, draws, ...]; the first step's named outputs; whether the run goes
-  // on.
+  // Slots [draws]; what they drew [steps, draws, ...]; the first step's named outputs; slots without numbers
+  // and why; whether the run goes on.
   nb::tuple arrays(const Executor::Part& part) const {
     const Result& r = part.result;
     const size_t draws = r.draws, steps = part.count, top = kMaxTopLogprobs;
@@ -117,7 +119,18 @@ class PyExecutor {
     return nb::make_tuple(numpy(r.slots.data(), {draws}), numpy(r.tokens.data() + from, {steps, draws}),
                           numpy(r.logprobs.data() + from, {steps, draws}),
                           numpy(r.top_ids.data() + from * top, {steps, draws, top}),
-                          numpy(r.top_logprobs.data() + from * top, {steps, draws, top}), outputs, part.more);
+                          numpy(r.top_logprobs.data() + from * top, {steps, draws, top}), outputs,
+                          faults(part), part.more);
+  }
+
+  static nb::dict faults(const Executor::Part& part) {
+    nb::dict out;
+    for (int32_t i = 0; i < part.result.faulted.load(std::memory_order_acquire); ++i) {
+      const Result::Fault& fault = part.result.faults[i];
+      if (fault.step < part.first || fault.step >= part.first + part.count) continue;
+      out[nb::int_(fault.slot)] = nb::str(fault.reason.c_str());
+    }
+    return out;
   }
 
   std::unique_ptr<Executor> executor_;
@@ -181,10 +194,10 @@ class Builder {
   using PyPiece = std::tuple<Array1<uint8_t>, int64_t, int64_t, int64_t>;  // data, offset, count, stride
 
   // The next weight of the last program: [k], [rows, k] or [experts, rows / experts, k]. `elements`: they are
-  // wanted as floats too, `turned` column by column.
+  // wanted as floats too, `turned` column by column. With a `parcel` it is streamed (Weight says how).
   void add_weight(int32_t type, int64_t rows, int64_t k, int64_t experts, bool elements, bool turned,
-                  const std::vector<PyPiece>& pieces) {
-    Weight weight{static_cast<TensorType>(type), rows, k, experts, {}, {}};
+                  const std::vector<PyPiece>& pieces, int32_t parcel, int32_t extent, bool by_expert) {
+    Weight weight{static_cast<TensorType>(type), rows, k, experts, {}, {}, parcel, extent, by_expert};
     const BlockShape block = block_shape(weight.type);
     if (kernels_.generated.packed_bytes(weight.type, k) == 0)
       throw std::invalid_argument("its type is not supported");
@@ -202,17 +215,77 @@ class Builder {
     }
     if (first != rows) throw std::invalid_argument("its pieces do not hold all its rows");
     if (elements) weight.vector = floats_of(weight, turned);
+    if (weight.streamed()) take_away(weight);
     programs_.back().weights.push_back(std::move(weight));
   }
 
-  std::unique_ptr<PyExecutor> build(int threads) {
-    model_.prefill = programs_.front();
-    model_.decode = programs_.back();
-    const int count = threads > 0 ? threads : Pool::usable_cores();
-    return std::make_unique<PyExecutor>(std::move(model_), kernels_, count, std::move(alive_));
+  // Of values and scratch, all that the executor takes beside weights and paged state.
+  int64_t working_bytes(int threads) {
+    put_programs();
+    int64_t states = 0;
+    for (const StateGroup& group : model_.states) states += group.layers * group.elements * sizeof(float);
+    return std::max(model_.prefill.arena_bytes, model_.decode.arena_bytes) +
+           model_.limits.max_sequences * states + Scratch(model_, kernels_, count(threads)).bytes();
+  }
+
+  std::unique_ptr<PyExecutor> build(int threads, nb::handle store) {
+    put_programs();
+    memory::Store* const native = store.is_none() ? nullptr : nb::cast<memory::Store*>(store);
+    check_parcels(native);
+    if (native != nullptr) alive_.push_back(nb::borrow(store));
+    return std::make_unique<PyExecutor>(std::move(model_), kernels_, count(threads), native,
+                                        std::move(alive_));
   }
 
  private:
+  static int count(int threads) { return threads > 0 ? threads : Pool::usable_cores(); }
+
+  void put_programs() {
+    model_.prefill = programs_.front();
+    model_.decode = programs_.back();
+  }
+
+  // A streamed weight has its pieces from the store.
+  static void take_away(Weight& weight) {
+    std::vector<Piece> pieces;
+    if (weight.by_expert) {
+      const int64_t n = weight.rows / weight.experts;
+      for (int64_t first = 0; first < weight.rows; first += n) {
+        pieces.push_back({nullptr, first, n, piece_of(weight, first).stride});
+      }
+      weight.pieces = std::move(pieces);
+    }
+    for (Piece& piece : weight.pieces) piece.data = nullptr;
+  }
+
+  // Every streamed weight has parcels whose extents hold its pieces.
+  void check_parcels(const memory::Store* store) const {
+    for (const Program* program : {&model_.prefill, &model_.decode}) {
+      for (const Weight& weight : program->weights) {
+        if (!weight.streamed()) continue;
+        if (store == nullptr) throw std::invalid_argument("a weight is streamed, and there is no store");
+        for (int32_t i = 0; i < static_cast<int32_t>(weight.pieces.size()); ++i) {
+          check_extent(*store, weight, weight.pieces[i], weight.parcel + (weight.by_expert ? i : 0),
+                       weight.extent + (weight.by_expert ? 0 : i));
+        }
+      }
+    }
+  }
+
+  static void check_extent(const memory::Store& store, const Weight& weight, const Piece& piece,
+                           int32_t parcel, int32_t extent) {
+    const memory::Catalogue& catalogue = store.catalogue();
+    if (parcel >= catalogue.parcels() || extent < 0 ||
+        extent >= static_cast<int32_t>(catalogue.of(parcel).size())) {
+      throw std::invalid_argument("a streamed weight names a parcel or an extent that is not there");
+    }
+    const BlockShape block = block_shape(weight.type);
+    const int64_t bytes = (piece.count - 1) * piece.stride + weight.k / block.elements * block.bytes;
+    if (catalogue.of(parcel)[extent].bytes < bytes) {
+      throw std::invalid_argument("a parcel holds less than the weight that it is of");
+    }
+  }
+
   std::vector<float> floats_of(const Weight& weight, bool turned) const {
     std::vector<float> floats(weight.rows * weight.k), row(weight.k);
     const int64_t across = turned ? weight.rows : 1, down = turned ? 1 : weight.k;
@@ -276,8 +349,8 @@ NB_MODULE(OSTINATO_MODULE, m) {
       .def("submit", &PyExecutor::submit, nb::arg("words"),
            "Starts a step; ValueError where the packet is unsound.")
       .def("collect", &PyExecutor::collect,
-           "slots, tokens, logprobs, top_ids, top_logprobs, named outputs of the oldest step; whether it "
-           "goes on.")
+           "slots, tokens, logprobs, top_ids, top_logprobs, named outputs of the oldest step; slots without "
+           "numbers, and why; whether it goes on.")
       .def("start_profile", &PyExecutor::start_profile, "From now on times of instructions are added up.")
       .def("profile", &PyExecutor::profile,
            "Steps, rows, logit rows, nanoseconds of the steps and of each instruction: of prefill and of "
@@ -294,6 +367,10 @@ NB_MODULE(OSTINATO_MODULE, m) {
       .def("add_program", &Builder::add_program, nb::arg("instructions"), nb::arg("values"),
            nb::arg("arena_bytes"), nb::arg("outputs"))
       .def("add_weight", &Builder::add_weight, nb::arg("type"), nb::arg("rows"), nb::arg("k"),
-           nb::arg("experts"), nb::arg("elements"), nb::arg("turned"), nb::arg("pieces"))
-      .def("build", &Builder::build, nb::arg("threads"));
+           nb::arg("experts"), nb::arg("elements"), nb::arg("turned"), nb::arg("pieces"),
+           nb::arg("parcel") = -1, nb::arg("extent") = 0, nb::arg("by_expert") = false)
+      .def("working_bytes", &Builder::working_bytes, nb::arg("threads"),
+           "Bytes that the executor takes beside weights and paged state.")
+      .def("build", &Builder::build, nb::arg("threads"), nb::arg("store") = nb::none(),
+           "`store` (_memory.NativeStore) has the weights that are streamed.");
 }

@@ -53,8 +53,9 @@ void execute(const Program& program, Machine& m, Profile& profile) {
 
 bool has_op(int32_t opcode) { return opcode >= 0 && opcode < op::kOps && kDispatch[opcode] != nullptr; }
 
-Executor::Executor(Model&& model, const Kernels& kernels, const Vectors& vectors, int threads)
-    : machine_(std::move(model), kernels, vectors, threads),
+Executor::Executor(Model&& model, const Kernels& kernels, const Vectors& vectors, int threads,
+                   memory::Store* store)
+    : machine_(std::move(model), kernels, vectors, threads, store),
       admission_(machine_.model.limits, static_cast<int32_t>(machine_.model.caches.size()),
                  !machine_.model.states.empty()),
       jobs_{Job(machine_.model.limits), Job(machine_.model.limits)},
@@ -115,6 +116,7 @@ void Executor::run(Job& job, uint32_t number) {
   Machine& m = machine_;
   m.result = &job.result;
   m.result->draws = m.step = 0;
+  m.result->faulted.store(0);
   m.result->outputs.clear();
   m.state.apply(job.packet, m.rows);
   m.program = m.rows.prompt > 0 ? &m.model.prefill : &m.model.decode;

@@ -20,7 +20,9 @@ bool has_op(int32_t opcode);
 
 class Executor {
  public:
-  Executor(Model&& model, const Kernels& kernels, const Vectors& vectors, int threads);
+  // `store` has the weights that are streamed, and must outlive this; without such weights it is nullptr.
+  Executor(Model&& model, const Kernels& kernels, const Vectors& vectors, int threads,
+           memory::Store* store = nullptr);
   ~Executor();  // finishes the steps in flight
 
   // Starts a step or a run and returns at once. Returns an error and starts nothing where the packet is

@@ -17,9 +17,11 @@ Result::Result(const Limits& limits)
       tokens(run_draws(limits)),
       top_ids(run_draws(limits) * kMaxTopLogprobs),
       logprobs(run_draws(limits)),
-      top_logprobs(run_draws(limits) * kMaxTopLogprobs) {}
+      top_logprobs(run_draws(limits) * kMaxTopLogprobs),
+      faults(limits.max_sequences) {}
 
-Machine::Machine(Model&& given, const Kernels& kernels, const Vectors& vectors, int threads)
+Machine::Machine(Model&& given, const Kernels& kernels, const Vectors& vectors, int threads,
+                 memory::Store* store)
     : model(std::move(given)),
       kernels(kernels),
       vectors(vectors),
@@ -27,7 +29,9 @@ Machine::Machine(Model&& given, const Kernels& kernels, const Vectors& vectors, 
       state(model.limits, static_cast<int32_t>(model.caches.size())),
       rows(model.limits),
       scratch(model, kernels, threads),
-      arena(std::max(model.prefill.arena_bytes, model.decode.arena_bytes)) {
+      arena(std::max(model.prefill.arena_bytes, model.decode.arena_bytes)),
+      store(store) {
+  if (store != nullptr) request.emplace(*store);
   for (const StateGroup& group : model.states) {
     recurrent.emplace_back(model.limits.max_sequences * group.layers * group.elements);
   }
@@ -41,6 +45,17 @@ int64_t Machine::count(int32_t value) const {
 int64_t Machine::prompt_count(int32_t value) const {
   const Value& v = program->values[value];
   return v.factor * (v.axis == Axis::kT ? rows.prompt : v.axis == Axis::kR ? rows.logit_prompt : 0);
+}
+
+void Machine::fail_row(int32_t value, int64_t row, const std::string& reason) {
+  const Value& v = program->values[value];
+  const int64_t index = row / v.factor, token = v.axis == Axis::kR ? rows.logit[index] : index;
+  Slot& slot = state.slot(rows.slot[token]);
+  if (slot.failed) return;
+  slot.failed = true;
+  const int32_t number = result->faulted.load(std::memory_order_relaxed);
+  result->faults[number] = {rows.slot[token], step, reason};
+  result->faulted.store(number + 1, std::memory_order_release);
 }
 
 void Machine::start() {

@@ -2,7 +2,11 @@
 // weights, state, threads and scratch; the ops themselves.
 #pragma once
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
 #include <vector>
 
 #include "cpu/buffer.h"
@@ -12,6 +16,7 @@
 #include "cpu/scratch.h"
 #include "cpu/state.h"
 #include "cpu/vectors.h"
+#include "memory/request.h"
 #include "ostinato/tables.h"
 
 namespace ostinato::cpu {
@@ -32,12 +37,22 @@ struct Result {
     std::vector<float> data;  // [rows, width]
   };
   std::vector<Output> outputs;  // as Program::outputs
+
+  // Why rows of a slot could not be computed in a step of the run. Steps that are done may be read while
+  // others run, so there is room for every slot from the start.
+  struct Fault {
+    int32_t slot = 0, step = 0;
+    std::string reason;
+  };
+  std::vector<Fault> faults;  // [max_sequences], of which the first `faulted` are there
+  std::atomic<int32_t> faulted{0};
 };
 
 struct Machine {
-  Machine(Model&& model, const Kernels& kernels, const Vectors& vectors, int threads);
+  // With a `store`, weights that are streamed lie there, while `request` holds them; it must outlive this.
+  Machine(Model&& model, const Kernels& kernels, const Vectors& vectors, int threads, memory::Store* store);
 
-  const Model model;
+  Model model;
   const Kernels& kernels;
   const Vectors& vectors;
   Pool pool;
@@ -47,8 +62,11 @@ struct Machine {
   Buffer<uint8_t> arena;
   std::vector<Buffer<float>> recurrent;  // of every state group [slots, layers, elements]
 
+  memory::Store* const store;              // nullptr: all weights are resident
+  std::optional<memory::Request> request;  // where there is a store
+
   // Of the step that runs:
-  const Program* program = nullptr;
+  Program* program = nullptr;
   Result* result = nullptr;
   int32_t step = 0;  // its number in the run
 
@@ -60,7 +78,15 @@ struct Machine {
   int64_t count(int32_t value) const;
   int64_t prompt_count(int32_t value) const;
   int64_t width(int32_t value) const { return program->values[value].width; }
-  const Weight& weight(int32_t index) const { return program->weights[index]; }
+  Weight& weight(int32_t index) const { return program->weights[index]; }
+  // A piece of a streamed weight lies where `parcel`, which `request` holds, has its extent.
+  void place(Piece& piece, int32_t parcel, int32_t extent) const {
+    piece.data = store->data(parcel, extent).data();
+  }
+
+  // The sequence of a value's row has no numbers in this step: others go on, its request fails.
+  void fail_row(int32_t value, int64_t row, const std::string& reason);
+
   // The elements of a weight that is wanted as floats, or nullptr where the operand is absent.
   const float* vector(int32_t index) const { return index < 0 ? nullptr : weight(index).vector.data(); }
 

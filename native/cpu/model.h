@@ -30,20 +30,27 @@ struct Value {
   int64_t factor, width, offset;
 };
 
-// `count` rows of memory from row `first` of the weight, `stride` bytes apart.
+// `count` rows of memory from row `first` of the weight, `stride` bytes apart. A streamed weight's have no
+// data but while their parcel is held.
 struct Piece {
   const uint8_t* data;
   int64_t first, count, stride;
 };
 
-// A resolved weight expression: `rows` packed rows of `k` elements, in pieces that lie in the mapped file.
+// A resolved weight expression: `rows` packed rows of `k` elements, in pieces that lie in the mapped file,
+// or, where it is streamed, in parcels of a store.
 struct Weight {
   TensorType type;
   int64_t rows, k;
   int64_t experts;  // of a stack [E, N, K]; 1 otherwise. rows = experts x N
   std::vector<Piece> pieces;
   std::vector<float>
-      vector;  // [rows, k] where ops want elements (gains, biases); [k, rows] of conv's kernels
+      vector;              // [rows, k] where ops want elements (gains, biases); [k, rows] of conv's kernels
+  int32_t parcel = -1;     // the first one in the store; -1: resident
+  int32_t extent = 0;      // of a parcel
+  bool by_expert = false;  // piece e is matrix e, in parcel `parcel` + e; else piece i is extent `extent` + i
+
+  bool streamed() const { return parcel >= 0; }
 };
 
 // Keys and values of the layers that share a block table: keys [layers, kv_heads, blocks], then values
@@ -88,6 +95,9 @@ struct Model {
   std::vector<StateGroup> states;
   Program prefill, decode;
 };
+
+// The piece that a row lies in.
+const Piece& piece_of(const Weight& weight, int64_t row);
 
 // The packed bytes of one row.
 const uint8_t* weight_row(const Weight& weight, int64_t row);

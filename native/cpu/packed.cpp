@@ -44,12 +44,12 @@ void PackedRows::multiply(int64_t first, int64_t count, int64_t begin, int64_t e
 
 void PackedRows::multiply(const Arithmetic& arithmetic, int64_t first, int64_t count, const uint8_t* packed,
                           int64_t rows, float* out, int64_t out_stride) const {
-  for (const Piece& piece : weight_.pieces) {
-    const int64_t begin = std::max(first, piece.first);
-    const int64_t end = std::min(first + count, piece.first + piece.count);
-    if (begin >= end) continue;
-    const WeightRows part{piece.data + (begin - piece.first) * piece.stride, end - begin, piece.stride};
+  const Piece* piece = &piece_of(weight_, first);
+  for (int64_t begin = first; begin < first + count; ++piece) {
+    const int64_t end = std::min(first + count, piece->first + piece->count);
+    const WeightRows part{piece->data + (begin - piece->first) * piece->stride, end - begin, piece->stride};
     arithmetic.matmul(weight_.type, part, weight_.k, packed, rows, out + (begin - first), out_stride);
+    begin = end;
   }
 }
 

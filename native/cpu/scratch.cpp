@@ -18,6 +18,7 @@ struct Needs {
   size_t gate_input = 0, up_input = 0, down_input = 0;  // experts: bytes of packed rows
   int64_t scaled = 0;                                   // experts: assignments x width
   int64_t hidden = 0, buckets = 0;                      // experts: assignments x hidden, 2 x experts
+  int64_t assignments = 0;                              // experts
   int64_t taps = 0, kept = 0;                           // conv, delta
 };
 
@@ -107,6 +108,7 @@ class Survey {
     if (i.gate >= 0) larger(needs.gate_input, i.gate);
     larger(needs.up_input, i.up);
     larger(needs.down_input, i.down);
+    needs.assignments = std::max(needs.assignments, assignments);
     needs.hidden = std::max(needs.hidden, assignments * program.weights[i.down].k);
     needs.buckets = std::max(needs.buckets, 2 * program.weights[i.up].experts);
     if (i.scales >= 0) needs.scaled = std::max(needs.scaled, assignments * program.weights[i.up].k);
@@ -177,7 +179,27 @@ Scratch::Scratch(const Model& model, const Kernels& kernels, int threads) {
   experts.up = Buffer<float>(needs.hidden);
   experts.scaled = Buffer<float>(needs.scaled);
   experts.active = Buffer<int32_t>(needs.buckets);
+  experts.rows = Buffer<int32_t>(needs.assignments);
+  experts.parcels.reserve(needs.buckets / 2);
   experts.tile = Buffer<float>(threads * kExpertRows * kExpertOutputs);
+}
+
+int64_t Scratch::bytes() const {
+  int64_t sum = 0;
+  const auto add = [&](const auto&... buffers) {
+    sum += (static_cast<int64_t>(buffers.size() * sizeof(*buffers.data())) + ...);
+  };
+  for (const PackedValue& p : packed) add(p.bytes);
+  for (const AttendScratch& s : attend) {
+    add(s.work, s.query, s.first, s.limit);
+    for (int which = 0; which < 2; ++which) add(s.max[which], s.sum[which], s.value[which]);
+  }
+  for (const RecurrentScratch& s : recurrent) add(s.window, s.kept);
+  for (const SampleScratch& s : sample) add(s.scores, s.kept, s.ids, s.counts, s.keys);
+  add(splits.max, splits.sum, splits.value, tiles, gates, heads, router, wanted, totals);
+  add(experts.gate_input, experts.up_input, experts.down_input, experts.gate, experts.up, experts.scaled,
+      experts.active, experts.rows, experts.tile);
+  return sum;
 }
 
 }  // namespace ostinato::cpu

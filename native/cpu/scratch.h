@@ -53,7 +53,8 @@ struct ExpertScratch {
   Buffer<uint8_t> gate_input, up_input, down_input;  // packed rows
   Buffer<float> gate, up;                            // [assignments, hidden]
   Buffer<float> scaled;                              // [assignments, width] where inputs are scaled
-  Buffer<int32_t> active;                            // buckets that have rows
+  Buffer<int32_t> active, rows;                      // buckets and sorted rows that are being computed
+  std::vector<int32_t> parcels;                      // of a store, that are wanted
   Buffer<float> tile;                                // [threads, kExpertRows, kExpertOutputs]
 };
 
@@ -96,6 +97,8 @@ struct Scratch {
   Buffer<float> router, wanted, totals;     // [rows, experts] of `route`: scores, what decides, of groups
   std::vector<RecurrentScratch> recurrent;  // [threads]
   std::vector<SampleScratch> sample;        // [threads]
+
+  int64_t bytes() const;  // of all of it
 };
 
 }  // namespace ostinato::cpu

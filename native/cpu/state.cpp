@@ -44,7 +44,7 @@ void StepState::apply(const Packet& packet, Rows& rows) {
       std::copy_n(packet.pool.begin() + span.tokens, span.count, slot.history.data() + span.start);
       slot.length = span.start;
     }
-    slot.stopped = false;
+    slot.stopped = slot.failed = false;
     lay_out(packet, span, rows);
   }
 }

@@ -15,6 +15,7 @@ namespace ostinato::cpu {
 struct Slot {
   int32_t length = 0;    // positions whose rows were computed
   bool stopped = false;  // draws nothing more in this run
+  bool failed = false;   // rows of it could not be computed in this step
   Enter settings{};      // sampling settings and limit; its pool offsets mean nothing any more
   std::vector<std::pair<int32_t, float>> bias;
   std::array<int32_t, kMaxStops> stops{};  // settings.stops_count of them

@@ -1,5 +1,7 @@
 // Python binding of what reads files by itself: the string scanner, and the thread that populates mappings.
 #include <nanobind/nanobind.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/vector.h>
 
 #include "gguf/populate.h"
 #include "gguf/strings.h"
@@ -36,7 +38,8 @@ nb::tuple skip_strings(nb::object buffer, uint64_t offset, uint64_t count) {
 // A population that keeps its buffer, and hence the mapping, as long as it lives.
 class Populating {
  public:
-  explicit Populating(nb::object buffer) : buffer_(buffer), population_(buffer_.bytes()) {}
+  Populating(nb::object buffer, const std::vector<std::pair<size_t, size_t>>& runs)
+      : buffer_(buffer), population_(spans(buffer_.bytes(), runs)) {}
 
   bool wait() {
     const nb::gil_scoped_release others_run;
@@ -44,6 +47,17 @@ class Populating {
   }
 
  private:
+  using Bytes = std::span<const uint8_t>;
+
+  static std::vector<Bytes> spans(Bytes all, const std::vector<std::pair<size_t, size_t>>& runs) {
+    std::vector<Bytes> spans;
+    for (const auto& [start, stop] : runs) {
+      if (start > stop || stop > all.size()) throw nb::value_error("a run lies outside the buffer");
+      spans.push_back(all.subspan(start, stop - start));
+    }
+    return spans;
+  }
+
   Buffer buffer_;
   ostinato::gguf::Population population_;
 };
@@ -57,8 +71,12 @@ NB_MODULE(_gguf, m) {
       nb::sig("def skip_strings(buffer: collections.abc.Buffer, offset: int, count: int) -> tuple[int, int]"),
       "Skip `count` length-prefixed strings from `offset` on: (whole strings skipped, offset behind them).");
   nb::class_<Populating>(m, "Populating",
-                         "Reads what is not in memory of a mapped file, on a thread; ends with the object.")
-      .def(nb::init<nb::object>(), nb::arg("buffer"),
-           nb::sig("def __init__(self, buffer: collections.abc.Buffer) -> None"))
+                         "Reads what is not in memory of `runs` (start, stop) of a mapped file, which begin "
+                         "on pages, on a thread; ends with the object.")
+      .def(nb::init<nb::object, const std::vector<std::pair<size_t, size_t>>&>(), nb::arg("buffer"),
+           nb::arg("runs"),
+           nb::sig(
+               "def __init__(self, buffer: collections.abc.Buffer, runs: collections.abc.Sequence[tuple[int, "
+               "int]]) -> None"))
       .def("wait", &Populating::wait, "Wait for its end; whether it came through.");
 }

@@ -1,6 +1,7 @@
 #include "gguf/populate.h"
 
 #include <algorithm>
+#include <utility>
 
 #if defined(__linux__)
 #include <sys/mman.h>
@@ -30,11 +31,14 @@ bool bring_in(uint8_t*, size_t) { return false; }
 
 }  // namespace
 
-Population::Population(std::span<const uint8_t> bytes)
-    : thread_([this, bytes] {
-        for (size_t at = 0; at < bytes.size(); at += kPiece) {
-          if (stop_.load(std::memory_order_relaxed)) return;
-          if (!bring_in(const_cast<uint8_t*>(bytes.data()) + at, std::min(kPiece, bytes.size() - at))) return;
+Population::Population(std::vector<std::span<const uint8_t>> runs)
+    : thread_([this, runs = std::move(runs)] {
+        for (const std::span<const uint8_t> bytes : runs) {
+          for (size_t at = 0; at < bytes.size(); at += kPiece) {
+            if (stop_.load(std::memory_order_relaxed)) return;
+            auto* const piece = const_cast<uint8_t*>(bytes.data()) + at;
+            if (!bring_in(piece, std::min(kPiece, bytes.size() - at))) return;
+          }
         }
         whole_ = true;
       }) {}

@@ -7,13 +7,14 @@
 #include <cstdint>
 #include <span>
 #include <thread>
+#include <vector>
 
 namespace ostinato::gguf {
 
 class Population {
  public:
-  // `bytes` must stay mapped as long as this lives. What cannot be populated is left to page faults.
-  explicit Population(std::span<const uint8_t> bytes);
+  // The `runs` must stay mapped as long as this lives. What cannot be populated is left to page faults.
+  explicit Population(std::vector<std::span<const uint8_t>> runs);
   ~Population();  // stops it where it is
   Population(const Population&) = delete;
   Population& operator=(const Population&) = delete;

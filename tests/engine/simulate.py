@@ -126,6 +126,7 @@ class LazyExecutable:
     over or another batch comes."""
 
     max_steps = MAX_STEPS
+    store = None
     keeps_state = True
 
     def __init__(self, plan: Plan, part: int = 1) -> None:
@@ -170,6 +171,7 @@ class LazyExecutable:
 class ForgetfulExecutable(NullExecutable):
     """Keys and values die with it."""
 
+    store = None
     keeps_state = False
 
     def __init__(self, plan: Plan) -> None:

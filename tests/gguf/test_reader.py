@@ -99,7 +99,7 @@ def test_populating_a_file_that_shrinks_is_harmless(tmp_path: Path) -> None:
     path.write_bytes(bytes(8 << 20))
     mapped = MappedFile(path)
     os.truncate(path, 1 << 20)
-    assert not _gguf.Populating(mapped.memory).wait()
+    assert not _gguf.Populating(mapped.memory, [(0, mapped.memory.nbytes)]).wait()
     assert mapped.memory[0] == 0
 
 

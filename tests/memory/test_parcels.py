@@ -12,8 +12,9 @@ import pytest
 from ostinato import _memory
 from ostinato.gguf.reader import GGUFFile, open_gguf
 from ostinato.memory.budget import kept_layers, plan
+from ostinato.memory.options import ReadMode, StoreOptions
 from ostinato.memory.parcels import Extent, Parcels, expert_parcels, layer_parcels
-from ostinato.memory.store import ReadMode, StoreOptions, open_store
+from ostinato.memory.store import open_store
 from ostinato.model.architectures import read_spec
 from ostinato.model.weights import Stack, Tensor, Within, resolve
 from ostinato.program.compile import compile_model

@@ -1,5 +1,6 @@
 // group, experts, combine: mixtures of experts, computed expert by expert.
 #include <algorithm>
+#include <string>
 #include <utility>
 
 #include "cpu/machine.h"
@@ -26,14 +27,10 @@ class ExpertStep {
         down_input_(packed(down_, m.scratch.experts.down_input)) {}
 
   void run() {
-    find_active();
     m_.by_rows(assignments_, 2 * up_.k, [&](int64_t sorted) { pack_input(sorted); });
-    by_outputs(hidden(),
-               [&](int32_t bucket, int64_t first, int64_t count, int) { enter(bucket, first, count); });
-    m_.by_rows(assignments_, 8 * hidden(), [&](int64_t sorted) { activate(sorted); });
-    by_outputs(m_.width(i_.out), [&](int32_t bucket, int64_t first, int64_t count, int thread) {
-      leave(bucket, first, count, thread);
-    });
+    if (up_.streamed()) return stream();
+    for (int32_t expert = 0; expert < up_.experts; ++expert) take_in(expert);
+    compute();
   }
 
  private:
@@ -46,17 +43,89 @@ class ExpertStep {
     return {m_.kernels, weight, offsets_[up_.experts], bytes.data()};
   }
 
-  void find_active() {
-    for (int32_t bucket = 0; bucket < 2 * up_.experts; ++bucket) {
-      if (offsets_[bucket] < offsets_[bucket + 1]) m_.scratch.experts.active[active_++] = bucket;
+  int64_t rows_of(int32_t expert) const {
+    int64_t rows = 0;
+    by_buckets(expert, [&](int32_t bucket) { rows += offsets_[bucket + 1] - offsets_[bucket]; });
+    return rows;
+  }
+
+  // Calls body(bucket) for the buckets of an expert that have rows.
+  template <class Body>
+  void by_buckets(int32_t expert, Body body) const {
+    for (const int64_t bucket : {int64_t{expert}, expert + up_.experts}) {
+      if (offsets_[bucket] < offsets_[bucket + 1]) body(static_cast<int32_t>(bucket));
     }
+  }
+
+  // Its rows are part of the next `compute`.
+  void take_in(int32_t expert) {
+    ExpertScratch& s = m_.scratch.experts;
+    by_buckets(expert, [&](int32_t bucket) {
+      s.active[active_++] = bucket;
+      for (int32_t sorted = offsets_[bucket]; sorted < offsets_[bucket + 1]; ++sorted) {
+        s.rows[rows_++] = sorted;
+      }
+    });
+  }
+
+  // All outputs of the experts that were taken in.
+  void compute() {
+    by_outputs(hidden(),
+               [&](int32_t bucket, int64_t first, int64_t count, int) { enter(bucket, first, count); });
+    m_.by_rows(rows_, 8 * hidden(), [&](int64_t row) { activate(m_.scratch.experts.rows[row]); });
+    by_outputs(m_.width(i_.out), [&](int32_t bucket, int64_t first, int64_t count, int thread) {
+      leave(bucket, first, count, thread);
+    });
+    active_ = rows_ = 0;
+  }
+
+  // Computes the experts of a store as they arrive: those that are there first, while others are read.
+  void stream() {
+    memory::Request& request = *m_.request;
+    want(request);
+    for (auto some = request.take(); !some.empty(); some = request.take()) {
+      for (const memory::Arrival& arrival : some) receive(arrival);
+      if (active_ > 0) compute();
+      for (const memory::Arrival& arrival : some) {
+        if (arrival.error.empty()) request.release(arrival.parcel);
+      }
+    }
+  }
+
+  void want(memory::Request& request) {
+    std::vector<int32_t>& parcels = m_.scratch.experts.parcels;
+    parcels.clear();
+    for (int32_t expert = 0; expert < up_.experts; ++expert) {
+      if (rows_of(expert) > 0) parcels.push_back(up_.parcel + expert);
+    }
+    request.want(parcels);
+  }
+
+  void receive(const memory::Arrival& arrival) {
+    const int32_t expert = arrival.parcel - up_.parcel;
+    if (!arrival.error.empty()) return fail(expert, arrival.error);
+    for (Weight* weight : {&up_, &gate_, &down_}) {
+      m_.place(weight->pieces[expert], arrival.parcel, weight->extent);
+    }
+    take_in(expert);
+  }
+
+  // Whoever wanted the expert has no numbers in this step; its outputs are zeros, so that the rest is
+  // defined.
+  void fail(int32_t expert, const std::string& reason) {
+    by_buckets(expert, [&](int32_t bucket) {
+      for (int32_t sorted = offsets_[bucket]; sorted < offsets_[bucket + 1]; ++sorted) {
+        m_.fail_row(i_.x, order_[sorted] / top_k_, reason);
+        std::fill_n(m_.row(i_.out, order_[sorted]), m_.width(i_.out), 0.0f);
+      }
+    });
   }
 
   // Calls body(bucket, first output, count, thread) for all outputs of all buckets that have rows.
   template <class Body>
   void by_outputs(int64_t outputs, Body body) {
     const int64_t parts = (outputs + kExpertOutputs - 1) / kExpertOutputs;
-    m_.share(active_ * parts, assignments_ * hidden() * up_.k, [&](int64_t task, int thread) {
+    m_.share(active_ * parts, rows_ * hidden() * up_.k, [&](int64_t task, int thread) {
       const int64_t first = task % parts * kExpertOutputs;
       body(m_.scratch.experts.active[task / parts], first, std::min(kExpertOutputs, outputs - first), thread);
     });
@@ -126,12 +195,12 @@ class ExpertStep {
 
   const op::Experts& i_;
   Machine& m_;
-  const Weight &up_, &gate_, &down_;  // without a gate, gate_ is up_
+  Weight &up_, &gate_, &down_;  // without a gate, gate_ is up_
   const int64_t assignments_, top_k_;
   const int32_t* order_;
   const int32_t* offsets_;
   const PackedRows up_input_, gate_input_, down_input_;
-  int64_t active_ = 0;
+  int64_t active_ = 0, rows_ = 0;  // buckets and sorted rows that were taken in
 };
 
 }  // namespace

@@ -107,7 +107,8 @@ void run(const op::Sample& i, Machine& m) {
     Slot& slot = m.state.slot(draw.slot);
     SampleScratch& scratch = m.scratch.sample[thread];
     const float* logits = m.row(i.logits, draw.row);
-    const int32_t drawn = choose(m, draw, slot, logits, scratch), token = std::max(drawn, 0);
+    const int32_t drawn = slot.failed ? kNoNumber : choose(m, draw, slot, logits, scratch);
+    const int32_t token = std::max(drawn, 0);
     report(m, first + draw.number, token, slot.settings.logprobs, logits, scratch);
     if (m.step == 0) result.slots[draw.number] = draw.slot;
     result.tokens[first + draw.number] = drawn;

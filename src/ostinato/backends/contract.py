@@ -31,6 +31,8 @@ from ostinato.program.ir import CacheGroup, Programs
 if TYPE_CHECKING:
     import numpy as np
 
+    from ostinato.memory.residency import Residency, WeightStore
+
 
 class CompileError(ValueError):
     """The backend lacks an op, a type or a size that the program needs; the text names it."""
@@ -83,6 +85,7 @@ class Plan:
     kv_type: KVType = KVType.F16
     threads: int = 0  # 0: one per core this process may use
     memory: Mapping[str, memoryview] = field(default_factory=dict)
+    residency: Residency | None = None  # weights stream from the model's files, in a budget
 
     @property
     def blocks_per_sequence(self) -> int:
@@ -126,6 +129,8 @@ class StepResult:
     outputs         named outputs asked for: `logits` float32 [R, vocab] (of a run: of its first step)
     more            the run goes on; its next tokens come with the next collect. Every part of a run lists all its
                     spans, in order, with counts 0 for those that drew nothing
+    faults          slot -> why its rows have no numbers, where its weights could not be read; it drew nothing. Keys
+                    and values of those rows mean nothing. Spans that do not sample can be among them
     """
 
     slots: np.ndarray
@@ -137,6 +142,7 @@ class StepResult:
     outputs: Mapping[str, np.ndarray]
     failed: np.ndarray
     more: bool = False
+    faults: Mapping[int, str] = field(default_factory=dict)
 
 
 class Executable(Protocol):
@@ -149,6 +155,10 @@ class Executable(Protocol):
     @property
     def keeps_state(self) -> bool:
         """Whether keys and values lie in the plan's `memory`, and so outlive this executable and its process."""
+
+    @property
+    def store(self) -> WeightStore | None:
+        """Where weights stream from; None: all are resident."""
 
     def submit(self, batch: Batch) -> None:
         """Starts a step or a run. Raises BatchError for a batch outside the plan (and starts nothing), RuntimeError
@@ -183,6 +193,12 @@ class Backend(Protocol):
 
     def compile(self, programs: Programs, tensors: Mapping[str, StoredTensor], plan: Plan) -> Executable:
         """Raises CompileError naming what is missing."""
+
+
+def refuse_streaming(backend: str, plan: Plan) -> None:
+    """For backends that have no store. Raises CompileError."""
+    if plan.residency is not None:
+        raise CompileError(f"{backend}: its weights are all resident; a budget of memory needs the cpu backend")
 
 
 def check_batch(batch: Batch, plan: Plan, vocab_size: int, max_steps: int = 1) -> None:

@@ -18,7 +18,7 @@ CONTEXT_HELP = "tokens of a prompt and its answer together (default: the model's
 
 
 def add_machine(parser: argparse.ArgumentParser, context: str = CONTEXT_HELP) -> None:
-    """--backend --threads --context --run-steps; `context` says what it counts."""
+    """--backend --threads --context --run-steps, --memory and what belongs to it; `context` says what it counts."""
     group = parser.add_argument_group("machine")
     group.add_argument("--backend", metavar="NAME", help="one that `ostinato doctor` lists (default: the best)")
     group.add_argument("--threads", type=positive, metavar="N", help="threads (default: one per core)")
@@ -30,12 +30,38 @@ def add_machine(parser: argparse.ArgumentParser, context: str = CONTEXT_HELP) ->
         "--kv-type", choices=("f16", "f32", "q8_0"),
         help="how keys and values are kept (default: f16, f32 for a file of f32; q8_0: half of f16, on the CPU only)",
     )  # fmt: skip
+    _add_memory(parser)
+
+
+def _add_memory(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("models larger than memory")
+    group.add_argument(
+        "--memory", metavar="AMOUNT",
+        help="a budget of everything, as 8GiB or 50%% of the file; experts that it does not hold are read when needed",
+    )  # fmt: skip
+    group.add_argument(
+        "--policy", choices=("lru", "lfu", "lfru"), default="lfru", help="which experts stay (default: lfru)"
+    )
+    group.add_argument("--per-layer", action="store_true", help="every layer has slots of its own")
+    group.add_argument(
+        "--prefetch", choices=("none", "gate", "transitions"), default="none", help="what guesses experts ahead of time"
+    )
+    group.add_argument(
+        "--read-mode", choices=("direct", "cached", "mapped"), default="direct",
+        help="past the page cache, through it, or from a mapping (default: direct)",
+    )  # fmt: skip
+    group.add_argument(
+        "--replica", action="append", default=[], metavar="FILE",
+        help="a copy of the model's file that serves failed reads; one for each part",
+    )  # fmt: skip
+    group.add_argument("--expert-profile", metavar="FILE", help="experts to keep, as `ostinato profile` saved them")
 
 
 def machine(options: argparse.Namespace) -> Options:
     """What `add_machine` took, as the engine wants it."""
     from ostinato.backends.contract import KVType
     from ostinato.engine.loading import Options
+    from ostinato.memory.options import PolicyName, Prefetch, ReadMode
 
     return Options(
         backend=options.backend,
@@ -43,6 +69,13 @@ def machine(options: argparse.Namespace) -> Options:
         context=options.context,
         run_steps=options.run_steps or 0,
         kv_type=KVType(options.kv_type) if options.kv_type else None,
+        memory=options.memory,
+        policy=PolicyName(options.policy),
+        prefetch=Prefetch(options.prefetch),
+        read_mode=ReadMode(options.read_mode),
+        per_layer=options.per_layer,
+        replicas=tuple(options.replica),
+        expert_profile=options.expert_profile,
     )
 
 

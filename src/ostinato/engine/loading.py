@@ -18,6 +18,8 @@ from ostinato.backends.contract import Backend, Executable, KVType, Plan, Probe
 from ostinato.backends.host import memory_bytes
 from ostinato.gguf.reader import GGUFFile, open_gguf
 from ostinato.gguf.types_table import TensorType
+from ostinato.memory.budget import parse_budget
+from ostinato.memory.options import PolicyName, Prefetch, ReadMode, Settings, StoreOptions
 from ostinato.model.architectures import ModelError, read_spec
 from ostinato.model.spec import ModelSpec
 from ostinato.program.compile import compile_model
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 DEFAULT_CONTEXT = 8192  # positions, where the model was trained for more
 KV_SHARE_OF_MEMORY = 4  # at most a quarter of the machine's memory for KV, unless asked for
+KV_SHARE_OF_BUDGET = 16  # at most so much of a budget, unless one sequence needs more
 KV_SHARE_OF_DEVICE = 2  # at most half of what the weights leave of a device's own memory
 MAX_THREADS = 1024  # beyond the cores of any machine; the system refuses to start many more
 MIN_CONTEXT = 2  # a prompt token and an answer
@@ -52,6 +55,13 @@ class Options:
     kv_type: KVType | None = None
     embed: bool = False  # embeddings instead of answers, where the file says how to pool
     run_steps: int = 0  # decode steps that a backend may do by itself; 1: none but single ones (engine/pace.py)
+    memory: str | None = None  # a budget of everything ("8GiB", "50%" of the file): what it does not hold streams
+    policy: PolicyName = PolicyName.LFRU
+    prefetch: Prefetch = Prefetch.NONE
+    read_mode: ReadMode = ReadMode.DIRECT
+    per_layer: bool = False  # every layer has slots of its own
+    replicas: tuple[str, ...] = ()  # copies of the model's files, in their order, that serve failed reads
+    expert_profile: str | None = None  # experts to keep, by a file of `ostinato profile`
 
 
 @dataclass(frozen=True)
@@ -89,28 +99,33 @@ class Opened:
             raise ModelError(f"{self.path}: an encoder: it turns text into embeddings and gives no answers")
 
     def compile(self, memory: Mapping[str, memoryview] | None = None) -> Executable:
-        """The executable; `memory` places the paged state (one writable buffer per cache group)."""
+        """The executable; `memory` places the paged state (one writable buffer per cache group). Raises CompileError
+        and, where there is a budget, what `Residency.open` raises."""
         plan = replace(self.plan, memory=memory) if memory is not None else self.plan
         return self.backend.compile(self.programs, self.file.tensors, plan)
 
 
-def open_model(path: str | os.PathLike[str], options: Options = Options(), file: GGUFFile | None = None) -> Opened:
-    """Reads and plans a model; `file` is the one of this path, where it is open already.
+def open_model(
+    path: str | os.PathLike[str], options: Options = Options(), file: GGUFFile | None = None, beside_bytes: int = 0
+) -> Opened:
+    """Reads and plans a model; `file` is the one of this path, where it is open already. `beside_bytes` of other
+    processes count for a budget of memory.
 
     Raises BackendError for the choice of backend, GGUFError or ModelError for the file, ShapeError, WeightError or
-    VerifyError for tensors that do not fit each other, PlanError for the options. The file is closed then.
+    VerifyError for tensors that do not fit each other, PlanError or BudgetError for the options. The file is closed
+    then.
     """
     file = open_gguf(path) if file is None else file
     try:
         backend = choose(options.backend)
         probe = look(backend)
-        if not probe.memory_bytes and file.nbytes <= memory_bytes():
+        if options.memory is None and not probe.memory_bytes and file.nbytes <= memory_bytes():
             file.populate()  # while all that follows is computed
         spec = read_spec(file)
         if options.embed and spec.pooling is None:
             raise PlanError(f"{path}: the file does not say how its rows become an embedding (`pooling_type`)")
         programs = compile_model(spec, file.tensors, served_context(spec, options), options.embed)
-        plan = make_plan(spec, programs, file, options, probe)
+        plan = with_budget(make_plan(spec, programs, file, options, probe), programs, file, options, beside_bytes)
         return Opened(Path(path), file, spec, programs, plan, backend, options.run_steps, not probe.memory_bytes)
     except BaseException:
         file.close()
@@ -120,6 +135,21 @@ def open_model(path: str | os.PathLike[str], options: Options = Options(), file:
 def served_context(spec: ModelSpec, options: Options) -> int:
     """Positions of one sequence: what was asked for, or what the model was trained for within the default."""
     return min(spec.context, DEFAULT_CONTEXT) if options.context is None else options.context
+
+
+def with_budget(plan: Plan, programs: Programs, file: GGUFFile, options: Options, beside_bytes: int) -> Plan:
+    """The plan with the residency of the weights, where `options.memory` says how much there is. Raises BudgetError."""
+    if options.memory is None:
+        if options.replicas or options.expert_profile:
+            raise PlanError("replicas and a profile of experts are for weights that stream: give a budget of memory")
+        return plan
+    from ostinato.memory.residency import plan_residency
+
+    store = StoreOptions(mode=options.read_mode, policy=options.policy)
+    settings = Settings(store, options.prefetch, options.per_layer, options.replicas, options.expert_profile)
+    state_bytes = sum(plan.cache_bytes(group) for group in programs.caches)
+    budget = parse_budget(options.memory, file.nbytes)
+    return replace(plan, residency=plan_residency(programs, file, settings, budget, state_bytes, beside_bytes))
 
 
 def make_plan(spec: ModelSpec, programs: Programs, file: GGUFFile, options: Options, probe: Probe) -> Plan:
@@ -132,7 +162,7 @@ def make_plan(spec: ModelSpec, programs: Programs, file: GGUFFile, options: Opti
     kv_type = options.kv_type or kv_type_of(file)
     per_block = max(1, sum(kv_type.bytes(g.elements(options.block_size)) for g in programs.caches))
     per_sequence = -(-context // options.block_size)
-    memory, share = _memory(file, probe.memory_bytes)
+    memory, share = _memory(file, probe.memory_bytes, options.memory)
     memory -= _state_bytes(programs, options.max_sequences, memory)
     per_layer = max((kv_type.bytes(g.elements(options.block_size)) // g.layers for g in programs.caches), default=1)
     possible = probe.layer_bytes // per_layer if probe.layer_bytes else memory // per_block
@@ -151,9 +181,11 @@ def make_plan(spec: ModelSpec, programs: Programs, file: GGUFFile, options: Opti
     )
 
 
-def _memory(file: GGUFFile, device_bytes: int) -> tuple[int, int]:
+def _memory(file: GGUFFile, device_bytes: int, budget: str | None) -> tuple[int, int]:
     """Bytes that keys and values may lie in, and the share of them that is meant for these. On the machine weights
-    are pages of a file, which give way."""
+    are pages of a file, which give way; in a budget they take what is left."""
+    if budget is not None:
+        return min(memory_bytes(), parse_budget(budget, file.nbytes)), KV_SHARE_OF_BUDGET
     if not device_bytes:
         return memory_bytes(), KV_SHARE_OF_MEMORY
     return max(0, device_bytes - sum(t.data.nbytes for t in file.tensors.values())), KV_SHARE_OF_DEVICE

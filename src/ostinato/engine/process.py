@@ -24,6 +24,7 @@ from ostinato.backends.contract import KVType
 from ostinato.engine.ports import Link, RingPort
 from ostinato.engine.records_table import EngineState
 from ostinato.engine.shared import Shared, Sizes
+from ostinato.memory.options import PolicyName, Prefetch, ReadMode
 
 if TYPE_CHECKING:
     from ostinato.engine.loading import Options
@@ -103,8 +104,9 @@ def build_model(path: str, options: str, expected: str, shared: Shared, port: Ri
     `encode_options` makes them, `expected` the file's stamp when the server opened it."""
     from ostinato.engine.engine import Engine
     from ostinato.engine.loading import open_model
+    from ostinato.memory.residency import process_bytes
 
-    opened = open_model(path, decode_options(options))
+    opened = open_model(path, decode_options(options), beside_bytes=process_bytes(os.getppid()))
     if stamp(path) != expected:
         raise StaleFileError(f"{path} has changed since the server opened it; start the server again")
     caches = opened.programs.caches
@@ -117,7 +119,7 @@ def build_model(path: str, options: str, expected: str, shared: Shared, port: Ri
 
 def encode_options(options: Options) -> str:
     """Options as one argument of a command line."""
-    return json.dumps(asdict(options), default=lambda kv_type: kv_type.value)
+    return json.dumps(asdict(options), default=lambda member: member.value)
 
 
 def decode_options(text: str) -> Options:
@@ -125,8 +127,9 @@ def decode_options(text: str) -> Options:
     from ostinato.engine.loading import Options
 
     fields = json.loads(text)
-    kv_type = fields.pop("kv_type")
-    return Options(**fields, kv_type=KVType(kv_type) if kv_type else None)
+    for name, kind in (("kv_type", KVType), ("policy", PolicyName), ("prefetch", Prefetch), ("read_mode", ReadMode)):
+        fields[name] = kind(fields[name]) if fields[name] is not None else None
+    return Options(**fields | {"replicas": tuple(fields["replicas"])})
 
 
 def main() -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 from ostinato import _gguf
@@ -30,22 +31,37 @@ class MappedFile:
             raise GGUFError(self.path, None, WHOLE, "is closed; read tensors before closing it")
         return self._memory
 
-    def populate(self) -> None:
+    def populate(self, but: Sequence[tuple[int, int]] = ()) -> None:
         """Begin to read what is not in memory, on a thread beside whatever comes next. What cannot be read now is read
-        when it is needed, as without this."""
+        when it is needed, as without this.
+
+        `but` are runs (start, stop), in order and apart, that will not be read here: no read-ahead brings their pages.
+        """
         if self._populating is None:
-            self._populating = _gguf.Populating(self.memory)
+            for start, stop in but:
+                self._advise("MADV_RANDOM", -(-start // mmap.PAGESIZE), stop // mmap.PAGESIZE)
+            self._populating = _gguf.Populating(self.memory, _between(but, self.memory.nbytes))
 
     def release(self, start: int, stop: int) -> None:
         """Give the pages that begin in `start .. stop` back to the system; they are read again when needed."""
-        mapping, page = self.memory.obj, mmap.PAGESIZE
-        start, stop = start // page * page, stop // page * page
-        if start < stop and isinstance(mapping, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-            mapping.madvise(mmap.MADV_DONTNEED, start, stop - start)
+        self._advise("MADV_DONTNEED", start // mmap.PAGESIZE, stop // mmap.PAGESIZE)
 
     def close(self) -> None:
         self._populating = None
         self._memory = None
+
+    def _advise(self, advice: str, first: int, last: int) -> None:
+        """To the system, where it takes such advice, about the pages `first` .. `last`."""
+        mapping, page = self.memory.obj, mmap.PAGESIZE
+        if first < last and isinstance(mapping, mmap.mmap) and hasattr(mmap, advice):
+            mapping.madvise(getattr(mmap, advice), first * page, (last - first) * page)
+
+
+def _between(runs: Sequence[tuple[int, int]], end: int) -> list[tuple[int, int]]:
+    """What the runs leave of 0 .. end, from the beginning of a page."""
+    starts = [0, *(stop // mmap.PAGESIZE * mmap.PAGESIZE for _, stop in runs)]
+    stops = [*(start for start, _ in runs), end]
+    return [(start, stop) for start, stop in zip(starts, stops, strict=True) if start < stop]
 
 
 def _map(path: Path) -> mmap.mmap:

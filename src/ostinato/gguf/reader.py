@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -104,10 +104,11 @@ class GGUFFile:
         """Of all parts."""
         return sum(part.file.memory.nbytes for part in self.parts)
 
-    def populate(self) -> None:
-        """Begin to read what is not in memory, beside whatever comes next; for who will soon use all weights."""
-        for part in self.parts:
-            part.file.populate()
+    def populate(self, but: Sequence[Sequence[tuple[int, int]]] = ()) -> None:
+        """Begin to read what is not in memory, beside whatever comes next; for who will soon use all weights. `but` has
+        runs (start, stop) of each part that stay where they are, in order and apart."""
+        for part, runs in zip(self.parts, but or [()] * len(self.parts), strict=True):
+            part.file.populate(runs)
 
     def close(self) -> None:
         """Let go of the files."""

@@ -5,6 +5,7 @@ Everything that is not in a parcel (norms, routers, embeddings; beside experts, 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -107,22 +108,24 @@ class Parcels:
 
 
 def expert_parcels(programs: Programs, file: GGUFFile) -> Parcels:
-    """A parcel for every expert of every layer. Stacks whose experts are not each in one piece stay resident."""
+    """A parcel for every expert of every layer. Stacks whose experts are not each in one piece, or that
+    share a matrix, stay resident."""
     locate = _locator(file)
     parcels: list[Parcel] = []
     stacks: dict[tuple[WeightExpr | None, ...], ExpertStack] = {}
-    for instruction in _instructions(programs, ("experts",)):
-        weights = instruction.weights[:_EXPERT_OPERANDS]
-        if weights in stacks:
-            continue
+    layers = {i.weights[:_EXPERT_OPERANDS]: i.layer for i in _instructions(programs, ("experts",))}
+    users = Counter(weight for weights in layers for weight in set(weights))
+    for weights, layer in layers.items():
+        if any(users[weight] > 1 for weight in weights if weight is not None):
+            continue  # a weight lies in one place
         views = [resolve(weight, file.tensors) for weight in weights if weight is not None]
         slices = [_matrices(view, locate) for view in views]
         whole = [part for part in slices if part is not None]
         if len(whole) < len(views):
             continue
         strides = tuple(view.pieces[0].stride for view in views)
-        stacks[weights] = ExpertStack(instruction.layer, weights, len(parcels), views[0].dims[0], strides)
-        parcels += [Parcel(instruction.layer, extents) for extents in zip(*whole, strict=True)]
+        stacks[weights] = ExpertStack(layer, weights, len(parcels), views[0].dims[0], strides)
+        parcels += [Parcel(layer, extents) for extents in zip(*whole, strict=True)]
     return _parcels(file, parcels, stacks=tuple(stacks.values()), stack_of=stacks)
 
 

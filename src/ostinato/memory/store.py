@@ -3,49 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ostinato import _memory
 from ostinato.memory.budget import MemoryPlan
+from ostinato.memory.options import ReadMode, StoreOptions
 from ostinato.memory.parcels import Parcels
 from ostinato.memory.trace import Trace, make_trace
 
 if TYPE_CHECKING:
     import numpy as np
-
-
-class ReadMode(Enum):
-    """How files are read."""
-
-    DIRECT = "direct"  # past the page cache: what the budget says is all the memory that is used
-    CACHED = "cached"  # through it
-    MAPPED = "mapped"  # copied from a mapping, for comparison: slower, and a truncated file ends the process
-
-
-class PolicyName(Enum):
-    """Who goes first when a slot is needed."""
-
-    LRU = "lru"
-    LFU = "lfu"
-    LFRU = "lfru"
-    ORACLE = "oracle"  # replays a recorded trace
-
-
-@dataclass(frozen=True)
-class StoreOptions:
-    """How a store reads and what it keeps. `half_life` is LFRU's, in tokens: a short one suits small budgets and text
-    that repeats itself, a long one even use (simulate.best_half_life finds it for a recorded trace)."""
-
-    mode: ReadMode = ReadMode.DIRECT
-    policy: PolicyName = PolicyName.LFRU
-    half_life: float = 4.0
-    locked: bool = False  # slots are locked into memory
-    threads: int = 8
-    chunk: int = 1 << 20  # bytes of one read at most
-    prefetch_in_flight: int = 2 << 20  # bytes of prefetch that are being read at once
 
 
 def open_store(

@@ -246,6 +246,7 @@ class Running:
 class HostExecutable:
     """A HostMachine as an executable: a step runs when it is collected."""
 
+    store = None
     keeps_state = False
 
     def __init__(self, machine: HostMachine) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,8 @@ from ostinato.program.verify import verify
 
 if TYPE_CHECKING:
     from ostinato import _cpu
+    from ostinato.memory.parcels import Parcels
+    from ostinato.memory.residency import WeightStore
 
 ROOF_PASSES = 3  # over 256 MiB, in each of several ways
 
@@ -47,9 +50,10 @@ class CpuExecutable:
         self._programs, self._plan, self._vocab = programs, plan, programs.vocab_size
         self._outputs = output_names(programs)
         self._pools = [make_pool(group, plan).reshape(-1) for group in programs.caches]
+        self.store = _open_store(programs, tensors, plan, self._pools)
         self._parts = [_by_block(*each, plan) for each in zip(self._pools, programs.caches, strict=True)]
         try:
-            self._executor = _build(programs, tensors, plan, self._pools)
+            self._executor = _build(programs, tensors, plan, self._pools, self.store)
         except MemoryError:
             raise CompileError(
                 f"cpu: no memory for steps of {plan.max_rows} rows with a vocabulary of {self._vocab} and a context "
@@ -64,7 +68,7 @@ class CpuExecutable:
             raise BatchError(str(error)) from error
 
     def collect(self) -> StepResult:
-        slots, tokens, logprobs, top_ids, top_logprobs, outputs, more = self._executor.collect()
+        slots, tokens, logprobs, top_ids, top_logprobs, outputs, faults, more = self._executor.collect()
         return StepResult(
             slots=slots,
             tokens=tokens.T,
@@ -75,6 +79,7 @@ class CpuExecutable:
             outputs={name: self._typed(name, a) for name, a in zip(self._outputs, outputs, strict=False) if len(a)},
             failed=(tokens == NO_NUMBER).any(axis=0),
             more=more,
+            faults=faults,
         )
 
     def state(
@@ -98,6 +103,8 @@ class CpuExecutable:
 
     def close(self) -> None:
         self._executor.close()
+        if self.store is not None:
+            self.store.close()
 
     def start_profile(self) -> None:
         self._executor.start_profile()
@@ -118,9 +125,30 @@ class CpuExecutable:
         return Roofs(_cpu.read_bandwidth(threads, ROOF_PASSES), *_cpu.peak_rates(threads))
 
 
-def _build(
+def _open_store(
     programs: Programs, tensors: Mapping[str, StoredTensor], plan: Plan, pools: Sequence[np.ndarray]
-) -> _cpu.Executor:
+) -> WeightStore | None:
+    """With slots for what the executor leaves of the budget. Raises BudgetError."""
+    if plan.residency is None:
+        return None
+    return plan.residency.open(_described(programs, tensors, plan, pools, {}).working_bytes(plan.threads))
+
+
+def _build(
+    programs: Programs, tensors: Mapping[str, StoredTensor], plan: Plan, pools: Sequence[np.ndarray],
+    store: WeightStore | None,
+) -> _cpu.Executor:  # fmt: skip
+    if store is not None and store.parcels.dense:
+        raise CompileError("cpu: layers of a model without experts do not stream")
+    if store is None:
+        return _described(programs, tensors, plan, pools, {}).build(plan.threads)
+    return _described(programs, tensors, plan, pools, _streamed(store.parcels)).build(plan.threads, store.native)
+
+
+def _described(
+    programs: Programs, tensors: Mapping[str, StoredTensor], plan: Plan, pools: Sequence[np.ndarray],
+    streamed: Mapping[WeightExpr, Place],
+) -> _cpu.Builder:  # fmt: skip
     from ostinato import _cpu
 
     try:
@@ -137,8 +165,32 @@ def _build(
     for states in programs.states:
         builder.add_state(states.layers, states.elements)
     for program in programs:
-        _add_program(builder, program, tensors, plan, output_names(programs))
-    return builder.build(plan.threads)
+        _add_program(builder, program, tensors, plan, output_names(programs), streamed)
+    return builder
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a store has a weight, as native/cpu/model.h says."""
+
+    parcel: int = -1
+    extent: int = 0
+    by_expert: bool = False
+
+
+RESIDENT = Place()
+
+
+def _streamed(parcels: Parcels) -> dict[WeightExpr, Place]:
+    """The place of every weight that streams."""
+    places = {}
+    for stack in parcels.stacks:
+        for extent, weight in enumerate(weight for weight in stack.weights if weight is not None):
+            places[weight] = Place(stack.first, extent, by_expert=True)
+    for layer in parcels.dense:
+        for weight, extents in layer.extents.items():
+            places[weight] = Place(layer.parcel, extents.start)
+    return places
 
 
 def _by_block(pool: np.ndarray, group: CacheGroup, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
@@ -155,8 +207,9 @@ def output_names(programs: Programs) -> list[str]:
 
 
 def _add_program(
-    builder: _cpu.Builder, program: Program, tensors: Mapping[str, StoredTensor], plan: Plan, names: Sequence[str]
-) -> None:
+    builder: _cpu.Builder, program: Program, tensors: Mapping[str, StoredTensor], plan: Plan, names: Sequence[str],
+    streamed: Mapping[WeightExpr, Place],
+) -> None:  # fmt: skip
     from ostinato import _cpu
 
     if lacking := {i.op for i in program.instructions} - set(_cpu.ops()):
@@ -168,7 +221,8 @@ def _add_program(
     small = _elements(program)
     for expr in encoded.weights:
         view = resolve(expr, tensors)
-        _add_weight(builder, expr, view, expr in small or len(view.dims) == 1, small.get(expr, False))
+        elements = expr in small or len(view.dims) == 1
+        _add_weight(builder, expr, view, elements, small.get(expr, False), streamed.get(expr, RESIDENT))
 
 
 # Weights of two dimensions that ops read element by element, as they do those of one; conv's kernels tap by tap.
@@ -187,12 +241,17 @@ def _elements(program: Program) -> dict[WeightExpr, bool]:
     }
 
 
-def _add_weight(builder: _cpu.Builder, expr: WeightExpr, view: WeightView, elements: bool, turned: bool) -> None:
+def _add_weight(
+    builder: _cpu.Builder, expr: WeightExpr, view: WeightView, elements: bool, turned: bool, place: Place
+) -> None:
     rows = prod(view.dims[:-1])
     experts = view.dims[0] if len(view.dims) == 3 else 1
     pieces = [(_bytes(p.data), p.offset, p.count, p.stride) for p in view.pieces]
     try:
-        builder.add_weight(view.type, rows, view.dims[-1], experts, elements, turned, pieces)
+        builder.add_weight(
+            view.type, rows, view.dims[-1], experts, elements, turned, pieces, place.parcel, place.extent,
+            place.by_expert,
+        )  # fmt: skip
     except ValueError as error:
         raise CompileError(f"cpu: weight {expr} of type {view.type.name}: {error}") from error
 

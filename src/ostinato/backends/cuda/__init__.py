@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
-from ostinato.backends.contract import Plan, Probe
+from ostinato.backends.contract import Plan, Probe, refuse_streaming
 from ostinato.gguf.types_table import TensorType
 from ostinato.model.weights import StoredTensor
 from ostinato.program.ir import Programs
@@ -36,6 +36,7 @@ class CudaBackend:
         """Raises CompileError naming the op, type, memory or compiler that is lacking."""
         from ostinato.backends.cuda.executable import load
 
+        refuse_streaming(self.name, plan)
         return load(self._open_driver or _open_card, programs, tensors, plan)
 
 

@@ -77,6 +77,7 @@ class CudaExecutable:
     """Up to MAX_IN_FLIGHT batches in one stream. Not for several threads at once."""
 
     max_steps = MAX_STEPS
+    store = None
     keeps_state = False
 
     def __init__(

@@ -25,6 +25,7 @@ from ostinato.backends.contract import (
     StateAction,
     StepResult,
     check_batch,
+    refuse_streaming,
 )
 from ostinato.backends.pools import make_pool, move_blocks
 from ostinato.backends.runs import MAX_STEPS, run_steps
@@ -49,6 +50,7 @@ class NullBackend:
         return Probe(self.name, True, "none", {"use": "tests of the engine and server; answers mean nothing"})
 
     def compile(self, programs: Programs, tensors: Mapping[str, StoredTensor], plan: Plan) -> NullExecutable:
+        refuse_streaming(self.name, plan)
         return NullExecutable(programs, plan, _fault())
 
 
@@ -56,6 +58,7 @@ class NullExecutable:
     """Hash chains in place of keys and values."""
 
     max_steps = MAX_STEPS
+    store = None
     keeps_state = True
 
     def __init__(self, programs: Programs, plan: Plan, fault: tuple[int, signal.Signals] | None = None) -> None:

@@ -16,6 +16,7 @@ from ostinato.backends.contract import (
     StateAction,
     StepResult,
     check_batch,
+    refuse_streaming,
 )
 from ostinato.backends.pools import make_pool, move_blocks
 from ostinato.backends.reference.ops import MEANING, Step
@@ -38,6 +39,7 @@ class ReferenceBackend:
         return Probe(self.name, True, "NumPy float32", {"use": "definition of every op; slow"})
 
     def compile(self, programs: Programs, tensors: Mapping[str, StoredTensor], plan: Plan) -> ReferenceExecutable:
+        refuse_streaming(self.name, plan)
         return ReferenceExecutable(programs, tensors, plan)
 
 
@@ -45,6 +47,7 @@ class ReferenceExecutable:
     """Holds every weight dequantised to float32."""
 
     max_steps = MAX_STEPS
+    store = None
     keeps_state = True
 
     def __init__(self, programs: Programs, tensors: Mapping[str, StoredTensor], plan: Plan) -> None:

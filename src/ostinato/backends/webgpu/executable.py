@@ -68,6 +68,7 @@ class WebGpuExecutable:
     """
 
     max_steps = MAX_STEPS
+    store = None
     keeps_state = False
 
     def __init__(

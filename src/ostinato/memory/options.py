@@ -1,0 +1,56 @@
+"""What a user may say about weights that stream: how files are read, what is kept, what is read ahead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class ReadMode(Enum):
+    """How files are read."""
+
+    DIRECT = "direct"  # past the page cache: what the budget says is all the memory that is used
+    CACHED = "cached"  # through it
+    MAPPED = "mapped"  # copied from a mapping, for comparison: slower, and a truncated file ends the process
+
+
+class PolicyName(Enum):
+    """Who goes first when a slot is needed."""
+
+    LRU = "lru"
+    LFU = "lfu"
+    LFRU = "lfru"
+    ORACLE = "oracle"  # replays a recorded trace
+
+
+@dataclass(frozen=True)
+class StoreOptions:
+    """How a store reads and what it keeps. `half_life` is LFRU's, in tokens: a short one suits small budgets and text
+    that repeats itself, a long one even use (simulate.best_half_life finds it for a recorded trace)."""
+
+    mode: ReadMode = ReadMode.DIRECT
+    policy: PolicyName = PolicyName.LFRU
+    half_life: float = 4.0
+    locked: bool = False  # slots are locked into memory
+    threads: int = 8
+    chunk: int = 1 << 20  # bytes of one read at most
+    prefetch_in_flight: int = 2 << 20  # bytes of prefetch that are being read at once
+
+
+class Prefetch(Enum):
+    """What guesses the experts of the layers to come."""
+
+    NONE = "none"
+    GATE = "gate"  # their routers, applied ahead of time
+    TRANSITIONS = "transitions"  # which experts followed which so far
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the weights of a model stream."""
+
+    store: StoreOptions = field(default_factory=StoreOptions)
+    prefetch: Prefetch = Prefetch.NONE
+    per_layer: bool = False  # every layer has slots of its own
+    replicas: tuple[str, ...] = ()  # copies of the model's files, in their order
+    profile: str | None = None  # a file of `ostinato profile`

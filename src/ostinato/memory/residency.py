@@ -1,0 +1,130 @@
+"""Which weights of a model stream, in how much memory, and how: decided while the model is planned, opened by the
+backend that computes with them.
+
+    residency = plan_residency(programs, file, settings, ...)      # Plan.residency
+    store = residency.open(working_bytes)                          # WeightStore, or None: the budget holds everything
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ostinato.gguf.reader import GGUFFile
+from ostinato.memory.budget import MemoryPlan, kept_layers, plan
+from ostinato.memory.options import Prefetch, Settings
+from ostinato.memory.parcels import Parcels, expert_parcels, layer_parcels
+from ostinato.memory.profile import hottest, load_profile
+from ostinato.memory.store import open_store
+from ostinato.program.ir import Programs
+
+if TYPE_CHECKING:
+    from ostinato import _memory
+
+ALLOWANCE = 24 << 20  # bytes that a process takes after it was planned: threads, modules, tables
+
+
+@dataclass(frozen=True)
+class Residency:
+    """A model's parcels and the budget of everything: `held_bytes` are what else than weights takes of it, but for what
+    a backend works in."""
+
+    parcels: Parcels
+    budget: int
+    held_bytes: int
+    file: GGUFFile
+    settings: Settings
+
+    def plan(self, working_bytes: int) -> MemoryPlan:
+        """Raises BudgetError."""
+        held = self.held_bytes + working_bytes
+        return plan(self.parcels, self.budget, other_bytes=held, per_layer=self.settings.per_layer)
+
+    def open(self, working_bytes: int) -> WeightStore | None:
+        """A store with slots in what is left of the budget, or None where everything fits and no replicas are to serve
+        failed reads. Begins to read what is resident. Raises BudgetError, ProfileError, what `open_store` raises."""
+        made = self.plan(working_bytes)
+        if made.complete and not self.settings.replicas:
+            self.file.populate()
+            return None
+        replicas = [Path(path) for path in self.settings.replicas]
+        paths = [part.path for part in self.file.parts]
+        kept = self._kept(made)
+        store = open_store(self.parcels, made, paths, self.settings.store, replicas=replicas)
+        self.file.populate(_runs(self.parcels, len(paths)))
+        _keep(store, kept)
+        return WeightStore(self.parcels, made, store, self.settings.prefetch)
+
+    def _kept(self, made: MemoryPlan) -> list[int]:
+        """Parcels that never go: of a dense model's layers, or a profile's hottest experts in half of the slots."""
+        if self.parcels.dense:
+            return kept_layers(made)
+        if self.settings.profile is None:
+            return []
+        profile = load_profile(Path(self.settings.profile), self.parcels)
+        return hottest(profile, self.parcels, made.cache, [cache.quota // 2 for cache in made.caches])
+
+
+@dataclass(frozen=True)
+class WeightStore:
+    """Parcels, what the budget gave them, and the open store that has them. Close it after all who compute with it."""
+
+    parcels: Parcels
+    plan: MemoryPlan
+    native: _memory.Store
+    prefetch: Prefetch
+
+    def close(self) -> None:
+        self.native.close()
+
+
+def plan_residency(
+    programs: Programs, file: GGUFFile, settings: Settings, budget: int, state_bytes: int, beside_bytes: int = 0
+) -> Residency:
+    """Experts stream where there are any, else layers. `state_bytes` are of keys and values and the like,
+    `beside_bytes` of other processes that share the budget. Raises BudgetError where the budget holds not even what
+    must be there; what a backend works in comes on top."""
+    parcels = expert_parcels(programs, file)
+    if not parcels.parcels:
+        parcels = layer_parcels(programs, file)
+    held = state_bytes + beside_bytes + process_bytes(os.getpid()) + ALLOWANCE
+    residency = Residency(parcels, budget, held, file, settings)
+    residency.plan(0)
+    return residency
+
+
+def process_bytes(pid: int) -> int:
+    """Anonymous memory of a process, with that which it shares; files that it maps can be let go. 0 where unknown."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    fields = dict(line.split(":", 1) for line in lines if ":" in line)
+    return sum(1024 * int(fields.get(name, "0 kB").split()[0]) for name in ("RssAnon", "RssShmem"))
+
+
+def _runs(parcels: Parcels, files: int) -> list[list[tuple[int, int]]]:
+    """The bytes of every file that lie in parcels, as runs (start, stop) in order and apart."""
+    places = sorted({(e.file, e.offset, e.offset + e.nbytes) for parcel in parcels.parcels for e in parcel.extents})
+    out: list[list[tuple[int, int]]] = [[] for _ in range(files)]
+    for number, own in groupby(places, key=lambda place: place[0]):
+        runs = out[number]
+        for _, start, stop in own:
+            if runs and start <= runs[-1][1]:
+                runs[-1] = (runs[-1][0], max(stop, runs[-1][1]))
+            else:
+                runs.append((start, stop))
+    return out
+
+
+def _keep(store: _memory.Store, kept: Sequence[int]) -> None:
+    import numpy as np
+
+    if kept:
+        parcels = np.array(kept, np.int32)
+        store.keep(parcels)
+        store.hint(parcels)
