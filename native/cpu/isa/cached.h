@@ -11,9 +11,12 @@ struct Chunk {
   int64_t key_step, value_step, scale_step, runs;
 };
 
-// 16 elements in a row, by how they are stored; `some` takes fewer and reads no more.
+// Elements in a row, by how they are stored: a part of them, or 16; `some` takes fewer and reads no more.
 struct Half {
   static constexpr int64_t kBytes = 2;
+  static LANE_INLINE FloatPart part(const uint8_t* p) {
+    return load_half_part(reinterpret_cast<const uint16_t*>(p));
+  }
   static LANE_INLINE F16x load(const uint8_t* p) { return load_half(reinterpret_cast<const uint16_t*>(p)); }
   static LANE_INLINE F16x some(const uint8_t* p, int64_t n) {
     uint16_t lanes[kLanes] = {};
@@ -23,6 +26,7 @@ struct Half {
 };
 struct Float {
   static constexpr int64_t kBytes = 4;
+  static LANE_INLINE FloatPart part(const uint8_t* p) { return load_part(reinterpret_cast<const float*>(p)); }
   static LANE_INLINE F16x load(const uint8_t* p) { return *reinterpret_cast<const F16xAny*>(p); }
   static LANE_INLINE F16x some(const uint8_t* p, int64_t n) {
     return load_first(reinterpret_cast<const float*>(p), n, 0);
@@ -30,6 +34,9 @@ struct Float {
 };
 struct Code {  // without its scale
   static constexpr int64_t kBytes = 1;
+  static LANE_INLINE FloatPart part(const uint8_t* p) {
+    return load_bytes_part(reinterpret_cast<const int8_t*>(p));
+  }
   static LANE_INLINE F16x load(const uint8_t* p) { return load_bytes(reinterpret_cast<const int8_t*>(p)); }
   static LANE_INLINE F16x some(const uint8_t* p, int64_t n) {
     int8_t lanes[kLanes] = {};
@@ -42,9 +49,13 @@ LANE_INLINE F16x scale_at(const uint8_t* scales) {
   return load_half(reinterpret_cast<const uint16_t*>(scales));
 }
 
-// Row `row` of four in 16 groups of four codes.
-LANE_INLINE F16x code_row(I16x groups, int row) {
-  return __builtin_convertvector((groups << (24 - 8 * row)) >> 24, F16x);
+// Row `row` of four in groups of four codes.
+LANE_INLINE FloatPart code_row(MaskPart groups, int row) {
+  return __builtin_convertvector((groups << (24 - 8 * row)) >> 24, FloatPart);
+}
+LANE_INLINE F16x code_row(const uint8_t* groups, int row) {
+  return join_parts(
+      [&](int i) { return code_row(*reinterpret_cast<const MaskPartAny*>(groups + i * kPartBytes), row); });
 }
 
 // Of all positions of a block: a head's Q8_0 codes come before its scales.
@@ -138,7 +149,7 @@ void copy_runs(const Pages& pages, int64_t begin, int64_t count, float* out) {
     for (int64_t d = 0; d < pages.key_dim; ++d) {
       const bool codes = pages.type == KVType::kQ8_0;
       const uint8_t* at = chunk.key[run] + (codes ? d / 4 : d) * chunk.key_step;
-      const F16x keys = codes                        ? code_row(*reinterpret_cast<const I16xAny*>(at), d % 4)
+      const F16x keys = codes                        ? code_row(at, d % 4)
                         : pages.type == KVType::kF16 ? Half::load(at)
                                                      : Float::load(at);
       store(out + d * kChunk + run * kLanes, keys);

@@ -35,13 +35,18 @@ constexpr int kPartBytes = 16;
 #endif
 typedef float FloatPart __attribute__((vector_size(kPartBytes)));
 typedef int32_t MaskPart __attribute__((vector_size(kPartBytes)));
-constexpr int kParts = 64 / kPartBytes;
+typedef float FloatPartAny __attribute__((vector_size(kPartBytes), aligned(4), may_alias));
+typedef int32_t MaskPartAny __attribute__((vector_size(kPartBytes), aligned(4), may_alias));
+constexpr int kParts = 64 / kPartBytes, kPartLanes = kPartBytes / 4;
 struct FloatParts {
   FloatPart part[kParts];
 };
 struct MaskParts {
   MaskPart part[kParts];
 };
+
+LANE_INLINE FloatPart load_part(const float* p) { return *reinterpret_cast<const FloatPartAny*>(p); }
+LANE_INLINE void store_part(float* p, FloatPart v) { *reinterpret_cast<FloatPartAny*>(p) = v; }
 
 // a < b in every lane.
 LANE_INLINE I16x below(F16x a, F16x b) {
@@ -111,48 +116,56 @@ LANE_INLINE void store_some(float* p, int64_t lanes, F16x v) {
   lanes == kLanes ? store(p, v) : store_first(p, lanes, v);
 }
 
-// 16 float16 numbers as floats.
-LANE_INLINE F16x load_half(const uint16_t* p) {
+// A part of float16 numbers as floats.
+LANE_INLINE FloatPart load_half_part(const uint16_t* p) {
 #if defined(__AVX512F__)
-  return (F16x)_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  return (FloatPart)_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 #elif defined(__F16C__)
-  float out[kLanes];
-  _mm256_storeu_ps(out, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
-  _mm256_storeu_ps(out + 8, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 8))));
-  return load(out);
+  return (FloatPart)_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 #elif defined(__aarch64__)
-  struct Values {
-    float32x4_t part[4];
-  } out;
-  for (int i = 0; i < 4; ++i) out.part[i] = vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p + 4 * i)));
-  return std::bit_cast<F16x>(out);
+  return (FloatPart)vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)));
 #else
-  U16x h;
-  for (int i = 0; i < kLanes; ++i) h[i] = p[i];
-  const U16x magnitude = (h & 0x7fff) << 13;
-  const U16x finite = (U16x)((F16x)magnitude * splat(0x1p112f));  // rebias; subnormals come out exact
-  const U16x special = magnitude | 0x7f800000;                    // infinity, NaN
-  const U16x is_special = (U16x)((h & 0x7fff) >= 0x7c00);
-  return (F16x)((h & 0x8000) << 16 | (special & is_special) | (finite & ~is_special));
+  MaskPart h;
+  for (int i = 0; i < kPartLanes; ++i) h[i] = p[i];
+  const MaskPart magnitude = (h & 0x7fff) << 13;
+  const MaskPart finite = (MaskPart)((FloatPart)magnitude * 0x1p112f);  // rebias; subnormals come out exact
+  const MaskPart special = magnitude | 0x7f800000;                      // infinity, NaN
+  const MaskPart is_special = (h & 0x7fff) >= 0x7c00;
+  return (FloatPart)((h & 0x8000) << 16 | (special & is_special) | (finite & ~is_special));
 #endif
 }
 
-// 16 bytes as floats.
-LANE_INLINE F16x load_bytes(const int8_t* p) {
+// A part of bytes as floats.
+LANE_INLINE FloatPart load_bytes_part(const int8_t* p) {
 #if defined(__AVX512F__)
-  return (F16x)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+  return (FloatPart)_mm512_cvtepi32_ps(
+      _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
 #elif defined(__AVX2__)
-  float out[kLanes];
-  for (int i = 0; i < kLanes; i += 8) {
-    const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p + i));
-    _mm256_storeu_ps(out + i, _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)));
-  }
-  return load(out);
+  return (FloatPart)_mm256_cvtepi32_ps(
+      _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
 #else
-  I16x out;
-  for (int i = 0; i < kLanes; ++i) out[i] = int32_t{p[i]};
-  return __builtin_convertvector(out, F16x);
+  typedef int8_t Bytes __attribute__((vector_size(16)));
+  int32_t four;
+  __builtin_memcpy(&four, p, sizeof four);
+  const auto bytes = (Bytes)MaskPart{four};
+  const Bytes twice = __builtin_shufflevector(bytes, bytes, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+  const Bytes often = __builtin_shufflevector(twice, twice, 0, 1, 0, 1, 2, 3, 2, 3, 4, 5, 4, 5, 6, 7, 6, 7);
+  return __builtin_convertvector((MaskPart)often >> 24, FloatPart);
 #endif
+}
+
+// 16 lanes from a function of each part.
+template <class Part>
+LANE_INLINE F16x join_parts(Part part) {
+  FloatParts all;
+  for (int i = 0; i < kParts; ++i) all.part[i] = part(i);
+  return std::bit_cast<F16x>(all);
+}
+LANE_INLINE F16x load_half(const uint16_t* p) {
+  return join_parts([&](int i) { return load_half_part(p + i * kPartLanes); });
+}
+LANE_INLINE F16x load_bytes(const int8_t* p) {
+  return join_parts([&](int i) { return load_bytes_part(p + i * kPartLanes); });
 }
 
 // One float16, rounded to nearest even; too large becomes infinity.

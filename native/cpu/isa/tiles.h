@@ -2,94 +2,119 @@
 // converted in registers, once for all queries of a tile. An output's sum runs over dimensions, or positions,
 // in order and in one accumulator: it does not depend on the shape of the tile. Part of isa/vectors.cpp.
 
-// Queries that a tile takes at most, and its vectors for each number of them: as many sums as the registers
-// hold beside the operands.
+// Queries that a tile takes at most, and its runs of 16 lanes for each number of them: as many sums as the
+// registers hold beside the operands. Tiles are made of the machine's own vectors, the parts of 16 lanes,
+// because g++ keeps wider ones in memory.
 #if defined(__AVX512F__)
 constexpr int kTileQueries = 8;
-constexpr int tile_vectors(int queries) { return queries > 4 ? 2 : queries > 2 ? 4 : 8; }
+constexpr int tile_runs(int queries) { return queries > 4 ? 2 : queries > 2 ? 4 : 8; }
 #elif defined(__AVX2__)
 constexpr int kTileQueries = 4;
-constexpr int tile_vectors(int queries) { return queries > 2 ? 1 : queries > 1 ? 2 : 4; }
+constexpr int tile_runs(int queries) { return queries > 2 ? 1 : queries > 1 ? 2 : 4; }
 #else
 constexpr int kTileQueries = 2;
-constexpr int tile_vectors(int queries) { return queries > 1 ? 1 : 2; }
+constexpr int tile_runs(int queries) { return queries > 1 ? 1 : 2; }
 #endif
 
-// sum[i][c] = q_i . keys of run first + c; q [key_dim, kQueryGroup] begins at the tile's first query.
-template <class E, int N, int C>
-LANE_INLINE void dot_keys(const float* q, const Chunk& chunk, int64_t first, int64_t dims,
-                          F16x (&sum)[N][C]) {
-  const uint8_t* at[C];
-  for (int c = 0; c < C; ++c) at[c] = chunk.key[first + c];
-  for (int64_t d = 0; d < dims; ++d, q += kQueryGroup) {
-    F16x key[C];
-#pragma GCC unroll 8
-    for (int c = 0; c < C; ++c) key[c] = E::load(at[c]), at[c] += chunk.key_step;
+// Sums of N queries and R runs, part by part.
+template <int N, int R>
+struct TileSums {
+  static constexpr int kCount = R * kParts;
+  FloatPart of[N][kCount];
+
+  // of[i] += factors[i x stride] x operands.
+  LANE_INLINE void add(const float* factors, int64_t stride, const FloatPart (&operands)[kCount]) {
 #pragma GCC unroll 8
     for (int i = 0; i < N; ++i) {
 #pragma GCC unroll 8
-      for (int c = 0; c < C; ++c) sum[i][c] = fma(splat(q[i]), key[c], sum[i][c]);
+      for (int c = 0; c < kCount; ++c) of[i][c] += factors[i * stride] * operands[c];
     }
+  }
+  // From and to rows that are `stride` apart.
+  LANE_INLINE void load(const float* from, int64_t stride) {
+#pragma GCC unroll 8
+    for (int i = 0; i < N; ++i) {
+#pragma GCC unroll 8
+      for (int c = 0; c < kCount; ++c) of[i][c] = load_part(from + i * stride + c * kPartLanes);
+    }
+  }
+  LANE_INLINE void store(float* to, int64_t stride) const {
+#pragma GCC unroll 8
+    for (int i = 0; i < N; ++i) {
+#pragma GCC unroll 8
+      for (int c = 0; c < kCount; ++c) store_part(to + i * stride + c * kPartLanes, of[i][c]);
+    }
+  }
+};
+
+// sum[i] = q_i . keys of runs first .. first + R - 1; q [key_dim, kQueryGroup] begins at the tile's first
+// query.
+template <class E, int N, int R>
+LANE_INLINE void dot_keys(const float* q, const Chunk& chunk, int64_t first, int64_t dims,
+                          TileSums<N, R>& sums) {
+  const uint8_t* at[R];
+  for (int r = 0; r < R; ++r) at[r] = chunk.key[first + r];
+  for (int64_t d = 0; d < dims; ++d, q += kQueryGroup) {
+    FloatPart key[R * kParts];
+#pragma GCC unroll 8
+    for (int c = 0; c < R * kParts; ++c)
+      key[c] = E::part(at[c / kParts] + c % kParts * kPartLanes * E::kBytes);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) at[r] += chunk.key_step;
+    sums.add(q, 1, key);
   }
 }
 
 // The same for groups of four codes and their scales.
-template <int N, int C>
+template <int N, int R>
 LANE_INLINE void dot_codes(const float* q, const Chunk& chunk, int64_t first, int64_t dims,
-                           F16x (&sum)[N][C]) {
-  const uint8_t *at[C], *scales[C];
-  for (int c = 0; c < C; ++c) at[c] = chunk.key[first + c], scales[c] = chunk.key_scale[first + c];
+                           TileSums<N, R>& sums) {
+  constexpr int C = R * kParts;
+  const uint8_t *at[R], *scales[R];
+  for (int r = 0; r < R; ++r) at[r] = chunk.key[first + r], scales[r] = chunk.key_scale[first + r];
   for (int64_t d = 0; d < dims; d += kQuantBlock) {
-    F16x scale[C];
+    FloatPart scale[C];
 #pragma GCC unroll 8
-    for (int c = 0; c < C; ++c) scale[c] = scale_at(scales[c]), scales[c] += chunk.scale_step;
+    for (int c = 0; c < C; ++c)
+      scale[c] = Half::part(scales[c / kParts] + c % kParts * kPartLanes * Half::kBytes);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) scales[r] += chunk.scale_step;
     for (int64_t group = 0; group < kQuantBlock / 4; ++group) {
-      I16x codes[C];
+      MaskPart codes[C];
 #pragma GCC unroll 8
       for (int c = 0; c < C; ++c)
-        codes[c] = *reinterpret_cast<const I16xAny*>(at[c]), at[c] += chunk.key_step;
+        codes[c] = *reinterpret_cast<const MaskPartAny*>(at[c / kParts] + c % kParts * kPartBytes);
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) at[r] += chunk.key_step;
 #pragma GCC unroll 4
       for (int row = 0; row < 4; ++row, q += kQueryGroup) {
-        F16x key[C];
+        FloatPart key[C];
 #pragma GCC unroll 8
         for (int c = 0; c < C; ++c) key[c] = code_row(codes[c], row) * scale[c];
-#pragma GCC unroll 8
-        for (int i = 0; i < N; ++i) {
-#pragma GCC unroll 8
-          for (int c = 0; c < C; ++c) sum[i][c] = fma(splat(q[i]), key[c], sum[i][c]);
-        }
+        sums.add(q, 1, key);
       }
     }
   }
 }
 
-// q . k [N, kChunk] of runs [first, first + C).
-template <class E, int N, int C>
+// q . k [N, kChunk] of runs [first, first + R).
+template <class E, int N, int R>
 LANE_INLINE void score_runs(const float* q, const Chunk& chunk, int64_t first, int64_t dims, float* out) {
-  F16x sum[N][C];
-#pragma GCC unroll 8
-  for (int i = 0; i < N; ++i) {
-#pragma GCC unroll 8
-    for (int c = 0; c < C; ++c) sum[i][c] = splat(0);
-  }
+  TileSums<N, R> sums = {};
   if constexpr (std::is_same_v<E, Code>) {
-    dot_codes<N, C>(q, chunk, first, dims, sum);
+    dot_codes<N, R>(q, chunk, first, dims, sums);
   } else {
-    dot_keys<E, N, C>(q, chunk, first, dims, sum);
+    dot_keys<E, N, R>(q, chunk, first, dims, sums);
   }
-#pragma GCC unroll 8
-  for (int i = 0; i < N; ++i) {
-#pragma GCC unroll 8
-    for (int c = 0; c < C; ++c) store(out + i * kChunk + (first + c) * kLanes, sum[i][c]);
-  }
+  sums.store(out + first * kLanes, kChunk);
 }
 
 // q . k of runs [first, end).
 template <class E, int N>
 LANE_INLINE void score(const float* q, const Chunk& chunk, int64_t first, int64_t end, int64_t dims,
                        float* out) {
-  constexpr int C = tile_vectors(N);
-  for (; first + C <= end; first += C) score_runs<E, N, C>(q, chunk, first, dims, out);
+  constexpr int R = tile_runs(N);
+  for (; first + R <= end; first += R) score_runs<E, N, R>(q, chunk, first, dims, out);
   for (; first < end; ++first) score_runs<E, N, 1>(q, chunk, first, dims, out);
 }
 
@@ -101,11 +126,11 @@ struct Seen {
 
 constexpr int64_t kAhead = 2;  // runs that values are asked for before they are used
 
-// sum[i][c] += weights_i[p] x elements [16 c, 16 c + 16) of p's values at byte `at`, over the positions in
-// order; with D = 1 maybe only some lanes.
-template <class E, int N, int D, bool Some = false>
+// sums[i] += weights_i[p] x elements [0, 16 R) of p's values at byte `at`, over the positions in order; with
+// R = 1 maybe only some lanes.
+template <class E, int N, int R, bool Some = false>
 LANE_INLINE void add_values(const float* weights, const Chunk& chunk, const Seen& seen, int64_t at,
-                            F16x (&sum)[N][D], int64_t lanes = kLanes) {
+                            TileSums<N, R>& sums, int64_t lanes = kLanes) {
   for (int64_t p = seen.begin; p < seen.end;) {
     const int64_t run = p / kLanes, stop = (run + 1) * kLanes < seen.end ? (run + 1) * kLanes : seen.end;
     const uint8_t* row = chunk.value[run] + p % kLanes * chunk.value_step + at;
@@ -113,48 +138,38 @@ LANE_INLINE void add_values(const float* weights, const Chunk& chunk, const Seen
     for (; p < stop; ++p, row += chunk.value_step) {
       if constexpr (N > 1)
         __builtin_prefetch(row + ahead);  // passes over columns are not foreseen by the machine
-      F16x v[D];
+      const FloatParts some = Some ? std::bit_cast<FloatParts>(E::some(row, lanes)) : FloatParts{};
+      FloatPart v[R * kParts];
 #pragma GCC unroll 8
-      for (int c = 0; c < D; ++c) v[c] = Some ? E::some(row, lanes) : E::load(row + c * kLanes * E::kBytes);
-#pragma GCC unroll 8
-      for (int i = 0; i < N; ++i) {
-#pragma GCC unroll 8
-        for (int c = 0; c < D; ++c) sum[i][c] = fma(splat(weights[i * kChunk + p]), v[c], sum[i][c]);
-      }
+      for (int c = 0; c < R * kParts; ++c)
+        v[c] = Some ? some.part[c % kParts] : E::part(row + c * kPartLanes * E::kBytes);
+      sums.add(weights + p, kChunk, v);
     }
   }
 }
 
-// value_i[d .. d + 16 D) += the weighted elements there.
-template <class E, int N, int D>
+// value_i[d .. d + 16 R) += the weighted elements there.
+template <class E, int N, int R>
 LANE_INLINE void weigh(const float* weights, const Chunk& chunk, const Seen& seen, int64_t d, float* value,
                        int64_t width) {
-  F16x sum[N][D];
-#pragma GCC unroll 8
-  for (int i = 0; i < N; ++i) {
-#pragma GCC unroll 8
-    for (int c = 0; c < D; ++c) sum[i][c] = load(value + i * width + d + c * kLanes);
-  }
-  add_values<E, N, D>(weights, chunk, seen, d * E::kBytes, sum);
-#pragma GCC unroll 8
-  for (int i = 0; i < N; ++i) {
-#pragma GCC unroll 8
-    for (int c = 0; c < D; ++c) store(value + i * width + d + c * kLanes, sum[i][c]);
-  }
+  TileSums<N, R> sums;
+  sums.load(value + d, width);
+  add_values<E, N, R>(weights, chunk, seen, d * E::kBytes, sums);
+  sums.store(value + d, width);
 }
 
 // Elements [d, end) of the values.
 template <class E, int N>
 LANE_INLINE void weigh_span(const float* weights, const Chunk& chunk, const Seen& seen, int64_t d,
                             int64_t end, float* value, int64_t width) {
-  constexpr int D = tile_vectors(N) < 4 ? tile_vectors(N) : 4;
-  for (; d + D * kLanes <= end; d += D * kLanes) weigh<E, N, D>(weights, chunk, seen, d, value, width);
+  constexpr int R = tile_runs(N) < 4 ? tile_runs(N) : 4;
+  for (; d + R * kLanes <= end; d += R * kLanes) weigh<E, N, R>(weights, chunk, seen, d, value, width);
   for (; d + kLanes <= end; d += kLanes) weigh<E, N, 1>(weights, chunk, seen, d, value, width);
   if (d == end) return;
-  F16x sum[N][1];
-  for (int i = 0; i < N; ++i) sum[i][0] = load(value + i * width + d);
-  add_values<E, N, 1, true>(weights, chunk, seen, d * E::kBytes, sum, end - d);
-  for (int i = 0; i < N; ++i) store(value + i * width + d, sum[i][0]);
+  TileSums<N, 1> sums;
+  sums.load(value + d, width);
+  add_values<E, N, 1, true>(weights, chunk, seen, d * E::kBytes, sums, end - d);
+  sums.store(value + d, width);
 }
 
 // The weights of positions [begin, end), times the scales of a block of elements.
