@@ -13,9 +13,8 @@ from ostinato.program.ir import Instruction, Program, Programs
 
 
 def fuse_all(programs: Programs) -> Programs:
-    """Every program of a model fused; those that are one stay one."""
-    prefill = fuse(programs.prefill)
-    return Programs(prefill, prefill if programs.decode is programs.prefill else fuse(programs.decode))
+    """Every program of a model fused."""
+    return programs.rewritten(fuse)
 
 
 def fuse(program: Program) -> Program:

@@ -5,7 +5,7 @@ A program is data. Passes are functions Program -> Program; backends compile it;
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ostinato.model.weights import WeightExpr
@@ -109,6 +109,11 @@ class Programs:
     @property
     def vocab_size(self) -> int:
         return self.prefill.vocab_size
+
+    def rewritten(self, rewrite: Callable[[Program], Program]) -> Programs:
+        """Every program rewritten; those that are one stay one."""
+        prefill = rewrite(self.prefill)
+        return Programs(prefill, prefill if self.decode is self.prefill else rewrite(self.decode))
 
     def __iter__(self) -> Iterator[Program]:
         yield self.prefill

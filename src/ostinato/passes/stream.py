@@ -1,0 +1,54 @@
+"""Layers larger than memory: each is fetched before its weights are read and dropped behind them, the next two are
+read ahead.
+
+        fetch      parcel=4 next=5 after=7         6 is kept: it never goes
+   %9 = linear     %8, blk.4.attn_q.weight
+        ...
+        drop       parcel=4
+
+Layers are wanted in turn, so those that are kept stay, and the others pass through the slots that are left: one to
+compute with and two being read. After the last come the first ones, of the next step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import replace
+
+from ostinato.program.ir import Instruction, Program
+
+AHEAD = 2  # parcels that are read ahead
+
+
+def stream(
+    program: Program, parcel_of: Callable[[Instruction], int | None], kept: Collection[int] = ()
+) -> Program:  # fmt: skip
+    """The program with `fetch` and `drop` around every parcel's instructions, to be verified.
+
+    `parcel_of` names the parcel that holds weights of an instruction, if there is one; `kept` are those that stay.
+    """
+    first: dict[int, int] = {}  # of each parcel the first instruction and the last, in the order of the first
+    last: dict[int, int] = {}
+    for number, instruction in enumerate(program.instructions):
+        parcel = parcel_of(instruction)
+        if parcel is not None:
+            first.setdefault(parcel, number)
+            last[parcel] = number
+    made: list[Instruction] = []
+    for number, instruction in enumerate(program.instructions):
+        begin = [_fetch(parcel, _coming(parcel, list(first), kept)) for parcel in first if first[parcel] == number]
+        end = [Instruction("drop", (), fields={"parcel": parcel}) for parcel in last if last[parcel] == number]
+        made += [replace(i, layer=instruction.layer) for i in begin] + [instruction]
+        made += [replace(i, layer=instruction.layer) for i in end]
+    return replace(program, instructions=tuple(made))
+
+
+def _coming(parcel: int, order: list[int], kept: Collection[int]) -> list[int]:
+    """The parcels that will be read after this one: none that is kept, and not itself."""
+    at = order.index(parcel)
+    return [other for other in order[at + 1 :] + order[:at] if other not in kept][:AHEAD]
+
+
+def _fetch(parcel: int, coming: list[int]) -> Instruction:
+    following, after = [*coming, -1, -1][:AHEAD]
+    return Instruction("fetch", (), fields={"parcel": parcel, "next": following, "after": after})

@@ -1,0 +1,97 @@
+"""Layers are fetched before their weights are read, dropped behind them, and read ahead in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from ostinato.backends.reference import ReferenceBackend
+from ostinato.engine.loading import Opened, open_model
+from ostinato.memory.budget import kept_layers, padded, plan
+from ostinato.memory.parcels import layer_parcels
+from ostinato.passes.fuse import fuse
+from ostinato.passes.stream import stream
+from ostinato.program.ir import Instruction, Program, Programs
+from ostinato.program.printer import format_instruction
+from ostinato.program.verify import verify
+from tests.passes.programs import logits
+from tools.tiny_models import write_tiny_model
+
+LAYERS = 6
+
+
+@pytest.fixture(scope="module")
+def dense(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
+    path = tmp_path_factory.mktemp("stream") / "dense.gguf"
+    write_tiny_model(path, layers=LAYERS)
+    opened = open_model(path)
+    yield opened
+    opened.file.close()
+
+
+def layer_of(instruction: Instruction) -> int | None:
+    """Layer l is parcel l, wherever a matrix is read."""
+    return instruction.layer if instruction.layer >= 0 and instruction.op in ("linear", "gated") else None
+
+
+def streamed(opened: Opened, kept: tuple[int, ...] = ()) -> Program:
+    program = stream(fuse(opened.programs.decode), layer_of, kept)
+    verify(program, opened.file.tensors)
+    return program
+
+
+def fetches(program: Program) -> list[tuple[int, int, int]]:
+    return [(int(i.fields["parcel"]), int(i.fields["next"]), int(i.fields["after"]))
+            for i in program.instructions if i.op == "fetch"]  # fmt: skip
+
+
+def test_a_layer_is_fetched_and_dropped_around_its_weights(dense: Opened) -> None:
+    program = streamed(dense)
+    own = [i for i in program.instructions if i.layer == 1]
+    assert " ".join(i.op for i in own) == (
+        "rms_norm fetch linear rope linear linear rope append attend linear rms_norm gated linear drop"
+    )
+    listed = [format_instruction(i, program).split() for i in own if i.op in ("fetch", "drop")]
+    assert listed == [["fetch", "parcel=1", "next=2", "after=3"], ["drop", "parcel=1"]]
+
+
+def test_after_the_last_come_the_first(dense: Opened) -> None:
+    assert fetches(streamed(dense)) == [(0, 1, 2), (1, 2, 3), (2, 3, 4), (3, 4, 5), (4, 5, 0), (5, 0, 1)]
+
+
+def test_what_is_kept_is_not_read_ahead(dense: Opened) -> None:
+    assert fetches(streamed(dense, (0, 3))) == [(0, 1, 2), (1, 2, 4), (2, 4, 5), (3, 4, 5), (4, 5, 1), (5, 1, 2)]
+    assert fetches(streamed(dense, (0, 1, 2, 3))) == [(p, 4, 5) for p in range(4)] + [(4, 5, -1), (5, 4, -1)]
+    assert fetches(streamed(dense, tuple(range(LAYERS)))) == [(p, -1, -1) for p in range(LAYERS)]
+
+
+def test_nothing_to_stream_changes_nothing(dense: Opened) -> None:
+    program = dense.programs.decode
+    assert stream(program, lambda _: None) == program
+
+
+def test_with_the_parcels_of_a_file(dense: Opened) -> None:
+    """Kept layers and streamed ones are all fetched, in order; no product is outside of its layer's parcel."""
+    parcels = layer_parcels(dense.programs, dense.file)
+    parcel_of = {(own.layer, weight): own.parcel for own in parcels.dense for weight in own.extents}
+    budget = parcels.resident_bytes + 4 * max(map(padded, parcels.parcels))
+    kept = kept_layers(plan(parcels, budget))
+    program = stream(dense.programs.decode, lambda i: parcel_of.get((i.layer, i.weights[0])) if i.weights else None,
+                     kept)  # fmt: skip
+    verify(program, dense.file.tensors)
+    assert len(kept) == 1
+    assert [parcel for parcel, _, _ in fetches(program)] == list(range(len(parcels.parcels)))
+    held: set[float] = set()
+    for i in program.instructions:
+        held ^= {i.fields["parcel"]} if i.op in ("fetch", "drop") else set()
+        if i.op == "linear" and i.layer >= 0:
+            assert held == {i.layer}
+
+
+def test_numbers_stay(dense: Opened) -> None:
+    plain, made = dense.programs, streamed(dense, (2,))
+    np.testing.assert_array_equal(
+        logits(ReferenceBackend(), dense, Programs(made, made)), logits(ReferenceBackend(), dense, plain)
+    )
