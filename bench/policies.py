@@ -1,6 +1,7 @@
-"""Hit rates of cache policies on synthetic traces of experts, beside Belady's bound.
+"""Hit rates of cache policies on traces of experts, beside Belady's bound.
 
-    python -m bench.policies [--layers 24 --experts 64 --used 8 --tokens 1500]
+    python -m bench.policies [--layers 24 --experts 64 --used 8 --tokens 1500]     synthetic traces
+    python -m bench.policies --layers 12 FILE ...                                   recorded ones (bench/expert_use.py)
 
 Each layer ranks its experts at random and draws `used` distinct ones a token, by Zipf's law (weight rank^-skew).
 With `repeat`, an expert of the last token is drawn again first with that probability, as neighbouring tokens do in real
@@ -11,15 +12,17 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ostinato.memory.simulate import hit_rate
-from ostinato.memory.trace import Trace, make_trace
+from ostinato.memory.trace import Trace, load_trace, make_trace
 
 LAWS = ((0.0, 0.0, 0), (0.7, 0.0, 8), (0.7, 0.5, 8), (1.0, 0.0, 8), (1.0, 0.5, 8), (1.0, 0.5, 1), (1.3, 0.3, 8))
-HALF_LIVES = (1, 2, 4, 8, 16, 64)  # tokens, of LFRU
+HALF_LIVES = (2, 4, 8, 16, 32, 64)  # tokens, of LFRU
+BUDGETS = (0.5, 0.25, 0.12)  # of all parcels
 
 
 @dataclass(frozen=True)
@@ -75,27 +78,35 @@ def _swap(ranks: NDArray[np.int64], rng: np.random.Generator) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("traces", nargs="*", type=Path)
     for name, default in (("layers", 24), ("experts", 64), ("used", 8), ("tokens", 1500), ("seed", 0)):
         parser.add_argument(f"--{name}", type=int, default=default)
     args = parser.parse_args()
     names = " ".join(f"lfru/{tokens:<2}" for tokens in HALF_LIVES)
-    print(f"skew repeat drift bits budget |    lru    lfu oracle | {names}")
-    for skew, repeat, drift in LAWS:
+    print(f"{'trace':31} budget |    lru    lfu oracle | {names}")
+    parcels = args.layers * args.experts
+    for path in args.traces:
+        _print(path.stem, load_trace(path, parcels), args.layers, parcels)
+    for skew, repeat, drift in () if args.traces else LAWS:
         law = Law(args.layers, args.experts, args.used, skew, repeat, drift)
-        trace = draw(law, args.tokens, args.seed)
-        for budget in (0.5, 0.25):
-            rates = " ".join(f"{rate:6.3f}" for rate in _rates(law, trace, budget)[:3])
-            lives = " ".join(f"{rate:7.3f}" for rate in _rates(law, trace, budget)[3:])
-            print(f"{skew:4} {repeat:6} {drift:5} {law.entropy:4.2f} {budget:6.0%} | {rates} | {lives}")
+        name = f"skew {skew} repeat {repeat} drift {drift} {law.entropy:.2f} bits"
+        _print(name, draw(law, args.tokens, args.seed), args.layers, parcels)
 
 
-def _rates(law: Law, trace: Trace, budget: float) -> list[float]:
+def _print(name: str, trace: Trace, layers: int, parcels: int) -> None:
+    for budget in BUDGETS:
+        rates = _rates(trace, budget, layers, parcels)
+        plain, lives = (" ".join(f"{rate:6.3f}" for rate in part) for part in (rates[:3], rates[3:]))
+        print(f"{name:31} {budget:6.0%} | {plain} |  {lives}")
+
+
+def _rates(trace: Trace, budget: float, layers: int, parcels: int) -> list[float]:
     """Of LRU, LFU, the oracle, and LFRU at each half-life; the first third of the steps warms up."""
-    parcels, skip = law.layers * law.experts, trace.steps // 3
+    skip = trace.steps // 3
     cache, quotas = [0] * parcels, [int(parcels * budget)]
     plain = [hit_rate(trace, cache, quotas, policy, 1.0, skip=skip) for policy in ("lru", "lfu", "oracle")]
-    return plain + [hit_rate(trace, cache, quotas, "lfru", t * law.layers, skip=skip) for t in HALF_LIVES]
+    return plain + [hit_rate(trace, cache, quotas, "lfru", t * layers, skip=skip) for t in HALF_LIVES]
 
 
 if __name__ == "__main__":

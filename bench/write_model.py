@@ -59,17 +59,17 @@ PRESETS = {
 }
 
 
-def _deviation(tensor: TensorPlan) -> float:
+def deviation(tensor: TensorPlan) -> float:
     """1 / sqrt(K), which keeps activations near 1; twice that for logits and router."""
     sharp = tensor.name == "output.weight" or "ffn_gate_inp" in tensor.name
     return (2.0 if sharp else 1.0) / math.sqrt(tensor.shape[-1])
 
 
-def _contents(tensor: TensorPlan, rng: np.random.Generator) -> bytes:
+def random_contents(tensor: TensorPlan, rng: np.random.Generator) -> bytes:
     elements = int(np.prod(tensor.shape))
     if tensor.is_norm:
         return rng.uniform(0.5, 1.5, elements).astype("<f4").tobytes()
-    return random_blocks(tensor.type, elements, _deviation(tensor), rng).tobytes()
+    return random_blocks(tensor.type, elements, deviation(tensor), rng).tobytes()
 
 
 def write_model(path: Path, shape: LlamaShape, type: str, name: str, seed: int = 0) -> None:
@@ -81,7 +81,7 @@ def write_model(path: Path, shape: LlamaShape, type: str, name: str, seed: int =
         for tensor in tensors:
             writer.add_tensor(tensor.name, tensor.shape, TensorType[tensor.type])
         for index, tensor in enumerate(tensors):
-            writer.write(tensor.name, _contents(tensor, np.random.default_rng([seed, index])))
+            writer.write(tensor.name, random_contents(tensor, np.random.default_rng([seed, index])))
 
 
 def main() -> None:

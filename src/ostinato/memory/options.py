@@ -25,12 +25,13 @@ class PolicyName(Enum):
 
 @dataclass(frozen=True)
 class StoreOptions:
-    """How a store reads and what it keeps. `half_life` is LFRU's, in tokens: a short one suits small budgets and text
-    that repeats itself, a long one even use (simulate.best_half_life finds it for a recorded trace)."""
+    """How a store reads and what it keeps. `half_life` is LFRU's, in tokens: a short one suits text whose
+    next token wants what this one wanted, a long one experts that stay popular; 8 is never far from the best
+    (docs/log.md), and simulate.best_half_life finds that for a recorded trace."""
 
     mode: ReadMode = ReadMode.DIRECT
     policy: PolicyName = PolicyName.LFRU
-    half_life: float = 4.0
+    half_life: float = 8.0
     locked: bool = False  # slots are locked into memory
     threads: int = 8
     chunk: int = 1 << 20  # bytes of one read at most
