@@ -32,31 +32,22 @@ Store::Store(Catalogue catalogue, std::vector<File> files, const std::vector<Poo
   check(catalogue_, sizes_of(reader_.files()));
   hints_.resize(layers_of(catalogue_));
   counters_.resize(hints_.size());
-  for (const CachePlan& cache : caches) {
-    expect(cache.pool >= 0 && cache.pool < static_cast<int32_t>(pools.size()), "a cache has a pool");
-    caches_.emplace_back(cache.pool, cache.quota);
-  }
   for (const int32_t cache : catalogue_.cache) {
     expect(cache >= 0 && cache < static_cast<int32_t>(caches.size()), "a parcel has a cache");
     ++population_[cache];
   }
+  check_plan(pools, caches);
+  for (const auto& [pool, quota] : caches) caches_.emplace_back(pool, quota);
   for (size_t p = 0; p < pools.size(); ++p) {
-    const auto& [slot_bytes, slots] = pools[p];
-    expect(slots > 0 && slot_bytes > 0 && slot_bytes % page_bytes() == 0, "slots are some, of whole pages");
-    int32_t most = 0;
-    for (const int32_t cache : caches_of(static_cast<int32_t>(p))) most += population_[cache];
-    pools_.emplace_back(slot_bytes, std::max(most, slots), options.locked);
+    int32_t parcels = 0;
+    for (const int32_t cache : caches_of(static_cast<int32_t>(p))) parcels += population_[cache];
+    pools_.emplace_back(pools[p].slot_bytes, std::max(parcels, pools[p].slots), options.locked);
   }
   place_extents();
-  int64_t bytes = 0;
-  for (const auto& [slot_bytes, slots] : pools) bytes += slot_bytes * slots;
-  expect(bytes <= budget_,
-         "the slots take " + std::to_string(bytes) + " bytes, the budget is " + std::to_string(budget_));
   for (size_t p = 0; p < pools.size(); ++p) {
     pools_[p].populate(0, pools[p].slots);
     pools_[p].open(pools[p].slots);
   }
-  check_plan(caches);
   for (int32_t parcel = 0; parcel < catalogue_.parcels(); ++parcel) {
     records_[parcel].worth = {policy_->untouched(parcel), -1};
   }
@@ -79,15 +70,24 @@ void Store::place_extents() {
   }
 }
 
-void Store::check_plan(const std::vector<CachePlan>& caches) const {
-  for (size_t p = 0; p < pools_.size(); ++p) {
-    int64_t sum = 0;
-    for (const int32_t cache : caches_of(static_cast<int32_t>(p))) {
-      expect(caches[cache].quota >= (population_[cache] > 0), "a cache with parcels has a slot");
-      sum += caches[cache].quota;
-    }
-    expect(sum <= pools_[p].slots(), "the caches' quotas are more than the pool's slots");
+// Before there is memory behind any slot.
+void Store::check_plan(const std::vector<PoolPlan>& pools, const std::vector<CachePlan>& caches) const {
+  std::vector<int64_t> quotas(pools.size());
+  for (size_t c = 0; c < caches.size(); ++c) {
+    const auto& [pool, quota] = caches[c];
+    expect(pool >= 0 && pool < static_cast<int32_t>(pools.size()), "a cache has a pool");
+    expect(quota >= (population_[c] > 0), "a cache with parcels has a slot");
+    quotas[pool] += quota;
   }
+  int64_t bytes = 0;
+  for (size_t p = 0; p < pools.size(); ++p) {
+    const auto& [slot_bytes, slots] = pools[p];
+    expect(slots > 0 && slot_bytes > 0 && slot_bytes % page_bytes() == 0, "slots are some, of whole pages");
+    expect(quotas[p] <= slots, "the caches' quotas are more than the pool's slots");
+    bytes += slot_bytes * slots;
+  }
+  expect(bytes <= budget_,
+         "the slots take " + std::to_string(bytes) + " bytes, the budget is " + std::to_string(budget_));
 }
 
 }  // namespace ostinato::memory

@@ -124,7 +124,7 @@ class Store {
   void finish(int32_t parcel, const Outcome& outcome);  // takes the lock itself
 
   void place_extents();
-  void check_plan(const std::vector<CachePlan>& caches) const;
+  void check_plan(const std::vector<PoolPlan>& pools, const std::vector<CachePlan>& caches) const;
   void check_resize(int32_t pool, int32_t slots, std::span<const int32_t> quotas) const;
   void check_parcel_state(int32_t parcel) const;
   std::vector<int32_t> caches_of(int32_t pool) const;

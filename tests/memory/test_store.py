@@ -129,6 +129,16 @@ def test_a_plan_that_does_not_fit_is_refused(tmp_path: Path, options: dict[str, 
         w.store(source, slots=2, **options)
 
 
+@pytest.mark.parametrize(("quota", "reason"), [(17, "quotas"), (0, "slot"), (16, "budget")])
+def test_a_plan_is_refused_before_memory_is_asked_for(tmp_path: Path, quota: int, reason: str) -> None:
+    """More slots than any address space has: the system would refuse them with another error."""
+    w = world(3)
+    source = _memory.FileSource(written(w, tmp_path / "f"), "cached")
+    pools, budget = [(1 << 44, 16)], (16 << 44) - (reason == "budget")
+    with pytest.raises(ValueError, match=reason):
+        w.store(source, slots=16, pools=pools, caches=[(0, quota)], budget=budget)
+
+
 def test_an_extent_outside_the_file_is_refused(tmp_path: Path) -> None:
     w = world(3)
     source = _memory.FileSource(written(w, tmp_path / "f"), "cached")
