@@ -138,7 +138,7 @@ nb::object counters(const Store& store) {
     const nb::gil_scoped_release unlocked;
     all = store.counters();
   }
-  return numpy(all.empty() ? nullptr : all[0].data(), {all.size(), kCounterNames.size()});
+  return numpy(all.empty() ? nullptr : all[0].data(), {all.size(), kCounters.size()});
 }
 
 nb::object states(const Store& store) {
@@ -300,7 +300,7 @@ NB_MODULE(_memory, m) {
       },
       "trace"_a, "cache"_a, "quotas"_a, "kept"_a, "policy"_a, "half_life"_a);
   nb::list names;
-  for (const char* name : kCounterNames) names.append(name);
+  for (const auto& [counter, name] : kCounters) names.append(name);
   m.attr("COUNTERS") = nb::tuple(names);
 }
 
