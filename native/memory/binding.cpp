@@ -76,11 +76,18 @@ struct PyStore final : Store {
   }
 };
 
+struct NamedMode {
+  const char* name;
+  Mode mode;
+};
+constexpr NamedMode kModes[] = {
+    {"direct", Mode::kDirect}, {"cached", Mode::kCached}, {"mapped", Mode::kMapped}};
+
 Mode mode_of(const std::string& name) {
-  if (name == "direct") return Mode::kDirect;
-  if (name == "cached") return Mode::kCached;
-  if (name == "mapped") return Mode::kMapped;
-  throw std::invalid_argument("unknown mode '" + name + "'; expected direct, cached or mapped");
+  for (const auto& [own, mode] : kModes) {
+    if (name == own) return mode;
+  }
+  throw std::invalid_argument("unknown mode '" + name + "'");
 }
 
 Trace trace_of(const PyTrace& arrays, int32_t parcels) {
@@ -255,6 +262,13 @@ void bind_request(nb::module_& m) {
           "uint8 [bytes] of an extent of a parcel that is held. The view means nothing once it is released.");
 }
 
+template <class All, class NameOf>
+nb::tuple names_of(const All& all, NameOf name_of) {
+  nb::list names;
+  for (const auto& own : all) names.append(name_of(own));
+  return nb::tuple(names);
+}
+
 NB_MODULE(_memory, m) {
   nb::exception<ReadError>(m, "ReadError", PyExc_OSError);
   nb::class_<Source, PySource>(m, "Source", "Something that serves reads of whole blocks from any thread.")
@@ -299,9 +313,9 @@ NB_MODULE(_memory, m) {
         return numpy(hits.data(), {hits.size()});
       },
       "trace"_a, "cache"_a, "quotas"_a, "kept"_a, "policy"_a, "half_life"_a);
-  nb::list names;
-  for (const auto& [counter, name] : kCounters) names.append(name);
-  m.attr("COUNTERS") = nb::tuple(names);
+  m.attr("COUNTERS") = names_of(kCounters, [](const NamedCounter& own) { return own.name; });
+  m.attr("MODES") = names_of(kModes, [](const NamedMode& own) { return own.name; });
+  m.attr("POLICIES") = names_of(policy_names(), [](const std::string& own) { return own.c_str(); });
 }
 
 }  // namespace

@@ -10,6 +10,26 @@ namespace {
 
 constexpr double kNever = -std::numeric_limits<double>::infinity();
 
+using Made = std::unique_ptr<Policy>;
+
+struct NamedPolicy {
+  const char* name;
+  Made (*make)(int32_t parcels, double half_life, const Trace& trace);
+};
+
+constexpr NamedPolicy kPolicies[] = {
+    {"lru", [](int32_t, double, const Trace&) -> Made { return std::make_unique<Lru>(); }},
+    {"lfu", [](int32_t parcels, double, const Trace&) -> Made { return std::make_unique<Lfu>(parcels); }},
+    {"lfru",
+     [](int32_t parcels, double half_life, const Trace&) -> Made {
+       return std::make_unique<Lfru>(parcels, half_life);
+     }},
+    {"oracle",
+     [](int32_t parcels, double, const Trace& trace) -> Made {
+       return std::make_unique<Oracle>(parcels, trace);
+     }},
+};
+
 }  // namespace
 
 Lfru::Lfru(int32_t parcels, double half_life) : half_life_(half_life), scores_(parcels, kNever) {
@@ -37,13 +57,20 @@ double Oracle::next(int32_t parcel, int64_t now) const {
   return after == uses.end() ? kNever : -static_cast<double>(*after);
 }
 
+std::vector<std::string> policy_names() {
+  std::vector<std::string> names;
+  for (const auto& [name, make] : kPolicies) names.emplace_back(name);
+  return names;
+}
+
 std::unique_ptr<Policy> make_policy(const std::string& name, int32_t parcels, double half_life,
                                     const Trace& trace) {
-  if (name == "lru") return std::make_unique<Lru>();
-  if (name == "lfu") return std::make_unique<Lfu>(parcels);
-  if (name == "lfru") return std::make_unique<Lfru>(parcels, half_life);
-  if (name == "oracle") return std::make_unique<Oracle>(parcels, trace);
-  throw std::invalid_argument("unknown policy '" + name + "'; expected lru, lfu, lfru or oracle");
+  std::string known;
+  for (const auto& [own, make] : kPolicies) {
+    if (name == own) return make(parcels, half_life, trace);
+    known += (known.empty() ? "" : ", ") + std::string(own);
+  }
+  throw std::invalid_argument("unknown policy '" + name + "'; expected one of " + known);
 }
 
 }  // namespace ostinato::memory

@@ -79,7 +79,9 @@ class Oracle final : public Policy {
   std::vector<std::vector<int64_t>> uses_;  // of each parcel, ascending
 };
 
-// The policy called "lru", "lfu", "lfru" or "oracle". Throws std::invalid_argument.
+std::vector<std::string> policy_names();
+
+// The policy of that name. Throws std::invalid_argument.
 std::unique_ptr<Policy> make_policy(const std::string& name, int32_t parcels, double half_life,
                                     const Trace& trace);
 

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 COUNTERS: tuple[str, ...]  # what the columns of Store.counters() are
+MODES: tuple[str, ...]  # of FileSource
+POLICIES: tuple[str, ...]
 
 class ReadError(OSError): ...
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ostinato import _memory
+from ostinato.memory.options import ReadMode
 from ostinato.memory.simulate import POLICIES, compare, hit_rate
 from ostinato.memory.trace import make_trace
 from tests.memory.worlds import ScriptedSource, counted, ints, world
@@ -116,6 +117,11 @@ def test_the_store_evicts_as_the_simulation_does(policy: str) -> None:
         assert counted(store, "hits") - before == simulated(steps, 4, policy)[number]
         request.clear()
         store.check_integrity()
+
+
+def test_what_python_calls_them_is_what_there_is() -> None:
+    assert _memory.POLICIES == POLICIES
+    assert tuple(mode.value for mode in ReadMode) == _memory.MODES
 
 
 def test_lfru_lies_between_lru_and_lfu() -> None:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import log2
 
+from ostinato.memory.options import StoreOptions
 from ostinato.memory.parcels import Parcels
 from ostinato.memory.profile import Profile
 from ostinato.memory.routing import Routing, followed
 from ostinato.memory.simulate import hit_rates_by_layer
-from ostinato.memory.store import StoreOptions
 
 ROOMS = (0.5, 0.25, 0.125)  # of a layer's experts: the budgets that are tried
 

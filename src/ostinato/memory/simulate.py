@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ostinato import _memory
+from ostinato.memory.options import PolicyName
 from ostinato.memory.trace import Trace
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-POLICIES = ("lru", "lfu", "lfru", "oracle")
+POLICIES = tuple(policy.value for policy in PolicyName)
 HALF_LIVES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)  # tokens: those that are tried
 
 
