@@ -22,15 +22,17 @@ from ostinato.gguf.reader import open_gguf
 from ostinato.memory.budget import parse_budget, plan
 from ostinato.memory.options import PolicyName, ReadMode, StoreOptions
 from ostinato.memory.parcels import Parcels, expert_parcels, layer_parcels
-from ostinato.memory.store import open_store
+from ostinato.memory.store import block_of, open_store
+from ostinato.memory.store_table import BLOCK, CHUNK, PREFETCH_IN_FLIGHT
+from ostinato.memory.trace import make_trace
 from ostinato.model.architectures import read_spec
 from ostinato.program.compile import compile_model
 
 SETTINGS = (
-    *((ReadMode.DIRECT, threads, 1 << 20) for threads in (1, 2, 4, 8)),
+    *((ReadMode.DIRECT, threads, CHUNK) for threads in (1, 2, 4, 8)),
     *((ReadMode.DIRECT, 8, chunk) for chunk in (256 << 10, 512 << 10, 2 << 20, 4 << 20)),
-    (ReadMode.CACHED, 8, 1 << 20),
-    (ReadMode.MAPPED, 8, 1 << 20),
+    (ReadMode.CACHED, 8, CHUNK),
+    (ReadMode.MAPPED, 8, CHUNK),
 )
 
 
@@ -52,7 +54,9 @@ def model_parcels(path: Path) -> Parcels:
 
 def read(path: Path, parcels: Parcels, order: list[int], wanted: int, options: StoreOptions) -> Rate:
     """Wants so many parcels at a time and lets them go at once, with slots for a tenth of them all."""
-    made = plan(parcels, parcels.resident_bytes + max(parcels.nbytes // 10, 64 << 20))
+    made = plan(
+        parcels, parcels.resident_bytes + max(parcels.nbytes // 10, 64 << 20), block=block_of([path], mode=options.mode)
+    )
     store = open_store(parcels, made, [path], options)
     request = _memory.Request(store)
     with path.open("rb") as file:
@@ -100,7 +104,7 @@ class Zeros(_memory.Source):
         return 1 << 30
 
     def block(self) -> int:
-        return 4096
+        return BLOCK
 
     def read(self, offset: int, to: np.ndarray) -> None:
         return
@@ -109,15 +113,15 @@ class Zeros(_memory.Source):
 def steps(layers: int = 48, experts: int = 128, used: int = 8, tokens: int = 200) -> None:
     """Microseconds of want and release of a layer's experts, Python's part included, all of them hits."""
     count = layers * experts
-    extents = np.array([(0, 4096 * p, 4096) for p in range(count)], np.int64)
+    extents = np.array([(0, BLOCK * p, BLOCK) for p in range(count)], np.int64)
     layer = np.repeat(np.arange(layers, dtype=np.int32), experts)
     first, none = np.arange(count + 1, dtype=np.int32), np.zeros(count, np.int32)
     rng = np.random.default_rng(0)
     for policy in ("lru", "lfu", "lfru"):
         catalogue = _memory.Catalogue(extents, first, none, layer, np.zeros(0, np.uint32))
         store = _memory.Store(
-            catalogue, [(Zeros(), None)], [(4096, count)], [(0, count)], count * 4096, policy, 4.0 * layers,
-            (np.zeros(1, np.int64), np.zeros(0, np.int32)), False, 4, 1 << 20, 2 << 20,
+            catalogue, [(Zeros(), None)], [(BLOCK, count)], [(0, count)], count * BLOCK, policy, 4.0 * layers,
+            make_trace([]).arrays, False, 4, CHUNK, PREFETCH_IN_FLIGHT,
         )  # fmt: skip
         request = _memory.Request(store)
         for start in range(0, count, experts):

@@ -18,8 +18,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
 from ostinato.backends import emit
 from ostinato.engine import records_table
+from ostinato.memory import store_table
 
-TABLES = emit.BACKENDS + emit.Tables(records_table.CONSTANTS, records_table.ENUMS, records_table.RECORDS)
+TABLES = (
+    emit.BACKENDS
+    + emit.Tables(records_table.CONSTANTS, records_table.ENUMS, records_table.RECORDS)
+    + emit.Tables(store_table.CONSTANTS, (), ())
+)
 
 
 def main() -> None:

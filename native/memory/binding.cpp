@@ -289,6 +289,9 @@ NB_MODULE(_memory, m) {
       });
   bind_store(m);
   bind_request(m);
+  m.def(
+      "block", [](const std::vector<PyFile>& files) { return block_of(files_of(files)); }, "files"_a,
+      "What offsets and lengths of reads are multiples of: of all these files.");
   m.def("crc32c", [](const Bytes& bytes) { return crc32c(0, bytes.data(), bytes.size()); }, "data"_a);
   m.def(
       "checksums",

@@ -18,7 +18,7 @@ struct Freed {
 };
 
 uint32_t extended(uint32_t sum, const Extent& extent, Source& source, uint8_t* buffer) {
-  const Placed placed = place(extent, 0, std::max(kBlock, source.block()));
+  const Placed placed = place(extent, 0, source.block());
   const int64_t end = extent.offset + extent.bytes;
   for (int64_t at = placed.offset; at < placed.offset + placed.bytes; at += kPortion) {
     const int64_t bytes = std::min(kPortion, placed.offset + placed.bytes - at);

@@ -59,7 +59,7 @@ void Store::place_extents() {
   for (int32_t parcel = 0; parcel < catalogue_.parcels(); ++parcel) {
     int64_t end = 0, payload = 0;
     for (const Extent& extent : catalogue_.of(parcel)) {
-      placed_.push_back(place(extent, end, reader_.block(extent.file)));
+      placed_.push_back(place(extent, end, reader_.block()));
       end += placed_.back().bytes;
       payload += extent.bytes;
     }

@@ -17,20 +17,15 @@ std::string reason(const std::exception& error) {
 }  // namespace
 
 Reader::Reader(std::vector<File> files, const Options& options, Done done)
-    : files_(std::move(files)), options_(options), done_(std::move(done)) {
+    : files_(std::move(files)), options_(options), done_(std::move(done)), block_(block_of(files_)) {
   if (options_.threads < 1 || options_.chunk < 1)
     throw std::invalid_argument("a reader has threads and chunks");
-  for (const File& file : files_) {
-    int64_t block = file.primary->block();
-    if (file.replica != nullptr) {
-      block = std::max(block, file.replica->block());
-      if (file.replica->size() != file.primary->size()) {
-        throw std::invalid_argument("the replica has " + std::to_string(file.replica->size()) +
-                                    " bytes, the file it is of " + std::to_string(file.primary->size()));
-      }
+  if (options_.chunk % block_ != 0) throw std::invalid_argument("chunks must hold whole blocks");
+  for (const auto& [primary, replica] : files_) {
+    if (replica != nullptr && replica->size() != primary->size()) {
+      throw std::invalid_argument("the replica has " + std::to_string(replica->size()) +
+                                  " bytes, the file it is of " + std::to_string(primary->size()));
     }
-    if (options_.chunk % block != 0) throw std::invalid_argument("chunks must hold whole blocks");
-    blocks_.push_back(block);
   }
   for (int32_t i = 0; i < options_.threads; ++i) threads_.emplace_back([this] { work(); });
 }

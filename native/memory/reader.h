@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "memory/source.h"
+#include "ostinato/tables.h"
 
 namespace ostinato::memory {
 
@@ -46,9 +47,9 @@ struct Outcome {
 class Reader {
  public:
   struct Options {
-    int32_t threads = 8;
-    int64_t chunk = int64_t{1} << 20;               // bytes of a read at most
-    int64_t prefetch_in_flight = int64_t{2} << 20;  // bytes of prefetch that are being read at once
+    int32_t threads = kReadThreads;
+    int64_t chunk = kReadChunk;                      // bytes of a read at most
+    int64_t prefetch_in_flight = kPrefetchInFlight;  // bytes of prefetch that are being read at once
   };
   using Done = std::function<void(int32_t id, const Outcome&)>;
 
@@ -64,7 +65,7 @@ class Reader {
   void raise(int32_t id);   // a prefetch becomes a demand
   void close();             // ends the threads; what has not begun is dropped
 
-  int64_t block(int32_t file) const { return blocks_[file]; }
+  int64_t block() const { return block_; }  // of all files, so that any extents fit into one slot
   const std::vector<File>& files() const { return files_; }
   int64_t chunk() const { return options_.chunk; }
 
@@ -87,7 +88,7 @@ class Reader {
   const std::vector<File> files_;
   const Options options_;
   const Done done_;
-  std::vector<int64_t> blocks_;
+  const int64_t block_;
 
   std::mutex mutex_;
   std::condition_variable wake_;

@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "memory/system.h"
+#include "ostinato/tables.h"
 
 namespace ostinato::memory {
 namespace {
@@ -36,6 +37,14 @@ std::vector<int64_t> sizes_of(const std::vector<File>& files) {
   return sizes;
 }
 
+int64_t block_of(const std::vector<File>& files) {
+  int64_t block = 1;
+  for (const auto& [primary, replica] : files) {
+    block = std::max({block, primary->block(), replica != nullptr ? replica->block() : 1});
+  }
+  return block;
+}
+
 FileSource::FileSource(std::string path, Mode mode) : path_(std::move(path)), mode_(mode) {
   descriptor_ = mode == Mode::kDirect ? open_direct(path_.c_str())
                                       : ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -49,7 +58,7 @@ FileSource::FileSource(std::string path, Mode mode) : path_(std::move(path)), mo
     if (fstat(descriptor_, &status) != 0) fail(std::strerror(errno));
     if (!S_ISREG(status.st_mode) || status.st_size == 0) fail("not a file with something in it");
     identity_ = identify(status);
-    block_ = std::max(kBlock, mode == Mode::kDirect ? direct_block(descriptor_) : 0);
+    block_ = std::max<int64_t>(kReadBlock, mode == Mode::kDirect ? direct_block(descriptor_) : 0);
     if (mode != Mode::kMapped) return;
     void* mapping = mmap(nullptr, identity_.size, PROT_READ, MAP_SHARED, descriptor_, 0);
     if (mapping == MAP_FAILED) fail(std::strerror(errno));

@@ -33,6 +33,7 @@ struct File {
 };
 
 std::vector<int64_t> sizes_of(const std::vector<File>& files);  // bytes of each
+int64_t block_of(const std::vector<File>& files);               // the largest of any of them, or of a replica
 
 enum class Mode {
   kDirect,  // past the page cache (O_DIRECT): nothing else of the machine's memory is used

@@ -81,7 +81,7 @@ bool populate(uint8_t* memory, int64_t bytes, bool locked) {
   if (failed == 0) return true;
   if (errno != EINVAL) return false;  // EINVAL: a kernel before 5.14
 #endif
-  for (int64_t at = 0; at < bytes; at += kBlock) static_cast<volatile uint8_t*>(memory)[at] = 0;
+  for (int64_t at = 0; at < bytes; at += page_bytes()) static_cast<volatile uint8_t*>(memory)[at] = 0;
   return true;
 }
 

@@ -6,9 +6,6 @@
 
 namespace ostinato::memory {
 
-// Alignment of reads. Blocks of 512 bytes would do on most disks, but cut pages into two segments each: 10 %
-// slower.
-constexpr int64_t kBlock = 4096;
 constexpr int64_t kHugePage = int64_t{2} << 20;
 
 int64_t page_bytes();  // what memory is given and taken back by

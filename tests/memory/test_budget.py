@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ostinato.memory.budget import BLOCK, LEAST_SLOTS, BudgetError, MemoryPlan, kept_layers, padded, parse_budget, plan
+from ostinato import _memory
+from ostinato.memory.budget import LEAST_SLOTS, BudgetError, MemoryPlan, kept_layers, padded, parse_budget, plan
 from ostinato.memory.parcels import Extent, Parcel, Parcels
 from ostinato.memory.simulate import hit_rate
+from ostinato.memory.store_table import BLOCK
 from ostinato.memory.trace import make_trace
+from tests.memory.worlds import NO_TRACE, ScriptedSource, ints
 
 
 @pytest.mark.parametrize(
@@ -107,6 +111,32 @@ def test_layers_share_evenly() -> None:
 def test_odd_offsets_take_whole_blocks() -> None:
     assert padded(Parcel(0, (Extent(0, 4095, 2),))) == 2 * BLOCK
     assert padded(Parcel(0, (Extent(0, 4096, 4096), Extent(0, 10, 1)))) == 2 * BLOCK
+
+
+@settings(deadline=None, max_examples=25)
+@given(sizes=st.lists(st.integers(1, 3 * BLOCK), min_size=2, max_size=9))
+def test_slots_suffice_where_a_disk_asks_for_larger_blocks(sizes: list[int]) -> None:
+    """One file of two: extents of both share slots."""
+    ends = list(accumulate(sizes))
+    extents = [Extent(i % 2, end - size, size) for i, (end, size) in enumerate(zip(ends, sizes, strict=True))]
+    parcels = Parcels(tuple(Parcel(0, pair) for pair in pairwise(extents)), 0)
+    data = np.arange(ends[-1]).astype(np.uint8)
+    files = [(ScriptedSource(data, 4 * BLOCK), None), (ScriptedSource(data), ScriptedSource(data, 2 * BLOCK))]
+    made = plan(parcels, sum(padded(p, 4 * BLOCK) for p in parcels.parcels) * 2, block=_memory.block(files))
+    pools, caches = [(p.slot_bytes, p.slots) for p in made.pools], [(c.pool, c.quota) for c in made.caches]
+    store = _memory.Store(
+        parcels.native(made.cache), files, pools, caches, made.slot_bytes, "lru", 1.0, NO_TRACE, False, 2, 4 * BLOCK,
+        BLOCK,
+    )  # fmt: skip
+    request = _memory.Request(store)
+    for number, parcel in enumerate(parcels.parcels):
+        request.want(ints([number]))
+        assert request.wait(number) == "", "the source asserts that reads are aligned"
+        for index, extent in enumerate(parcel.extents):
+            held = request.data(number, index)
+            assert held.tobytes() == data[extent.offset : extent.offset + extent.nbytes].tobytes()
+        request.release(number)
+    store.close()
 
 
 def test_streamed_layers_are_kept_evenly() -> None:

@@ -14,7 +14,8 @@ from ostinato.gguf.reader import GGUFFile, open_gguf
 from ostinato.memory.budget import kept_layers, plan
 from ostinato.memory.options import ReadMode, StoreOptions
 from ostinato.memory.parcels import Extent, Parcels, expert_parcels, layer_parcels
-from ostinato.memory.store import open_store
+from ostinato.memory.store import block_of, open_store
+from ostinato.memory.store_table import BLOCK
 from ostinato.model.architectures import read_spec
 from ostinato.model.weights import Stack, Tensor, Within, resolve
 from ostinato.program.compile import compile_model
@@ -123,6 +124,10 @@ def test_experts_from_the_store_are_the_file_s(opened: tuple[GGUFFile, Programs]
     assert store.bytes <= experts.nbytes // 2
     store.check_integrity()
     store.close()
+    finer = plan(experts, least.nbytes, block=BLOCK // 2)
+    with pytest.raises(ValueError, match="aligned"):
+        open_store(experts, finer, [BUILTIN])
+    assert block_of([BUILTIN]) >= BLOCK
     with pytest.raises(ValueError, match="replicas"):
         open_store(experts, least, [BUILTIN], replicas=[BUILTIN, Path("other")])
 

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ostinato import _memory
+from ostinato.memory.store_table import BLOCK
+from ostinato.memory.trace import make_trace
 
-BLOCK = 4096
-NO_TRACE = (np.zeros(1, np.int64), np.zeros(0, np.int32))
+NO_TRACE = make_trace([]).arrays
 
 
 def ints(values: Sequence[int]) -> NDArray[np.int32]:

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ostinato.memory.parcels import Parcel, Parcels
+from ostinato.memory.store_table import BLOCK
 
-BLOCK = 4096  # bytes: what reads are aligned to (native/memory/system.h)
 LEAST_SLOTS = 2  # of a cache: one to compute with while another is read
 _SAME_SIZE = 16  # parcels whose sizes differ by less than one 16th share a pool
 
@@ -51,6 +51,7 @@ class MemoryPlan:
     pools: tuple[PoolPlan, ...]
     caches: tuple[CachePlan, ...]
     cache: tuple[int, ...]
+    block: int  # bytes that reads may be aligned to, at most
 
     @property
     def slot_bytes(self) -> int:
@@ -79,10 +80,13 @@ def parse_budget(text: str, whole: int) -> int:
     return amount
 
 
-def plan(parcels: Parcels, budget: int, *, other_bytes: int = 0, per_layer: bool = False) -> MemoryPlan:
+def plan(
+    parcels: Parcels, budget: int, *, other_bytes: int = 0, per_layer: bool = False, block: int = BLOCK
+) -> MemoryPlan:
     """Slots for `budget` bytes, of which `other_bytes` (keys and values, activations) and the resident weights go
-    first. With `per_layer` every layer has slots of its own. Raises BudgetError."""
-    pools, pool_of = _size_classes(parcels.parcels)
+    first. With `per_layer` every layer has slots of its own. `block` is what reads are aligned to (store.block_of
+    asks the files' disks). Raises BudgetError."""
+    pools, pool_of = _size_classes(parcels.parcels, block)
     groups = sorted({_group(pool, parcel, per_layer) for pool, parcel in zip(pool_of, parcels.parcels, strict=True)})
     cache_of = {group: number for number, group in enumerate(groups)}
     cache = tuple(
@@ -96,7 +100,7 @@ def plan(parcels: Parcels, budget: int, *, other_bytes: int = 0, per_layer: bool
         raise BudgetError(f"{_amount(budget)} is too little memory; this model needs at least {_amount(smallest)}")
     slots = _share(pools, least, budget - fixed)
     planned = tuple(PoolPlan(size, n, count) for (size, count), n in zip(pools, slots, strict=True))
-    return MemoryPlan(parcels.resident_bytes, planned, _quotas(groups, members, slots), cache)
+    return MemoryPlan(parcels.resident_bytes, planned, _quotas(groups, members, slots), cache, block)
 
 
 def kept_layers(made: MemoryPlan, ahead: int = 2) -> list[int]:
@@ -114,15 +118,15 @@ def kept_layers(made: MemoryPlan, ahead: int = 2) -> list[int]:
     return kept
 
 
-def padded(parcel: Parcel) -> int:
+def padded(parcel: Parcel, block: int = BLOCK) -> int:
     """Bytes of a slot that holds the parcel: whole blocks for every extent, whole pages in all."""
-    blocks = sum(-(-(e.offset + e.nbytes) // BLOCK) - e.offset // BLOCK for e in parcel.extents)
-    return _round_up(blocks * BLOCK, max(BLOCK, mmap.PAGESIZE))
+    blocks = sum(-(-(e.offset + e.nbytes) // block) - e.offset // block for e in parcel.extents)
+    return _round_up(blocks * block, max(block, mmap.PAGESIZE))
 
 
-def _size_classes(parcels: Sequence[Parcel]) -> tuple[list[tuple[int, int]], list[int]]:
+def _size_classes(parcels: Sequence[Parcel], block: int) -> tuple[list[tuple[int, int]], list[int]]:
     """(slot bytes, parcels) of every pool, largest first, and the pool of each parcel."""
-    sizes = [padded(parcel) for parcel in parcels]
+    sizes = [padded(parcel, block) for parcel in parcels]
     tops: list[int] = []
     for size in sorted(set(sizes), reverse=True):
         if not tops or size * _SAME_SIZE < tops[-1] * (_SAME_SIZE - 1):

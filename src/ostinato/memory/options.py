@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+from ostinato.memory.store_table import CHUNK, PREFETCH_IN_FLIGHT, THREADS
+
 
 class ReadMode(Enum):
     """How files are read."""
@@ -33,9 +35,9 @@ class StoreOptions:
     policy: PolicyName = PolicyName.LFRU
     half_life: float = 8.0
     locked: bool = False  # slots are locked into memory
-    threads: int = 8
-    chunk: int = 1 << 20  # bytes of one read at most
-    prefetch_in_flight: int = 2 << 20  # bytes of prefetch that are being read at once
+    threads: int = THREADS
+    chunk: int = CHUNK  # bytes of one read at most
+    prefetch_in_flight: int = PREFETCH_IN_FLIGHT  # bytes of prefetch that are being read at once
 
 
 class Prefetch(Enum):

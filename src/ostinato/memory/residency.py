@@ -19,7 +19,8 @@ from ostinato.memory.budget import MemoryPlan, kept_layers, plan
 from ostinato.memory.options import Prefetch, Settings
 from ostinato.memory.parcels import Parcels, expert_parcels, layer_parcels
 from ostinato.memory.profile import hottest, load_profile
-from ostinato.memory.store import open_store
+from ostinato.memory.store import block_of, open_store
+from ostinato.memory.store_table import BLOCK
 from ostinato.program.ir import Programs
 
 if TYPE_CHECKING:
@@ -39,10 +40,10 @@ class Residency:
     file: GGUFFile
     settings: Settings
 
-    def plan(self, working_bytes: int) -> MemoryPlan:
-        """Raises BudgetError."""
+    def plan(self, working_bytes: int, block: int = BLOCK) -> MemoryPlan:
+        """For files whose reads are aligned to `block`. Raises BudgetError."""
         held = self.held_bytes + working_bytes
-        return plan(self.parcels, self.budget, other_bytes=held, per_layer=self.settings.per_layer)
+        return plan(self.parcels, self.budget, other_bytes=held, per_layer=self.settings.per_layer, block=block)
 
     def open(self, working_bytes: int) -> WeightStore | None:
         """A store with slots in what is left of the budget, or None where everything fits and no replicas are to serve
@@ -53,6 +54,7 @@ class Residency:
             return None
         replicas = [Path(path) for path in self.settings.replicas]
         paths = [part.path for part in self.file.parts]
+        made = self.plan(working_bytes, block_of(paths, replicas, self.settings.store.mode))
         kept = self._kept(made)
         store = open_store(self.parcels, made, paths, self.settings.store, replicas=replicas)
         self.file.populate(_runs(self.parcels, len(paths)))

@@ -27,9 +27,12 @@ def open_store(
     """
     options = options or StoreOptions()
     trace = oracle or make_trace([])
+    files = open_files(paths, replicas, options.mode)
+    if (block := _memory.block(files)) > plan.block:
+        raise ValueError(f"reads are aligned to {block} bytes here, the plan has {plan.block}")
     return _memory.Store(
         catalogue=parcels.native(plan.cache, checksums),
-        files=open_files(paths, replicas, options.mode),
+        files=files,
         pools=[(pool.slot_bytes, pool.slots) for pool in plan.pools],
         caches=[(cache.pool, cache.quota) for cache in plan.caches],
         budget=plan.slot_bytes,
@@ -41,6 +44,11 @@ def open_store(
         chunk=options.chunk,
         prefetch_in_flight=options.prefetch_in_flight,
     )
+
+
+def block_of(paths: Sequence[Path], replicas: Sequence[Path] = (), mode: ReadMode = ReadMode.DIRECT) -> int:
+    """What reads of these files are aligned to, for `plan`. Raises _memory.ReadError."""
+    return _memory.block(open_files(paths, replicas, mode))
 
 
 def open_files(
