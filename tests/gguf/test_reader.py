@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import gguf
@@ -84,8 +87,35 @@ def test_tensors_lie_where_the_package_says(package_file: Path) -> None:
             assert not tensor.data.flags.writeable
 
 
-def test_populating_reads_ahead(package_file: Path) -> None:
-    """And changes nothing: neither twice, nor when the file is closed before it has ended."""
+def pages_in_memory(mapped: MappedFile) -> float:
+    """The part of a mapped file's pages that the page cache holds."""
+    pages = np.zeros(-(-mapped.memory.nbytes // mmap.PAGESIZE), np.uint8)
+    address = np.frombuffer(mapped.memory, np.uint8).ctypes.data
+    libc = ctypes.CDLL(None, use_errno=True)
+    arguments = ctypes.c_void_p(address), ctypes.c_size_t(mapped.memory.nbytes), pages.ctypes.data_as(ctypes.c_void_p)
+    assert libc.mincore(*arguments) == 0, os.strerror(ctypes.get_errno())
+    return float((pages & 1).mean())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reading ahead needs Linux")
+def test_populating_reads_ahead(tmp_path: Path) -> None:
+    path = tmp_path / "cold"
+    path.write_bytes(os.urandom(8 << 20))
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    mapped = MappedFile(path)
+    if pages_in_memory(mapped) > 0:
+        pytest.skip("this file system keeps everything in memory")
+    mapped.populate()
+    end = time.monotonic() + 20
+    while pages_in_memory(mapped) < 1:
+        assert time.monotonic() < end, "not all of it was read"
+        time.sleep(0.01)
+
+
+def test_populating_changes_nothing(package_file: Path) -> None:
+    """Neither twice, nor when the file is closed before it has ended."""
     with open_gguf(package_file) as file:
         expected = file.tensors["matrix"].data.tobytes()
         file.populate()
