@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import mmap
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ostinato._rings import Broadcast, BroadcastReader, Ring, load_word, store_word
-from tests.support import ROOT
+from tests.programs import NATIVE, SANITIZERS, compiled, compiler, emit_tables, runs_well
 
 WORDS = 5
 
@@ -88,27 +86,16 @@ def test_broadcast_tells_readers_what_they_lost() -> None:
 
 
 def build(folder: Path, source: str, *flags: str) -> Path:
-    """Compiles a program of native/rings/tests with the system's compiler."""
-    if shutil.which("g++") is None:
-        pytest.skip("g++ is absent")
-    subprocess.run([sys.executable, ROOT / "tools/emit.py", "--cpp", folder / "ostinato/tables.h"], check=True)
-    program = folder / Path(source).stem
-    includes = ["-I", str(folder), "-I", str(ROOT / "native")]
-    command = ["g++", "-std=c++20", "-Wall", "-Wextra", "-Werror", *flags, *includes, "-o", str(program)]
-    built = subprocess.run([*command, str(ROOT / "native/rings/tests" / source)], capture_output=True, text=True)
-    if "cannot find" in built.stderr and "tsan" in built.stderr:
-        pytest.skip("g++ has no ThreadSanitizer runtime")
-    assert built.returncode == 0, built.stderr
-    return program
+    """Compiles a program of native/rings/tests."""
+    warnings = ("-std=c++20", "-Wall", "-Wextra", "-Werror")
+    includes = ("-I", emit_tables(folder), "-I", NATIVE)
+    command = [compiler(), *warnings, *flags, *includes, NATIVE / "rings" / "tests" / source]
+    return compiled(command, folder / Path(source).stem)
 
 
-@pytest.mark.parametrize("flags", [["-O2"], ["-O1", "-g", "-fsanitize=thread"]], ids=["plain", "thread-sanitizer"])
-def test_threads_over_one_mapping(tmp_path: Path, flags: list[str]) -> None:
-    program = build(tmp_path, "threads.cpp", "-pthread", *flags)
-    done = subprocess.run([program], capture_output=True, text=True, timeout=120)
-    if "unexpected memory mapping" in done.stderr:
-        pytest.skip("ThreadSanitizer cannot run under this kernel's address layout")
-    assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr[-4000:]
+@pytest.mark.parametrize("flags", [("-O2",), ("-O1", "-g", *SANITIZERS["thread"])], ids=["plain", "thread-sanitizer"])
+def test_threads_over_one_mapping(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    runs_well(build(tmp_path, "threads.cpp", "-pthread", *flags))
 
 
 def test_writers_killed_after_every_store(tmp_path: Path) -> None:

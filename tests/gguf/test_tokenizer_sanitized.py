@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.support import ROOT
+from tests.programs import NATIVE, SANITIZERS, compiled, compiler
 
-SOURCES = ROOT / "native" / "tokenizer"
-FLAGS = ("-std=c++20", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+SOURCES = NATIVE / "tokenizer"
+FLAGS = ("-std=c++20", "-O1", "-g", *SANITIZERS["address"])
 
 
 @pytest.fixture(scope="module")
 def fuzzer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    compiler = os.environ.get("CXX", "g++")
-    if shutil.which(compiler) is None:
-        pytest.skip(f"{compiler} is missing")
-    out = tmp_path_factory.mktemp("fuzz") / "fuzz"
     sources = [source for source in SOURCES.glob("*.cpp") if source.name != "binding.cpp"]
-    subprocess.run([compiler, *FLAGS, f"-I{ROOT / 'native'}", *sources, "-o", out], check=True, timeout=280)
-    return out
+    return compiled([compiler(), *FLAGS, f"-I{NATIVE}", *sources], tmp_path_factory.mktemp("fuzz") / "fuzz")
 
 
 @pytest.mark.slow

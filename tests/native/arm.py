@@ -6,15 +6,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.support import ROOT
+from tests.programs import NATIVE, emit_tables
 
-NATIVE = ROOT / "native"
 COMPILER, EMULATOR = shutil.which("aarch64-linux-gnu-g++"), shutil.which("qemu-aarch64-static")
 needed = pytest.mark.skipif(
     COMPILER is None or EMULATOR is None, reason="g++-aarch64-linux-gnu or qemu-user-static is absent"
@@ -47,9 +45,7 @@ def kernel_sources() -> list[Source]:
 
 def compile(folder: Path, sources: list[Source], *flags: str) -> list[str]:
     """Objects of all sources, two at a time."""
-    generated = folder / "ostinato"
-    headers: list[str | Path] = ["--cpp", generated / "tables.h", "--grids", generated / "grids.h"]
-    subprocess.run([sys.executable, ROOT / "tools/emit.py", *headers], check=True)
+    emit_tables(folder)
 
     def compiled(index: int) -> str:
         source, more = sources[index]

@@ -5,20 +5,18 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from ostinato.gguf.blocks import FORMATS
-from tests.support import ROOT
+from tests.programs import NATIVE, SANITIZERS, compiled, compiler, emit_tables
 
-KERNELS = ROOT / "native" / "cpu" / "kernels"
+KERNELS = NATIVE / "cpu" / "kernels"
 FLAGS = (
-    "-std=c++20", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-math-errno",
+    "-std=c++20", "-O1", *SANITIZERS["address"], "-fno-math-errno",
     "-ffp-contract=off", "-Wno-psabi",
 )  # fmt: skip
 AVX2 = ("-mavx2", "-mfma", "-mf16c")
@@ -31,26 +29,19 @@ FOLDERS = {"": (), **({"avx2": AVX2, "avx512": AVX512, "amx": AMX} if ON_X86 els
 
 @pytest.fixture(scope="module")
 def fuzzer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    compiler = os.environ.get("CXX", "g++")
-    if shutil.which(compiler) is None:
-        pytest.skip(f"{compiler} is missing")
-    folder = tmp_path_factory.mktemp("fuzz")
-    tables = folder / "generated" / "ostinato"
-    emit = ("tools/emit.py", "--cpp", tables / "tables.h", "--grids", tables / "grids.h")
-    subprocess.run([sys.executable, *emit], check=True, cwd=ROOT)
-    common = (*FLAGS, f"-I{ROOT / 'native'}", f"-I{tables.parent}", *(["-DOSTINATO_X86"] if ON_X86 else []))
+    folder = emit_tables(tmp_path_factory.mktemp("fuzz"))
+    common = (compiler(), *FLAGS, f"-I{NATIVE}", f"-I{folder}", *(["-DOSTINATO_X86"] if ON_X86 else []))
     jobs: dict[Path, tuple[str | Path, ...]] = {
-        folder / f"{name}-{source.stem}.o": (compiler, *common, *flags, "-c", source)
+        folder / f"{name}-{source.stem}.o": (*common, *flags, "-c", source)
         for name, flags in FOLDERS.items()
         for source in (KERNELS / name).glob("*.cpp")
     }
     for source in (*(KERNELS / "amx").glob("*.cpp"), KERNELS.parent / "tests" / "tiles.cpp") if ON_X86 else ():
-        jobs[folder / f"emulated-{source.stem}.o"] = (compiler, *common, *EMULATED, "-c", source)
+        jobs[folder / f"emulated-{source.stem}.o"] = (*common, *EMULATED, "-c", source)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(lambda out: subprocess.run([*jobs[out], "-o", out], check=True), jobs))
+        list(pool.map(lambda out: compiled(jobs[out], out), jobs))
     main = KERNELS.parent / "tests" / "kernels_fuzz.cpp"
-    subprocess.run([compiler, *common, main, *jobs, "-o", folder / "fuzz"], check=True)
-    return folder / "fuzz"
+    return compiled([*common, main, *jobs], folder / "fuzz")
 
 
 @pytest.mark.slow

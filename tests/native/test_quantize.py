@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,8 +10,8 @@ import pytest
 
 from ostinato import _quantize
 from ostinato.gguf.types_table import TensorType
+from tests.programs import NATIVE, SANITIZERS, compiled, compiler, emit_tables
 from tests.quantize.tensors import KINDS, TYPES, values
-from tests.support import ROOT
 
 F32, F16, BF16, Q4_K = TensorType.F32, TensorType.F16, TensorType.BF16, TensorType.Q4_K
 
@@ -85,22 +83,11 @@ def test_nothing_is_encoded_to_nothing() -> None:
 @pytest.mark.slow
 def test_nothing_is_read_or_written_out_of_bounds(tmp_path: Path) -> None:
     """Any bits as values, infinities and NaN among them, at any address, under the sanitizers."""
-    compiler = os.environ.get("CXX", "g++")
-    tables = next((ROOT / "build").glob("*/generated/ostinato/tables.h"), None)
-    if shutil.which(compiler) is None or tables is None:
-        pytest.skip(f"{compiler} or the generated tables.h is missing")
-    folder = ROOT / "native" / "quantize"
+    folder = NATIVE / "quantize"
     sources = [*(folder / f"{name}.cpp" for name in ("encoders", "levels", "quantize")), folder / "tests/fuzz_test.cpp"]
-    flags = (
-        "-std=c++20",
-        "-O1",
-        "-g",
-        "-fsanitize=address,undefined,float-cast-overflow",
-        "-fno-sanitize-recover=all",
-        "-Wno-psabi",
-    )
-    include = (f"-I{ROOT / 'native'}", f"-I{tables.parent.parent}", "-DOSTINATO_LEVEL=portable")
-    subprocess.run([compiler, *flags, *include, *sources, "-o", tmp_path / "fuzz"], check=True, timeout=280)
-    done = subprocess.run([tmp_path / "fuzz", "1", "300"], timeout=250, capture_output=True, text=True, check=False)
+    flags = ("-std=c++20", "-O1", "-g", *SANITIZERS["address"], "-fsanitize=float-cast-overflow", "-Wno-psabi")
+    include = (f"-I{NATIVE}", f"-I{emit_tables(tmp_path)}", "-DOSTINATO_LEVEL=portable")
+    fuzz = compiled([compiler(), *flags, *include, *sources], tmp_path / "fuzz")
+    done = subprocess.run([fuzz, "1", "300"], timeout=250, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 1000, "hardly anything was encoded"

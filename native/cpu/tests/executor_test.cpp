@@ -12,6 +12,8 @@
 #include <new>
 #include <vector>
 
+#include "tests/expect.h"
+
 namespace {
 std::atomic<int64_t> allocations{0};
 }
@@ -32,12 +34,6 @@ constexpr int32_t kWidth = 64, kVocab = 160, kHeads = 4, kContext = 1200, kBlock
 constexpr int32_t kPrompt = 530, kSteps = 60;  // past one split of 512 positions
 constexpr int32_t kRun = 13;                   // steps of a run
 constexpr int32_t kTaps = 3;                   // of the convolution
-
-void expect(bool condition, const char* what) {
-  if (condition) return;
-  std::fprintf(stderr, "executor_test: %s\n", what);
-  std::exit(1);
-}
 
 // Writes the program: values by number, weights by number, instructions as the structs of tables.h.
 class Writer {

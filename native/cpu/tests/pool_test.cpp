@@ -7,19 +7,14 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <thread>
 #include <vector>
+
+#include "tests/expect.h"
 
 using ostinato::cpu::Pool;
 
 namespace {
-
-void expect(bool condition, const char* what) {
-  if (condition) return;
-  std::fprintf(stderr, "pool_test: %s\n", what);
-  std::exit(1);
-}
 
 // Every task runs once, on a thread of the pool, and sees what the loop before it wrote.
 void loops(int threads, int count) {

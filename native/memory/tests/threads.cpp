@@ -5,10 +5,10 @@
 #include <cstdio>
 #include <cstring>
 #include <random>
-#include <stdexcept>
 #include <thread>
 
 #include "memory/request.h"
+#include "tests/expect.h"
 
 using namespace ostinato::memory;
 
@@ -45,10 +45,6 @@ Catalogue catalogue() {
     made.cache.push_back(p % 2);
   }
   return made;
-}
-
-void expect(bool holds, const char* what) {
-  if (!holds) throw std::runtime_error(what);
 }
 
 std::vector<int32_t> drawn(std::mt19937& random, size_t count) {
@@ -104,36 +100,23 @@ void stretch(Store& store, const std::atomic<bool>& over) {
 }  // namespace
 
 int main() {
-  try {
-    const Options options{kSlots * 3 * kBlock, false, {3, kBlock, 2 * kBlock}};
-    Store store(catalogue(), {{std::make_shared<Made>(), nullptr}}, {{3 * kBlock, kSlots}},
-                {{0, kSlots / 2}, {0, kSlots / 2}}, make_policy("lfru", kParcels, 8, {}), options);
-    std::atomic<bool> over{false}, failed{false};
-    std::thread stretching([&] { stretch(store, over); });
-    std::vector<std::thread> threads;
-    for (unsigned seed = 1; seed <= 3; ++seed) {
-      threads.emplace_back([&, seed] {
-        try {
-          use(store, seed);
-        } catch (const std::exception& error) {
-          std::fprintf(stderr, "%s\n", error.what());
-          failed = true;
-        }
-      });
-    }
-    for (std::thread& thread : threads) thread.join();
-    over = true;
-    stretching.join();
-    store.check_integrity();
-    std::mt19937 random(5);
-    Request last(store);
-    last.want(drawn(random, 20));  // in flight while the store is closed
-    store.close();
-    store.check_integrity();
-    if (failed) return 1;
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "%s\n", error.what());
-    return 1;
+  const Options options{kSlots * 3 * kBlock, false, {3, kBlock, 2 * kBlock}};
+  Store store(catalogue(), {{std::make_shared<Made>(), nullptr}}, {{3 * kBlock, kSlots}},
+              {{0, kSlots / 2}, {0, kSlots / 2}}, make_policy("lfru", kParcels, 8, {}), options);
+  std::atomic<bool> over{false};
+  std::thread stretching([&] { stretch(store, over); });
+  std::vector<std::thread> threads;
+  for (unsigned seed = 1; seed <= 3; ++seed) {
+    threads.emplace_back([&, seed] { use(store, seed); });
   }
+  for (std::thread& thread : threads) thread.join();
+  over = true;
+  stretching.join();
+  store.check_integrity();
+  std::mt19937 random(5);
+  Request last(store);
+  last.want(drawn(random, 20));  // in flight while the store is closed
+  store.close();
+  store.check_integrity();
   std::puts("ok");
 }
