@@ -153,6 +153,11 @@ nb::object states(const Store& store) {
   return numpy(reinterpret_cast<const uint8_t*>(all.data()), {all.size()});
 }
 
+nb::object uses(const Store& store) {
+  const std::vector<int64_t> all = store.uses();
+  return numpy(all.data(), {all.size()});
+}
+
 std::vector<std::tuple<int64_t, int64_t, int64_t, int64_t>> occupancy(const Store& store) {
   std::vector<std::tuple<int64_t, int64_t, int64_t, int64_t>> all;
   for (const auto& [slot_bytes, slots, used, payload] : store.occupancy()) {
@@ -204,6 +209,7 @@ void bind_store(nb::module_& m) {
       .def("counters", [](PyStore& store) { return counters(store); })
       .def("occupancy", [](PyStore& store) { return occupancy(store); })
       .def("states", [](PyStore& store) { return states(store); })
+      .def("uses", [](PyStore& store) { return uses(store); })
       .def(
           "check_integrity", [](PyStore& store) { store.check_integrity(); }, Unlocked())
       .def_prop_ro("bytes", [](PyStore& store) { return store.bytes(); })

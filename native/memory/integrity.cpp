@@ -45,6 +45,14 @@ std::vector<Store::State> Store::states() const {
   return all;
 }
 
+std::vector<int64_t> Store::uses() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<int64_t> all;
+  all.reserve(records_.size());
+  for (const Record& record : records_) all.push_back(record.uses);
+  return all;
+}
+
 int64_t Store::bytes() const {
   const std::lock_guard lock(mutex_);
   return total_bytes();

@@ -20,6 +20,7 @@ void Store::want(Request& request, std::span<const int32_t> parcels) {
     withdraw(parcel);
     count(Counter::kForeseen, parcel) += std::exchange(r.hinted, false);
     count(there ? Counter::kHits : Counter::kMisses, parcel) += 1;
+    ++r.uses;
     count(there ? Counter::kUseful : Counter::kLate, parcel) += prefetched;
     r.worth = {policy_->touched(parcel, clock_), clock_};
     if (there) {

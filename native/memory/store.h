@@ -82,6 +82,7 @@ class Store {
   std::vector<Counters> counters() const;
   std::vector<Occupancy> occupancy() const;
   std::vector<State> states() const;
+  std::vector<int64_t> uses() const;  // of every parcel: how often it was wanted
   int64_t bytes() const;  // of all slots
   int64_t budget() const;
   const Catalogue& catalogue() const { return catalogue_; }
@@ -98,6 +99,7 @@ class Store {
     bool hinted = false;      // a hint for it counts
     bool prefetched = false;  // a hint had it read, and nobody has wanted it since
     int32_t slot = -1, pins = 0;
+    int64_t uses = 0;               // how often it was wanted
     Worth worth;                    // by the policy
     std::vector<Request*> waiting;  // who wants it, while it is not resident
   };
