@@ -6,6 +6,14 @@ What the figures mean:
     first_token_seconds         from submitting all prompts of the batch to the last of their first tokens
     prefill_tokens_per_second   all prompt tokens of the batch over first_token_seconds
     decode_tokens_per_second    all tokens after the first ones, over the time they took
+
+and with --memory, of the prompts (prefill_...) and of the tokens after the first ones (decode_...):
+
+    ..._read_bytes_per_token    bytes of experts that were read
+    ..._hit_rate                of the experts that were wanted, the part that was there
+    ..._prefetch_recall         the part that had been foreseen
+    ..._prefetch_precision      of those that were foreseen, the part that was wanted
+    ..._stall_seconds_per_token time in which a step waited for experts
 """
 
 from __future__ import annotations
@@ -16,7 +24,7 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,8 +42,11 @@ if TYPE_CHECKING:
     from ostinato.engine.loading import Opened, Options
     from ostinato.engine.local import LocalPort, Stream
     from ostinato.engine.request import Request
+    from ostinato.memory.residency import WeightStore
+    from ostinato.memory.statistics import Statistics
 
 Figures = dict[str, float]
+STORE_HEADER = ("BATCH", "EXPERTS OF", "READ A TOKEN", "HITS", "RECALL", "PRECISION", "STALL A TOKEN")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -126,8 +137,11 @@ class Session:
         engine, port = local_engine(opened, executable, settings.max_sequences)
         return cls(opened, executable, port, engine)
 
-    def measure(self, prompts: Sequence[Sequence[int]], tokens: int) -> tuple[float, float]:
-        """Seconds until every prompt has its first token, and from there until each has `tokens` greedy ones more."""
+    def measure(
+        self, prompts: Sequence[Sequence[int]], tokens: int, at_first: Callable[[], None] = lambda: None
+    ) -> tuple[float, float]:
+        """Seconds until every prompt has its first token, and from there until each has `tokens` greedy ones more.
+        `at_first` is called in between."""
         from ostinato.backends.sampling import Sampling
         from ostinato.engine.request import Request
 
@@ -139,6 +153,7 @@ class Session:
             self.engine.step()
             if not first and all(stream.events for stream in streams):
                 first = time.perf_counter()
+                at_first()
         ended = time.perf_counter()
         self.engine.drain()
         return first - started, ended - first
@@ -181,12 +196,44 @@ def _round(session: Session, options: argparse.Namespace, batch: int, seed: int)
 
     random = np.random.default_rng((seed, batch))
     prompts = random.integers(0, session.opened.spec.vocab_size, (batch, options.prompt)).tolist()
-    prefill, decode = session.measure(prompts, options.generate)
+    store = StoreFigures(session.executable.store)
+    prefill, decode = session.measure(prompts, options.generate, store.mark)
+    store.mark()
     return {
         "first_token_seconds": prefill,
         "prefill_tokens_per_second": batch * options.prompt / prefill,
         "decode_tokens_per_second": batch * options.generate / decode,
+        **store.figures("prefill", 0, batch * options.prompt),
+        **store.figures("decode", 1, batch * options.generate),
     }
+
+
+class StoreFigures:
+    """What a weight store counts between one mark and the next; nothing where there is none."""
+
+    def __init__(self, store: WeightStore | None) -> None:
+        self._store = store
+        self._marks: list[Statistics] = []
+        self.mark()
+
+    def mark(self) -> None:
+        from ostinato.memory.statistics import statistics
+
+        if self._store is not None:
+            self._marks.append(statistics(self._store.native))
+
+    def figures(self, what: str, mark: int, tokens: int) -> Figures:
+        """Of the stretch that begins with that mark, in which so many tokens were computed."""
+        if self._store is None:
+            return {}
+        found = self._marks[mark + 1].since(self._marks[mark])
+        return {
+            f"{what}_read_bytes_per_token": found.bytes_read / tokens,
+            f"{what}_hit_rate": found.hit_rate,
+            f"{what}_prefetch_recall": found.recall,
+            f"{what}_prefetch_precision": found.precision,
+            f"{what}_stall_seconds_per_token": found.stall_seconds / tokens,
+        }
 
 
 def _counts(text: str) -> list[int]:
@@ -228,3 +275,14 @@ def _print(report: dict[str, Any]) -> None:
     prompt, generated = report["prompt_tokens"], report["generated_tokens"]
     header = ("BATCH", "FIRST TOKEN", f"PREFILL {prompt}", f"DECODE {generated}")
     print_table(rows, header, right=(0, 1, 2, 3))
+    if "decode_hit_rate" in batches[0]:
+        print()
+        print_table([_store_row(f, what) for f in batches for what in ("prefill", "decode")], STORE_HEADER, range(2, 7))
+
+
+def _store_row(figures: Figures, what: str) -> tuple[str, ...]:
+    """What was read of a batch, by the token."""
+    found = {key.removeprefix(f"{what}_"): value for key, value in figures.items() if key.startswith(what)}
+    rates = [f"{100 * found[key]:.1f} %" for key in ("hit_rate", "prefetch_recall", "prefetch_precision")]
+    stall = f"{1e3 * found['stall_seconds_per_token']:.2f} ms"
+    return f"{figures['batch']}", what, size(found["read_bytes_per_token"]), *rates, stall

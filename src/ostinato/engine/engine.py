@@ -25,6 +25,7 @@ from ostinato.engine.records_table import Command, FinishReason
 from ostinato.engine.request import TokenEvent
 from ostinato.engine.scheduler import Scheduler, Step, Work, make_batch
 from ostinato.engine.sequences import SequenceTable
+from ostinato.memory.statistics import figures
 from ostinato.program.ir import CacheGroup
 
 
@@ -124,7 +125,9 @@ class Engine:
         assert all(record == s.record for record, s in self._sequences.items()), "records are mixed up"
 
     def counters(self) -> dict[str, int]:
-        """Figures for metrics: totals since the start, then how things stand. Hits are tokens."""
+        """Figures for metrics: totals since the start, then how things stand. Hits are tokens; `store_...` are those
+        of weights that stream."""
+        store = self.executable.store
         return {
             "steps": self.steps,
             "runs": self.runs,
@@ -136,6 +139,7 @@ class Engine:
             "running": len(self.scheduler.running),
             "waiting": len(self.scheduler.waiting),
             "free_blocks": self.paging.available,
+            **(figures(store.native) if store is not None else {}),
         }
 
     def _receive(self) -> bool:

@@ -107,10 +107,15 @@ SHARED = Record("SharedHeader", "Sizes that everything else in the mapping follo
     "message_bytes",
 ))  # fmt: skip
 
-# int64 words that the engine process writes after every step, for metrics.
+# int64 words that the engine process writes after every step, for metrics. Those of a weight store are 0 where there
+# is none, its budget too.
 COUNTERS = (
     "steps", "runs", "rows", "prompt_tokens", "generated_tokens", "prefix_hits", "preemptions",  # since its start
     "running", "waiting", "free_blocks",
+    "store_hits", "store_misses", "store_useful", "store_late", "store_wasted", "store_hinted", "store_foreseen",
+    "store_refused", "store_evictions", "store_failures", "store_demand_bytes", "store_prefetch_bytes",
+    "store_replica_bytes", "store_stall_ns",  # as native/memory/counters.h has them, since its start
+    "store_budget_bytes", "store_slot_bytes", "store_used_bytes", "store_parcel_bytes",
 )  # fmt: skip
 
 RECORDS = (COMMAND, TOKEN, STEP_MARKS, OWNER, ENGINE, SLOT, PARAMETERS, SHARED)

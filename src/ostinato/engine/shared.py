@@ -175,7 +175,7 @@ class Shared:
 
     @counters.setter
     def counters(self, values: Mapping[str, int]) -> None:
-        self._counters[:] = [values[name] for name in COUNTERS]
+        self._counters[:] = [values.get(name, 0) for name in COUNTERS]
 
     def close(self) -> None:
         """Closes the descriptor; the memory goes when nobody looks at it any more."""

@@ -123,10 +123,11 @@ class Elastic:
 
     def _move(self) -> None:
         """Towards the target, pools that shrink first. What cannot be done now is left for the next step."""
-        order = sorted(range(len(self.plan.pools)), key=lambda n: self._target.pools[n].slots - self.plan.pools[n].slots)
-        for pool in order:
-            wanted = [cache.quota for cache in self._target.caches if cache.pool == pool]
-            present = [cache.quota for cache in self.plan.caches if cache.pool == pool]
+        grown = [new.slots - old.slots for new, old in zip(self._target.pools, self.plan.pools, strict=True)]
+        for pool in sorted(range(len(grown)), key=grown.__getitem__):
+            wanted, present = (
+                [cache.quota for cache in made.caches if cache.pool == pool] for made in (self._target, self.plan)
+            )
             if wanted == present:
                 continue
             if not self.store.resize(pool, self._target.pools[pool].slots, wanted):

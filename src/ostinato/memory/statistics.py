@@ -41,6 +41,10 @@ class Statistics:
     def bytes_read(self) -> int:
         return self.counts["demand_bytes"] + self.counts["prefetch_bytes"]
 
+    def since(self, earlier: Statistics) -> Statistics:
+        """What was counted after that."""
+        return Statistics({name: count - earlier.counts[name] for name, count in self.counts.items()})
+
 
 def statistics(store: _memory.Store) -> Statistics:
     """Of all layers together."""
@@ -49,6 +53,18 @@ def statistics(store: _memory.Store) -> Statistics:
 
 def by_layer(store: _memory.Store) -> list[Statistics]:
     return [_of(row) for row in store.counters().tolist()]
+
+
+def figures(store: _memory.Store) -> dict[str, int]:
+    """For metrics: the counters of all layers together, and how full the slots are, in bytes."""
+    occupied = store.occupancy()
+    return {
+        **{f"store_{name}": count for name, count in statistics(store).counts.items()},
+        "store_budget_bytes": store.budget,
+        "store_slot_bytes": store.bytes,
+        "store_used_bytes": sum(slot_bytes * used for slot_bytes, _, used, _ in occupied),
+        "store_parcel_bytes": sum(payload for *_, payload in occupied),
+    }
 
 
 def _of(row: list[int]) -> Statistics:

@@ -12,6 +12,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from ostinato import _memory
+from ostinato.memory.statistics import Statistics
+
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -73,6 +76,29 @@ ENGINE = {
     "prefix_hits": ("ostinato_prefix_hit_tokens", "Prompt tokens found computed.", True),
 }
 
+# Likewise, where weights stream from a store.
+STORE = {
+    "store_hits": ("ostinato_store_hits", "Experts that were in memory when they were wanted.", True),
+    "store_misses": ("ostinato_store_misses", "Experts that were not.", True),
+    "store_late": ("ostinato_store_late", "Of the misses, those whose prefetch was on its way.", True),
+    "store_hinted": ("ostinato_store_hinted", "Experts that were foreseen.", True),
+    "store_foreseen": ("ostinato_store_foreseen", "Of those that were wanted, the foreseen ones.", True),
+    "store_wasted": ("ostinato_store_wasted", "Prefetches of what nobody wanted.", True),
+    "store_evictions": ("ostinato_store_evictions", "Experts that went, for others to come.", True),
+    "store_failures": ("ostinato_store_failures", "Reads that failed.", True),
+    "store_demand_bytes": ("ostinato_store_demand_bytes", "Bytes read while a step waited for them.", True),
+    "store_prefetch_bytes": ("ostinato_store_prefetch_bytes", "Bytes read ahead of time.", True),
+    "store_replica_bytes": ("ostinato_store_replica_bytes", "Of both, those that a replica served.", True),
+    "store_budget_bytes": ("ostinato_store_budget_bytes", "Memory that slots may take.", False),
+    "store_slot_bytes": ("ostinato_store_slot_bytes", "Memory that slots take.", False),
+    "store_used_bytes": ("ostinato_store_used_bytes", "Memory of the slots that hold something.", False),
+    "store_parcel_bytes": (
+        "ostinato_store_parcel_bytes",
+        "Bytes of experts in those slots; the rest is waste.",
+        False,
+    ),
+}
+
 
 class _EngineCollector(Collector):
     """What the engine says of itself, read when asked."""
@@ -82,7 +108,25 @@ class _EngineCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         info = self._info()
-        for key, (name, text, grows) in ENGINE.items():
-            if key in info:
-                family = CounterMetricFamily if grows else GaugeMetricFamily
-                yield family(name, text, value=float(info[key]))
+        yield from _families(ENGINE, info)
+        if info.get("store_budget_bytes"):
+            yield from _families(STORE, info)
+            yield from _rates(Statistics({name: info[f"store_{name}"] for name in _memory.COUNTERS}))
+
+
+def _families(table: Mapping[str, tuple[str, str, bool]], info: Mapping[str, Any]) -> Iterator[Metric]:
+    for key, (name, text, grows) in table.items():
+        if key in info:
+            family = CounterMetricFamily if grows else GaugeMetricFamily
+            yield family(name, text, value=float(info[key]))
+
+
+def _rates(found: Statistics) -> Iterator[Metric]:
+    """What is not counted but follows from the counts, since the engine's start."""
+    stalled = "Time in which a step waited for weights."
+    yield CounterMetricFamily("ostinato_store_stall_seconds", stalled, value=found.stall_seconds)
+    yield GaugeMetricFamily("ostinato_store_hit_ratio", "Of what was wanted, the part in memory.", value=found.hit_rate)
+    foreseen = "Of what was wanted, the part that was foreseen."
+    yield GaugeMetricFamily("ostinato_store_prefetch_recall", foreseen, value=found.recall)
+    right = "Of what was foreseen, the part that was wanted."
+    yield GaugeMetricFamily("ostinato_store_prefetch_precision", right, value=found.precision)
