@@ -115,6 +115,7 @@ class FakeEngine:
         self.capacity = 256
         self.ready = True
         self.down = ""
+        self.store: dict[str, int] = {}  # counters of one
         self.live = 0
         self.cancels = 0
         self.requests: list[Request] = []
@@ -138,4 +139,5 @@ class FakeEngine:
         return {
             "engine_pid": 4711, "backend": "fake", "restarts": 2, "ready": self.ready, "down": self.down,
             "memory_bytes": 1 << 20, "running": self.live, "waiting": 0, "free_blocks": 7, "steps": 3,
+            **self.store,
         }  # fmt: skip

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from ostinato.engine.records_table import COUNTERS
 from tests.server.conftest import Served
+from tests.support import ROOT
+
+STORE_COUNTERS = [name for name in COUNTERS if name.startswith("store_")]
 
 
 def sample(text: str, name: str) -> float:
@@ -53,6 +57,27 @@ def test_metrics(served: Served) -> None:
     assert sample(after, "ostinato_engine_restarts_total") == 2
     assert sample(after, "ostinato_kv_blocks_free") == 7
     assert sample(after, "ostinato_http_requests_active") == 1  # this very call
+
+
+def test_metrics_of_a_weight_store(served: Served) -> None:
+    with served.http() as client:
+        assert "ostinato_store" not in client.get("/metrics").text
+        served.engine.store = {name: index + 1 for index, name in enumerate(STORE_COUNTERS)}
+        text = client.get("/metrics").text
+        served.engine.store = dict.fromkeys(STORE_COUNTERS, 0)  # what an engine without one leaves
+        assert "ostinato_store" not in client.get("/metrics").text
+    counts = {name.removeprefix("store_"): index + 1 for index, name in enumerate(STORE_COUNTERS)}
+    wanted = counts["hits"] + counts["misses"]
+    assert sample(text, "ostinato_store_hits_total") == counts["hits"]
+    assert sample(text, "ostinato_store_demand_bytes_total") == counts["demand_bytes"]
+    assert sample(text, "ostinato_store_slot_bytes") == counts["slot_bytes"]
+    assert sample(text, "ostinato_store_hit_ratio") == pytest.approx(counts["hits"] / wanted)
+    assert sample(text, "ostinato_store_prefetch_recall") == pytest.approx(counts["foreseen"] / wanted)
+    assert sample(text, "ostinato_store_stall_seconds_total") == pytest.approx(1e-9 * counts["stall_ns"])
+    documented = (ROOT / "docs" / "server.md").read_text()
+    for line in text.splitlines():
+        if line.startswith("ostinato_store_"):
+            assert f"`{line.split()[0].removeprefix('ostinato_store_')}`" in documented, line
 
 
 @pytest.mark.parametrize("path", ["/a", "/b/c", "/v1/models/x"])

@@ -1,0 +1,39 @@
+"""The built-in model with a store that holds a part of its experts, for tests: small, and on any machine the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ostinato.engine.loading import Opened, Options, open_model
+from ostinato.memory.budget import MemoryPlan
+from ostinato.memory.options import ReadMode, Settings, StoreOptions
+from ostinato.memory.parcels import expert_parcels
+from ostinato.memory.residency import Residency
+from tests.support import BUILTIN
+
+
+@dataclass(frozen=True)
+class SlotsOnly(Residency):
+    """A budget of the weights alone, whatever else the process holds."""
+
+    def plan(self, working_bytes: int) -> MemoryPlan:
+        return super().plan(-self.held_bytes)
+
+
+@contextmanager
+def opened_with(part: float, store: StoreOptions | None = None, **settings: Any) -> Iterator[Opened]:
+    """The model, planned with slots for that part of its experts; 0: all resident, no store."""
+    options = Options(backend="cpu", context=256, threads=2, max_sequences=4)
+    opened = open_model(BUILTIN, options)
+    with opened.file:
+        if part:
+            parcels = expert_parcels(opened.programs, opened.file)
+            budget = parcels.resident_bytes + int(part * parcels.nbytes)
+            how = Settings(store or StoreOptions(mode=ReadMode.CACHED), **settings)
+            opened = replace(
+                opened, plan=replace(opened.plan, residency=SlotsOnly(parcels, budget, 0, opened.file, how))
+            )
+        yield opened
