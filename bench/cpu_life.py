@@ -11,11 +11,11 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench.candidates import Candidate
+from bench.cgroup import evict, memory_group
 from bench.cpu_rows import OURS, PROMPT, TOKENS, Result, Setup, Shape
 from bench.figures import Figure, Record
 from bench.floor import kv_bytes_per_position
@@ -113,8 +113,8 @@ def memory(setup: Setup, model: Path) -> Result:
     """Speed where file, keys and values may have 15 % more than they need, and peaks with the page cache."""
     need = model.stat().st_size + CONTEXT * kv_bytes_per_position(model, 2.0)
     limit = int(1.15 * need)
-    _evict(model)
-    with _group(limit) as group, setup.ours(model, CONTEXT, inside=group.words) as limited:
+    evict(model)
+    with memory_group(limit) as group, setup.ours(model, CONTEXT, inside=group.words) as limited:
         _decode_rate(limited)
         with setup.ours(model, CONTEXT) as free:
             _decode_rate(free)
@@ -124,8 +124,8 @@ def memory(setup: Setup, model: Path) -> Result:
         raise WorkerError(f"{model} is held in memory by another process, which is charged for it")
     peaks: dict[str, int] = {}
     for candidate in _peers(setup)[:2]:
-        _evict(model)
-        with _group(None) as group:
+        evict(model)
+        with memory_group(None) as group:
             with setup.peers.start(candidate, model, setup.threads, SHAPE, inside=group.words) as worker:
                 worker.ask("run", sequences=1, prompt=PROMPT, tokens=4)
             peaks[str(candidate)] = group.peak()
@@ -140,54 +140,6 @@ def memory(setup: Setup, model: Path) -> Result:
         Figure("memory", "peak with page cache", peak / 1e9, peaks[how] / 1e9, how, unit="GB", wanted_most=limit / 1e9),
     ]  # fmt: skip
     return figures, {"limit_bytes": limit, "peak_bytes": peak, "peer_peak_bytes": peaks, "rounds": rounds}
-
-
-class _Group:
-    """A memory control group of our own."""
-
-    def __init__(self, folder: Path, peak: str) -> None:
-        self._folder, self._peak = folder, peak
-        self.words = ("sh", "-c", f'echo $$ > {folder}/cgroup.procs && exec "$@"', "sh")  # before a command
-
-    def peak(self) -> int:
-        """The most that it held, page cache included."""
-        return int((self._folder / self._peak).read_text())
-
-
-@contextmanager
-def _group(limit: int | None) -> Iterator[_Group]:
-    """Raises WorkerError where none can be made (it takes the right to)."""
-    old = Path("/sys/fs/cgroup/memory")  # version 1
-    base, limit_file, peak = (
-        (old / _own_group(), "memory.limit_in_bytes", "memory.max_usage_in_bytes")
-        if old.is_dir()
-        else (Path("/sys/fs/cgroup"), "memory.max", "memory.peak")
-    )
-    folder = base / f"ostinato-bench-{os.getpid()}"
-    try:
-        folder.mkdir()
-        if limit is not None:
-            (folder / limit_file).write_text(str(limit))
-    except OSError as error:
-        raise WorkerError(f"no memory control group can be made: {error}") from None
-    try:
-        yield _Group(folder, peak)
-    finally:
-        time.sleep(0.2)  # for its processes to be gone
-        folder.rmdir()
-
-
-def _own_group() -> str:
-    """The path of this process's memory group, version 1."""
-    lines = (line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines())
-    return next((path.lstrip("/") for _, kinds, path in lines if "memory" in kinds.split(",")), "")
-
-
-def _evict(model: Path) -> None:
-    """Out of the page cache, so that whoever reads the file next is charged for it. Nobody may have it mapped."""
-    with open(model, "rb") as file:
-        os.fsync(file.fileno())
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 # ----------------------------------------------------------------------------------------------- a busy core

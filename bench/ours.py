@@ -8,11 +8,13 @@ from __future__ import annotations
 import argparse
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from bench.forced import forced
 from bench.worker import Record, serve
 from ostinato import _cpu
 from ostinato.backends.batch import Batch, Enter, Span, TableEdit
@@ -21,6 +23,8 @@ from ostinato.backends.contract import KVType, StateAction
 from ostinato.backends.sampling import Sampling
 from ostinato.cli.bench import Session
 from ostinato.engine.loading import Options
+from ostinato.memory.options import PolicyName, Prefetch, ReadMode
+from ostinato.memory.statistics import statistics
 
 GREEDY = Sampling(temperature=0)
 SEED_CONTEXT = 256  # tokens that are really prefilled where a long context is wanted; the rest are copies
@@ -60,6 +64,28 @@ class Ours:
         started = time.perf_counter()
         self._steps(position + 2, tokens)
         return {"decode_seconds": time.perf_counter() - started}
+
+    def forced(self, **text: Any) -> Record:
+        """bench/forced.py, with the arguments of its `forced`, and what the weight store counted."""
+        self._step(Batch([], [Enter(0, len(text["prompt"]), GREEDY)], self._tables()))
+        return forced(self._rows, counters=self._counters, **text)
+
+    def _rows(self, tokens: Sequence[int], start: int) -> None:
+        """A single one counts as generated."""
+        kind = Kind.PROMPT if len(tokens) > 1 else Kind.GENERATED
+        for first in range(0, len(tokens), self._plan.max_rows):
+            rows = tokens[first : first + self._plan.max_rows]
+            last = first + len(rows) == len(tokens)
+            self._step(Batch([Span(0, kind, start + first, rows, int(last), sample=last)]))
+
+    def _counters(self) -> Mapping[str, float]:
+        store = getattr(self._executable, "store", None)
+        return statistics(store.native).counts if store is not None else {}
+
+    def slots(self) -> Record:
+        """What the budget of memory gave to weights that stream; nothing where all of them fit."""
+        store = getattr(self._executable, "store", None)
+        return {} if store is None else {"slot_bytes": store.plan.slot_bytes}
 
     def memory(self) -> Record:
         return {"peak_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}
@@ -106,10 +132,18 @@ def main() -> None:
     parser.add_argument("--sequences", type=int, default=1)
     parser.add_argument("--context", type=int, required=True)
     parser.add_argument("--kv-type", default="f16", choices=[kind.value for kind in KVType])
+    parser.add_argument("--memory")
+    parser.add_argument("--policy", default=Options.policy.value, choices=[name.value for name in PolicyName])
+    parser.add_argument("--prefetch", default=Options.prefetch.value, choices=[name.value for name in Prefetch])
+    parser.add_argument("--read-mode", default=Options.read_mode.value, choices=[mode.value for mode in ReadMode])
     given = parser.parse_args()
-    options = Options("cpu", given.threads, given.context, max_sequences=given.sequences, kv_type=KVType(given.kv_type))
+    options = Options(
+        "cpu", given.threads, given.context, max_sequences=given.sequences, kv_type=KVType(given.kv_type),
+        memory=given.memory, policy=PolicyName(given.policy), prefetch=Prefetch(given.prefetch),
+        read_mode=ReadMode(given.read_mode),
+    )  # fmt: skip
     ours = Ours(given.model, options)
-    serve({name: getattr(ours, name) for name in ("about", "roofs", "run", "deep", "memory")})
+    serve({name: getattr(ours, name) for name in ("about", "roofs", "run", "deep", "forced", "slots", "memory")})
 
 
 if __name__ == "__main__":

@@ -10,10 +10,13 @@ from __future__ import annotations
 import argparse
 import ctypes
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import llama_cpp
 import numpy as np
 
+from bench.forced import forced
 from bench.peer import FLASH, KV_TYPES, Session, Settings, initialise, measure, peak_memory_bytes, version
 from bench.worker import Record, serve
 
@@ -51,6 +54,14 @@ class Peer:
         seconds = time.perf_counter() - started
         llama_cpp.llama_memory_seq_rm(self._memory(), 0, depth, -1)
         return {"decode_seconds": seconds}
+
+    def forced(self, **text: Any) -> Record:
+        """bench/forced.py, with the arguments of its `forced`."""
+        self._session.forget()
+        return forced(self._rows, **text)
+
+    def _rows(self, tokens: Sequence[int], start: int) -> None:
+        self._session.step([(token, at, 0) for at, token in enumerate(tokens, start)], [len(tokens) - 1])
 
     def memory(self) -> Record:
         return {"peak_bytes": peak_memory_bytes()}
@@ -98,7 +109,7 @@ def main() -> None:
     initialise()
     settings = Settings(not given.no_repack, given.flash, given.unified, given.kv_type)
     peer = Peer(given.model, given.threads, given.sequences, given.context, settings)
-    serve({name: getattr(peer, name) for name in ("about", "run", "deep", "memory")})
+    serve({name: getattr(peer, name) for name in ("about", "run", "deep", "forced", "memory")})
 
 
 if __name__ == "__main__":
