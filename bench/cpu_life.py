@@ -20,6 +20,7 @@ from bench.cpu_rows import OURS, PROMPT, TOKENS, Result, Setup, Shape
 from bench.figures import Figure, Record
 from bench.floor import kv_bytes_per_position
 from bench.worker import ROOT, Worker, WorkerError
+from ostinato.backends.contract import KVType
 
 CLI = (sys.executable, "-m", "ostinato.cli.main")
 START_PROMPT = 16  # tokens
@@ -111,7 +112,7 @@ def _token_times(command: Sequence[str]) -> list[float]:
 
 def memory(setup: Setup, model: Path) -> Result:
     """Speed where file, keys and values may have 15 % more than they need, and peaks with the page cache."""
-    need = model.stat().st_size + CONTEXT * kv_bytes_per_position(model, 2.0)
+    need = model.stat().st_size + CONTEXT * kv_bytes_per_position(model, KVType.F16)
     limit = int(1.15 * need)
     evict(model)
     with memory_group(limit) as group, setup.ours(model, CONTEXT, inside=group.words) as limited:

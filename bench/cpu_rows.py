@@ -15,6 +15,7 @@ from bench.candidates import Candidate, Peers, best, scout
 from bench.figures import Figure, Record, median
 from bench.floor import bytes_per_token, kv_bytes_per_position, prefill_operations, read_bandwidth
 from bench.worker import Worker, WorkerError
+from ostinato.backends.contract import KVType
 
 PROMPT, TOKENS = 512, 32  # of one stream
 SHORT_PROMPT, SHORT_TOKENS = 16, 16  # of several
@@ -22,7 +23,6 @@ LOOK_PROMPT, LOOK_TOKENS = 128, 16  # where candidates are chosen
 SEQUENCES = {4: 2.5, 8: 3.5, 16: 4.0, 32: 5.0}  # and the ratio that is wanted
 DEPTHS = (8192, 32768)
 DEEP_TOKENS = 16
-KV_BYTES = {"f16": 2.0, "q8_0": 34 / 32}
 PAUSE = 0.05  # seconds before a turn: threads of the last one go to sleep
 OURS = "ostinato"
 
@@ -150,7 +150,7 @@ def one_stream(setup: Setup, name: str, model: Path) -> Result:
             _rates(worker, 1, LOOK_PROMPT, 4)
         rounds = alternate(setup, workers, lambda w: _rates(w, 1, PROMPT, TOKENS), setup.rounds)
         memory = {label: w.ask("memory")["peak_bytes"] for label, w in workers.items() if label.startswith(OURS)}
-    step_bytes = bytes_per_token(model) + (PROMPT + TOKENS / 2) * kv_bytes_per_position(model, KV_BYTES["f16"])
+    step_bytes = bytes_per_token(model) + (PROMPT + TOKENS / 2) * kv_bytes_per_position(model, KVType.F16)
     figures = [_decode(rounds, name, step_bytes), *_prefill(setup, rounds, name, model, same, roofs)]
     made_of = {
         "looks": _as_json(looks), "about": about, "roofs": roofs, "bytes_per_token": step_bytes, "rounds": rounds,
@@ -264,7 +264,7 @@ def long_context(setup: Setup, model: Path, kv_type: str) -> Result:
             rounds[str(depth)] = alternate(setup, workers, ask, count)
     figures = []
     for depth in DEPTHS:
-        step_bytes = bytes_per_token(model) + depth * kv_bytes_per_position(model, KV_BYTES[kv_type])
+        step_bytes = bytes_per_token(model) + depth * kv_bytes_per_position(model, KVType(kv_type))
         found = rounds[str(depth)]
         figures.append(
             Figure(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ostinato import _cpu
+from ostinato.backends.contract import KVType
 from ostinato.gguf.reader import GGUFFile, Tensor, open_gguf
 from ostinato.model.architectures import read_spec
 from ostinato.program.compile import compile_model
@@ -36,11 +37,11 @@ def _read_bytes(file: GGUFFile, tensor: Tensor) -> int:
     return tensor.nbytes
 
 
-def kv_bytes_per_position(path: Path, element_bytes: float) -> float:
+def kv_bytes_per_position(path: Path, kv_type: KVType) -> float:
     """Bytes of keys and values that a generated token reads for every position before it."""
     with open_gguf(path) as file:
         programs = compile_model(read_spec(file), file.tensors)
-        return sum(group.elements(1) * element_bytes for group in programs.caches)
+        return sum(group.elements(1) * kv_type.element_bytes for group in programs.caches)
 
 
 def prefill_operations(path: Path, rows: int) -> float:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ostinato.backends.contract import KVType
 from ostinato.backends.profile import Roofs, Times
 from ostinato.cli.roofline import Profile, roofline
 from ostinato.engine.loading import Opened, Options, open_model
@@ -33,7 +34,7 @@ def times(opened: Opened, steps: int, rows: int) -> Times:
 
 
 def test_a_mean_step(opened: Opened) -> None:
-    found = roofline(times(opened, steps=3, rows=4), opened.file.tensors, context=10, sequences=4)
+    found = roofline(times(opened, steps=3, rows=4), opened.file.tensors, context=10, sequences=4, kv_type=KVType.F16)
     linears = [i for i in opened.programs.decode.instructions if i.op == "linear"]
     (kind,) = [kind for kind in found.kinds if kind.op == "linear"]
     assert (kind.weights, kind.quantised, kind.calls) == ("Q8_0", True, len(linears))
@@ -42,16 +43,25 @@ def test_a_mean_step(opened: Opened) -> None:
     assert (found.load.rows, found.load.context) == (4, 10)
 
 
-def test_rows_of_a_sequence_share_its_keys_and_values(opened: Opened) -> None:
-    def read(sequences: int) -> float:
-        found = roofline(times(opened, steps=1, rows=8), opened.file.tensors, context=10, sequences=sequences)
-        return next(kind.bytes for kind in found.kinds if kind.op == "attend")
+def moved(opened: Opened, op: str, sequences: int = 1, kv_type: KVType = KVType.F16) -> float:
+    """Bytes of an op in a step of eight rows."""
+    found = roofline(times(opened, steps=1, rows=8), opened.file.tensors, 10, sequences, kv_type)
+    return next(kind.bytes for kind in found.kinds if kind.op == op)
 
-    assert read(8) == 8 * read(1)
+
+def test_rows_of_a_sequence_share_its_keys_and_values(opened: Opened) -> None:
+    assert moved(opened, "attend", sequences=8) == 8 * moved(opened, "attend", sequences=1)
+    assert moved(opened, "append", sequences=8) == moved(opened, "append", sequences=1)
+
+
+@pytest.mark.parametrize("op", ["append", "attend"])
+def test_keys_and_values_are_as_large_as_their_type(opened: Opened, op: str) -> None:
+    f16, f32, q8_0 = (moved(opened, op, kv_type=kind) for kind in (KVType.F16, KVType.F32, KVType.Q8_0))
+    assert (f32, 32 * q8_0) == (2 * f16, 17 * f16)  # 34 bytes hold 32 elements
 
 
 def test_table(opened: Opened) -> None:
-    profile = Profile([roofline(times(opened, 2, 1), opened.file.tensors, 10, 1)], ROOFS)
+    profile = Profile([roofline(times(opened, 2, 1), opened.file.tensors, 10, 1, KVType.F16)], ROOFS)
     text = "\n".join(profile.lines())
     assert "decode: 1 row, 10 positions attended to" in text
     assert "memory 30.0 GB/s" in text

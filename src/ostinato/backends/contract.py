@@ -63,6 +63,11 @@ class KVType(Enum):
         """The format of GGUF that keeps elements so."""
         return TensorType[self.name]
 
+    @property
+    def element_bytes(self) -> float:
+        """Of one element, with its share of a block's scale."""
+        return self.tensor_type.block_bytes / self.tensor_type.block_elements
+
     def bytes(self, elements: int) -> int:
         """Of so many elements of heads."""
         return elements * self.tensor_type.block_bytes // self.tensor_type.block_elements

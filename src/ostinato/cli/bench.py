@@ -171,7 +171,7 @@ def _profiler(session: Session) -> Profiler:
 
     if not isinstance(session.executable, Profiling):
         raise CliError(f"the backend {session.opened.backend.name} cannot time instructions; --backend cpu can", USAGE)
-    return Profiler(session.executable, session.opened.file.tensors)
+    return Profiler(session.executable, session.opened.file.tensors, session.opened.plan.kv_type)
 
 
 def _measure(

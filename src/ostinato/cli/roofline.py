@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ostinato.backends.contract import KVType
 from ostinato.backends.profile import Profiling, Roofs, Times
 from ostinato.cli.output import bold, size, table_lines
 from ostinato.gguf.types_table import TensorType
@@ -49,16 +50,18 @@ class Roofline:
     kinds: Sequence[Kind]  # the longest first
 
 
-def roofline(times: Times, tensors: Mapping[str, StoredTensor], context: int, sequences: int) -> Roofline:
+def roofline(
+    times: Times, tensors: Mapping[str, StoredTensor], context: int, sequences: int, kv_type: KVType
+) -> Roofline:
     """`context`: positions that a row attends to, in the mean; `sequences`: those that share a step."""
-    load = Load(round(times.rows / times.steps), round(times.logit_rows / times.steps), context)
+    rows, logit_rows = round(times.rows / times.steps), round(times.logit_rows / times.steps)
+    load = Load(rows, logit_rows, context, sequences, kv_type.element_bytes)
     kinds: dict[tuple[str, str], Kind] = {}
     for instruction, seconds in zip(times.program.instructions, times.seconds, strict=True):
         types = _matrix_types(instruction, tensors)
         key = instruction.op, "+".join(type.name for type in types)
         kind = kinds.setdefault(key, Kind(*key, quantised=bool(types) and not FLOATS.issuperset(types)))
-        cost = cost_of(instruction, times.program, tensors, load)
-        kind.add(float(seconds) / times.steps, _shared(instruction, cost, load, sequences))
+        kind.add(float(seconds) / times.steps, cost_of(instruction, times.program, tensors, load))
     ordered = sorted(kinds.values(), key=lambda kind: -kind.seconds)
     return Roofline(times.kind, times.steps, load, times.step_seconds / times.steps, ordered)
 
@@ -67,13 +70,6 @@ def _matrix_types(instruction: Instruction, tensors: Mapping[str, StoredTensor])
     """Types of its weights of two dimensions or more, each once, in the order of the operands."""
     views = [resolve(weight, tensors) for weight in instruction.weights if weight is not None]
     return list(dict.fromkeys(view.type for view in views if len(view.dims) > 1))
-
-
-def _shared(instruction: Instruction, cost: Cost, load: Load, sequences: int) -> Cost:
-    """Keys and values come from memory once for all rows of a sequence; the cost model counts them for each row."""
-    if instruction.op != "attend" or not load.rows:
-        return cost
-    return Cost(cost.flops, cost.weight_bytes, cost.state_bytes * min(1.0, sequences / load.rows))
 
 
 @dataclass(frozen=True)
@@ -100,8 +96,8 @@ class Profile:
 class Profiler:
     """Profiles an executable through one number of sequences after another."""
 
-    def __init__(self, executable: Profiling, tensors: Mapping[str, StoredTensor]) -> None:
-        self._executable, self._tensors = executable, tensors
+    def __init__(self, executable: Profiling, tensors: Mapping[str, StoredTensor], kv_type: KVType) -> None:
+        self._executable, self._tensors, self._kv_type = executable, tensors, kv_type
         self._found: list[Roofline] = []
 
     def start(self) -> None:
@@ -112,7 +108,8 @@ class Profiler:
         attended = {"prefill": (prompt + 1) // 2, "decode": prompt + (generated + 1) // 2}
         for times in self._executable.profile():
             if times.steps:
-                self._found.append(roofline(times, self._tensors, attended[times.kind], sequences))
+                context = attended[times.kind]
+                self._found.append(roofline(times, self._tensors, context, sequences, self._kv_type))
 
     def report(self) -> Profile:
         return Profile(self._found, self._executable.roofs())

@@ -130,11 +130,17 @@ class Operands:
 
 @dataclass(frozen=True)
 class Load:
-    """Sizes of a step for the cost model: T rows, R logit rows, and the mean number of positions a row attends to."""
+    """Sizes of a step for the cost model: T rows, R logit rows, and the mean number of positions a row attends to.
+
+    Rows of one of the `sequences` read its keys and values together, once; None: every row is a sequence of its own.
+    `kv_bytes` are those of one element of a key or value.
+    """
 
     rows: int
     logit_rows: int
     context: int
+    sequences: int | None = None
+    kv_bytes: float = 2.0
 
     def sizes(self) -> dict[Axis, int]:
         return {Axis.FIXED: 1, Axis.T: self.rows, Axis.R: self.logit_rows}
@@ -438,16 +444,17 @@ def _per_head_cost(o: Operands, load: Load) -> Cost:
 
 
 def _append_cost(o: Operands, load: Load) -> Cost:
-    return Cost(state_bytes=2.0 * load.rows * sum(v.width for v in o.values if v is not None))
+    return Cost(state_bytes=load.kv_bytes * load.rows * sum(v.width for v in o.values if v is not None))
 
 
 def _attend_cost(o: Operands, load: Load) -> Cost:
     width = o.integer("key_dim") + o.integer("value_dim")
     window = o.integer("window")
     context = min(load.context, window) if window else load.context
+    readers = load.rows if load.sequences is None else min(load.rows, load.sequences)
     return Cost(
         flops=2.0 * load.rows * context * o.integer("heads") * width,
-        state_bytes=2.0 * load.rows * context * o.integer("kv_heads") * width,
+        state_bytes=load.kv_bytes * readers * context * o.integer("kv_heads") * width,
     )
 
 
