@@ -14,6 +14,7 @@ from ostinato.model.weights import StoredTensor, resolve
 from ostinato.program.cost import cost_of
 from ostinato.program.ir import Instruction
 from ostinato.program.ops_table import Cost, Load
+from ostinato.program.printer import si
 
 FLOATS = {TensorType.F32, TensorType.F16, TensorType.BF16, TensorType.F64}  # multiplied as float32, not as int8
 HEADER = ("OP", "WEIGHTS", "CALLS", "µs/CALL", "STEP", "BYTES", "GB/s", "ROOF", "OPS", "GOPS", "ROOF")
@@ -89,7 +90,7 @@ class Profile:
         yield _roof_line(self.roofs)
 
     def as_json(self) -> dict[str, Any]:
-        """Of mean steps; seconds, bytes, operations and what is done of them a second."""
+        """Mean steps, with calls, seconds, operations and bytes of each kind of instruction; and the roofs."""
         return {"roofs": asdict(self.roofs), "steps": [asdict(found) for found in self.rooflines]}
 
 
@@ -146,7 +147,7 @@ def _cells(kind: Kind, step: float, roofs: Roofs) -> tuple[str, ...]:
         size(kind.bytes / kind.calls) if kind.bytes else "",
         f"{read / 1e9:.1f}" if kind.bytes else "",
         _percent(read, roofs.bytes_per_second) if kind.bytes else "",
-        _count(kind.operations / kind.calls) if kind.operations else "",
+        si(kind.operations / kind.calls),
         f"{done / 1e9:.1f}" if kind.operations else "",
         _percent(done, roof) if kind.operations else "",
     )
@@ -155,12 +156,3 @@ def _cells(kind: Kind, step: float, roofs: Roofs) -> tuple[str, ...]:
 def _percent(part: float, whole: float) -> str:
     """Blank where the whole is not known."""
     return f"{100 * part / whole:.0f} %" if whole else ""
-
-
-def _count(number: float) -> str:
-    """Operations for people: 9.44 G."""
-    for unit in ("", " k", " M", " G"):
-        if number < 1000:
-            return f"{number:.3g}{unit}"
-        number /= 1000
-    return f"{number:.3g} T"

@@ -51,7 +51,8 @@ def _lines(program: Program, tensors: Mapping[str, StoredTensor], load: Load | N
         text = format_instruction(instruction, program)
         if load is not None:
             cost = cost_of(instruction, program, tensors, load)
-            text = f"{text:<120} {_si(cost.flops, 'op')} {_si(cost.weight_bytes + cost.state_bytes, 'B')}".rstrip()
+            operations, moved = si(cost.flops, "op"), si(cost.weight_bytes + cost.state_bytes, "B")
+            text = f"{text:<120} {operations:>10} {moved:>10}".rstrip()
         yield text
     for name, value in program.outputs.items():
         yield f"  output {name} = {value}"
@@ -63,9 +64,10 @@ def _field(field: Field, value: float) -> str:
     return f"{field.name}={value:.4g}" if field.kind is FieldKind.FLOAT else f"{field.name}={int(value)}"
 
 
-def _si(value: float, unit: str) -> str:
-    """Three digits with a prefix, or blank for nothing."""
+def si(value: float, unit: str = "") -> str:
+    """Three digits with a prefix (9.44 Gop), or blank for nothing."""
     if value == 0:
-        return " " * 10
-    power = min(int(log10(value)) // 3, 4) if value >= 1 else 0
-    return f"{value / 1000**power:>6.3g} {' kMGT'[power].strip()}{unit}".ljust(10)
+        return ""
+    rounded = float(f"{value:.3g}")  # 999.7 k is 1 M
+    power = min(int(log10(rounded)) // 3, 4) if rounded >= 1 else 0
+    return f"{rounded / 1000**power:.3g} {' kMGT'[power].strip()}{unit}".rstrip()
