@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ostinato.cli.output import size
 from ostinato.cli.overview import CONTEXTS, Meaning, facts, lines, memory
 from ostinato.gguf.reader import open_gguf
 from ostinato.model.spec import ModelSpec
@@ -104,6 +105,24 @@ def test_memory_is_weights_and_keys_and_values(tmp_path: Path) -> None:
     assert row["context"] == 512
     assert row["kv"] == 512 * 2 * 2 * 64 * 2 * 4
     assert row["total"] == weights + row["kv"]
+
+
+def test_memory_and_costs_follow_the_type_of_keys_and_values() -> None:
+    def told(kept: str) -> tuple[int, str]:
+        found = json.loads(call("show", "--json", "--program", "--kv-type", kept).stdout)
+        attend = next(line for line in found["program"] if " attend " in line)
+        return found["overview"]["memory"][0]["kv"], " ".join(attend.split()[-2:])
+
+    (f16, f16_cost), (q8_0, q8_0_cost) = told("f16"), told("q8_0")
+    assert 32 * q8_0 == 17 * f16
+    assert f16_cost != q8_0_cost
+    text = call("show", "--kv-type", "q8_0").stdout
+    assert f"keys and values {size(q8_0)}" in text
+
+
+def test_a_type_of_keys_and_values_that_nothing_shows_is_refused() -> None:
+    done = call("show", "--metadata", "--kv-type", "q8_0")
+    assert (done.returncode, done.stderr) == (2, "ostinato: --kv-type is about the overview and --program\n")
 
 
 def test_memory_at_both_contexts_where_the_model_has_them() -> None:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 from ostinato.cli.settings import SETTINGS, Kind, Setting, Values
 
 if TYPE_CHECKING:
+    from ostinato.backends.contract import KVType
     from ostinato.engine.loading import Options
 
 BUILTIN = Path(__file__).resolve().parent.parent / "models" / "ostinato-tiny.gguf"
 MODEL_HELP = "a GGUF file (default: the built-in model)"
+KV_TYPES = ("f16", "f32", "q8_0")  # KVType's values: --help imports no backend
 CONTEXT_HELP = "tokens of a prompt and its answer together (default: the model's own, at most 8192)"
 
 
@@ -26,11 +28,16 @@ def add_machine(parser: argparse.ArgumentParser, context: str = CONTEXT_HELP) ->
         "--run-steps", type=positive, metavar="N", help="decode steps a device does by itself (default: 50 ms of them)"
     )
     group.add_argument("--context", type=positions, metavar="N", help=context)
+    add_kv_type(group)
+    _add_memory(parser)
+
+
+def add_kv_type(group: argparse._ArgumentGroup) -> None:
+    """--kv-type."""
     group.add_argument(
-        "--kv-type", choices=("f16", "f32", "q8_0"),
+        "--kv-type", choices=KV_TYPES,
         help="how keys and values are kept (default: f16, f32 for a file of f32; q8_0: half of f16, on the CPU only)",
     )  # fmt: skip
-    _add_memory(parser)
 
 
 def _add_memory(parser: argparse.ArgumentParser) -> None:
@@ -57,9 +64,15 @@ def _add_memory(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--expert-profile", metavar="FILE", help="experts to keep, as `ostinato profile` saved them")
 
 
+def kv_type(options: argparse.Namespace) -> KVType | None:
+    """What `add_kv_type` took; None: chosen by the file."""
+    from ostinato.backends.contract import KVType
+
+    return KVType(options.kv_type) if options.kv_type else None
+
+
 def machine(options: argparse.Namespace) -> Options:
     """What `add_machine` took, as the engine wants it."""
-    from ostinato.backends.contract import KVType
     from ostinato.engine.loading import Options
     from ostinato.memory.options import PolicyName, Prefetch, ReadMode
 
@@ -68,7 +81,7 @@ def machine(options: argparse.Namespace) -> Options:
         threads=options.threads or 0,
         context=options.context,
         run_steps=options.run_steps or 0,
-        kv_type=KVType(options.kv_type) if options.kv_type else None,
+        kv_type=kv_type(options),
         memory=options.memory,
         policy=PolicyName(options.policy),
         prefetch=Prefetch(options.prefetch),

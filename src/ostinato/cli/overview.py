@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ostinato.cli.output import size
 
 if TYPE_CHECKING:
+    from ostinato.backends.contract import KVType
     from ostinato.gguf.reader import GGUFFile
     from ostinato.model.spec import ModelSpec
     from ostinato.program.ir import Programs
@@ -47,15 +48,15 @@ def title(file: GGUFFile) -> str:
     return name if isinstance(name, str) and name else file.path.name
 
 
-def facts(file: GGUFFile, meaning: Meaning) -> dict[str, Any]:
-    """As JSON values; what a file does not say is left out."""
+def facts(file: GGUFFile, meaning: Meaning, kv_type: KVType | None = None) -> dict[str, Any]:
+    """As JSON values; what a file does not say is left out. `kv_type` None: chosen by the file."""
     found = {
         **_described(_Keys(file.metadata)),
         **_measured(file),
         "runs": meaning.programs is not None,
         "embeds": meaning.programs is not None and meaning.programs.embeds,
         "reason": meaning.reason or None,
-        "memory": memory(file, meaning),
+        "memory": memory(file, meaning, kv_type),
     }
     return {key: value for key, value in found.items() if value is not None}
 
@@ -95,13 +96,13 @@ def _measured(file: GGUFFile) -> dict[str, Any]:
     }
 
 
-def memory(file: GGUFFile, meaning: Meaning) -> list[dict[str, int]]:
+def memory(file: GGUFFile, meaning: Meaning, kv_type: KVType | None = None) -> list[dict[str, int]]:
     """Bytes for one sequence at each context that the model can have: weights, keys and values, recurrent state."""
     if meaning.spec is None or meaning.programs is None:
         return []
     from ostinato.engine.loading import kv_type_of
 
-    kv_type = kv_type_of(file)
+    kv_type = kv_type or kv_type_of(file)
     weights = sum(tensor.nbytes for tensor in file.tensors.values())
     state = sum(4 * group.layers * group.elements for group in meaning.programs.states)
     contexts = [context for context in CONTEXTS if context <= meaning.spec.context] or [meaning.spec.context]

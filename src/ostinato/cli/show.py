@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ostinato.cli.errors import USAGE, CliError
-from ostinato.cli.options import BUILTIN, MODEL_HELP, add_json, positions, positive
+from ostinato.cli.options import BUILTIN, MODEL_HELP, add_json, add_kv_type, kv_type, positions, positive
 from ostinato.cli.output import bold, dim, one_line, print_json, print_table, printable, size, table_lines, unfolded
 
 if TYPE_CHECKING:
+    from ostinato.backends.contract import KVType
     from ostinato.cli.overview import Meaning
     from ostinato.gguf.reader import GGUFFile
 
@@ -30,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sections = parser.add_argument_group("instead of the overview")
     for name, text in SECTIONS.items():
         sections.add_argument(f"--{name}", action="store_true", help=text)
+    add_kv_type(parser.add_argument_group("memory in the overview, and costs of --program"))
     cost = parser.add_argument_group("costs of --program")
     cost.add_argument("--rows", type=positive, metavar="T", help="rows of the step (default: 1)")
     cost.add_argument("--context", type=positions, metavar="N", help="positions each row attends to (default: all)")
@@ -39,18 +41,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     if (options.rows or options.context) and not options.program:
         raise CliError("--rows and --context are about --program", USAGE)
+    wanted = [name for name in SECTIONS if getattr(options, name)]
+    if options.kv_type and wanted and not (options.program or options.json):
+        raise CliError("--kv-type is about the overview and --program", USAGE)
 
     from ostinato.cli.overview import Meaning
     from ostinato.gguf.reader import open_gguf
 
     with open_gguf(options.model) as file:
         meaning = Meaning.of(file)
-        wanted = [name for name in SECTIONS if getattr(options, name)]
         if options.json:
             print_json(_as_json(file, meaning, wanted, options))
             return 0
         if not wanted:
-            _print_overview(file, meaning)
+            _print_overview(file, meaning, kv_type(options))
         for index, name in enumerate(wanted):
             if len(wanted) > 1:
                 print(("\n" if index else "") + bold(name))
@@ -59,11 +63,11 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _print_overview(file: GGUFFile, meaning: Meaning) -> None:
+def _print_overview(file: GGUFFile, meaning: Meaning, kept: KVType | None) -> None:
     from ostinato.cli.overview import facts, lines, title
 
     print(bold(one_line(title(file))))
-    print_table(unfolded([(f"  {name}", text) for name, text in lines(facts(file, meaning))]))
+    print_table(unfolded([(f"  {name}", text) for name, text in lines(facts(file, meaning, kept))]))
     print(dim("\nmore: " + " ".join(f"--{name}" for name in SECTIONS)))
 
 
@@ -100,12 +104,15 @@ def _template(file: GGUFFile) -> str:
 
 def _program(file: GGUFFile, meaning: Meaning, options: argparse.Namespace) -> str:
     """The listing of every program, with operations and bytes of each instruction."""
+    from ostinato.engine.loading import kv_type_of
     from ostinato.program.ops_table import Load
     from ostinato.program.printer import format_program
 
     if meaning.spec is None or meaning.programs is None:
         raise ValueError(meaning.reason)
-    load = Load(rows=options.rows or 1, logit_rows=1, context=options.context or meaning.spec.context)
+    kept = kv_type(options) or kv_type_of(file)
+    context = options.context or meaning.spec.context
+    load = Load(rows=options.rows or 1, logit_rows=1, context=context, kv_bytes=kept.element_bytes)
     return "\n\n".join(format_program(program, file.tensors, load) for program in meaning.programs)
 
 
@@ -116,7 +123,7 @@ def _as_json(file: GGUFFile, meaning: Meaning, wanted: list[str], options: argpa
     found: dict[str, Any] = {
         "path": str(file.path),
         "name": title(file),
-        "overview": facts(file, meaning),
+        "overview": facts(file, meaning, kv_type(options)),
         "metadata": {key: _json_value(value) for key, value in file.metadata.items()},
     }
     for name in wanted:
