@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ostinato.cli import doctor
 from ostinato.cli.output import bold, one_line, printable, size, table_lines, unfolded
 from tests.cli.support import call, ostinato
 from tests.support import BUILTIN
@@ -83,6 +84,10 @@ def test_bench_json() -> None:
     ):  # fmt: skip
         assert report[field] > 0
     assert [batch["batch"] for batch in report["batches"]] == [1, 3]
+
+
+def test_doctor_tries_every_native_module() -> None:
+    assert sorted(doctor.MODULES) == sorted(path.stem for path in Path(doctor.__file__).parents[1].glob("_*.pyi"))
 
 
 def test_doctor() -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PACKAGES = ("numpy", "jinja2", "msgspec", "starlette", "uvicorn", "prometheus-client")
 DEVICE_PACKAGES = ("cuda-core", "nvidia-cuda-nvrtc", "wgpu")
-MODULES = ("_gguf", "_tokenizer", "_quantize", "_rings", "_cpu")
+MODULES = ("_gguf", "_tokenizer", "_quantize", "_rings", "_memory", "_cpu")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
