@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,6 +91,40 @@ def test_products_that_a_file_cannot_hold_are_refused(count: int, activation: st
 def test_other_modules_are_refused(tmp_path: Path) -> None:
     (tmp_path / "modules.json").write_text('[{"type": "x.LSTM", "path": "1_LSTM"}]')
     with pytest.raises(ConvertError, match="'LSTM'"):
+        read_pooling(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        ("Transformer", "Pooling", "Normalize", "Dense"),
+        ("Transformer", "Pooling", "Pooling"),
+        ("Transformer", "Dense", "Pooling"),
+        ("Pooling", "Transformer"),
+        ("Transformer", "Pooling", "Normalize", "Normalize"),
+    ],
+)
+def test_modules_in_an_order_that_a_file_cannot_mean_are_refused(kinds: tuple[str, ...], tmp_path: Path) -> None:
+    modules = [{"type": f"sentence_transformers.models.{kind}", "path": "1_Pooling"} for kind in kinds]
+    write_pooling(tmp_path, "mean")
+    (tmp_path / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(ConvertError, match=f"modules.json: {', '.join(kinds)} one after the other"):
+        read_pooling(tmp_path)
+
+
+def test_modules_in_their_order_are_read(tmp_path: Path) -> None:
+    write_pooling(tmp_path, "mean", [np.eye(4, dtype=np.float32)] * 2)
+    listed = json.loads((tmp_path / "modules.json").read_text())
+    normalised = [*listed, {"type": "x.Normalize", "path": "4_Normalize"}]
+    (tmp_path / "modules.json").write_text(json.dumps(normalised))
+    found = read_pooling(tmp_path)
+    assert (found.type, list(found.dense)) == (1, ["dense_2.weight", "dense_3.weight"])
+
+
+@pytest.mark.parametrize("entry", ["x.Pooling", None, 3, ["x.Pooling", "1_Pooling"]])
+def test_entries_that_are_no_modules_are_refused(entry: object, tmp_path: Path) -> None:
+    (tmp_path / "modules.json").write_text(json.dumps([entry]))
+    with pytest.raises(ConvertError, match="is no module"):
         read_pooling(tmp_path)
 
 

@@ -3,6 +3,7 @@ done one after the other (the model, the pooling, up to two products, a norm), e
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,9 @@ MODULES = "modules.json"
 _TYPES = {"mean": 1, "cls": 2, "lasttoken": 3}  # gguf.PoolingType
 _OLDER = {"mean": "pooling_mode_mean_tokens", "cls": "pooling_mode_cls_token", "lasttoken": "pooling_mode_lasttoken"}
 _DENSE = ("dense_2", "dense_3")  # GGUF's names of the products after pooling
-_PLAIN = ("Transformer", "Normalize")  # nothing to be written: embeddings leave here as they are, not normalised
+_KINDS = ("Transformer", "Pooling", "Dense", "Normalize")
+# What a GGUF file means. Nothing is written of the last: embeddings leave here as they are, not normalised.
+_ORDER = re.compile("(Transformer )?(Pooling )?(Dense )*(Normalize )?")
 
 
 @dataclass(frozen=True)
@@ -39,17 +42,29 @@ def read_pooling(folder: Path) -> Pooling:
     """ConvertError for a pooling or a module that GGUF cannot say."""
     if not (folder / MODULES).exists():
         return Pooling()
-    modules = [(str(m.get("type")).rpartition(".")[2], str(m.get("path"))) for m in _listed(folder)]
-    for kind, _ in modules:
-        if kind not in (*_PLAIN, "Pooling", "Dense"):
-            raise ConvertError(f"{folder / MODULES}: a module of type {kind!r:.80}, which a GGUF file cannot hold")
+    modules = [_module(folder, entry) for entry in read_list(folder / MODULES)]
+    _check_order(folder, [kind for kind, _ in modules])
     poolings = [_read(_inside(folder, path) / FILE) for kind, path in modules if kind == "Pooling"]
     dense = [_inside(folder, path) for kind, path in modules if kind == "Dense"]
     return Pooling(poolings[0] if poolings else None, _dense(folder, dense))
 
 
-def _listed(folder: Path) -> list[Mapping[str, object]]:
-    return [module for module in read_list(folder / MODULES) if isinstance(module, dict)]
+def _module(folder: Path, entry: object) -> tuple[str, str]:
+    """Kind and path of an entry."""
+    if not isinstance(entry, dict):
+        raise ConvertError(f"{folder / MODULES}: {entry!r:.80} is no module; expected an object with type and path")
+    kind = str(entry.get("type")).rpartition(".")[2]
+    if kind not in _KINDS:
+        raise ConvertError(f"{folder / MODULES}: a module of type {kind!r:.80}, which a GGUF file cannot hold")
+    return kind, str(entry.get("path"))
+
+
+def _check_order(folder: Path, kinds: Sequence[str]) -> None:
+    if not _ORDER.fullmatch("".join(f"{kind} " for kind in kinds)):
+        raise ConvertError(
+            f"{folder / MODULES}: {', '.join(kinds):.200} one after the other; a GGUF file holds at most one of each, "
+            f"Dense apart, in the order {', '.join(_KINDS)}"
+        )
 
 
 def _dense(folder: Path, modules: Sequence[Path]) -> dict[str, Source]:
