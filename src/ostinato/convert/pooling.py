@@ -12,11 +12,11 @@ from ostinato.convert.config import FILE, Config
 from ostinato.convert.errors import ConvertError
 from ostinato.convert.jsonfile import read_json, read_list
 from ostinato.convert.safetensors import Source, open_checkpoint
+from ostinato.model.pooling import PROJECTIONS
 
 MODULES = "modules.json"
 _TYPES = {"mean": 1, "cls": 2, "lasttoken": 3}  # gguf.PoolingType
 _OLDER = {"mean": "pooling_mode_mean_tokens", "cls": "pooling_mode_cls_token", "lasttoken": "pooling_mode_lasttoken"}
-_DENSE = ("dense_2", "dense_3")  # GGUF's names of the products after pooling
 _KINDS = ("Transformer", "Pooling", "Dense", "Normalize")
 # What a GGUF file means. Nothing is written of the last: embeddings leave here as they are, not normalised.
 _ORDER = re.compile("(Transformer )?(Pooling )?(Dense )*(Normalize )?")
@@ -68,9 +68,9 @@ def _check_order(folder: Path, kinds: Sequence[str]) -> None:
 
 
 def _dense(folder: Path, modules: Sequence[Path]) -> dict[str, Source]:
-    if len(modules) > len(_DENSE):
-        raise ConvertError(f"{folder / MODULES}: {len(modules)} Dense modules; a GGUF file holds {len(_DENSE)}")
-    return {f"{name}.weight": _product(module) for name, module in zip(_DENSE, modules, strict=False)}
+    if len(modules) > len(PROJECTIONS):
+        raise ConvertError(f"{folder / MODULES}: {len(modules)} Dense modules; a GGUF file holds {len(PROJECTIONS)}")
+    return {f"{name}.weight": _product(module) for name, module in zip(PROJECTIONS, modules, strict=False)}
 
 
 def _product(module: Path) -> Source:

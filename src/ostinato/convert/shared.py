@@ -11,6 +11,7 @@ from ostinato.convert.errors import ConvertError
 from ostinato.convert.recipe import Extras, Facts, Key, Rule
 from ostinato.convert.transforms import first_half, second_half
 from ostinato.gguf.encode import Addable
+from ostinato.model.pooling import PROJECTIONS
 
 _L, _B = "model.layers.{i}.", "blk.{i}."
 
@@ -19,8 +20,7 @@ RULES = (
     Rule("model.embed_tokens.weight", "token_embd.weight"),
     Rule("model.norm.{s}", "output_norm.{s}"),
     Rule("lm_head.{s}", "output.{s}"),
-    Rule("dense_2.weight", "dense_2.weight"),  # as convert/pooling.py names them
-    Rule("dense_3.weight", "dense_3.weight"),
+    *(Rule(f"{name}.weight", f"{name}.weight") for name in PROJECTIONS),  # as convert/pooling.py names them
     Rule(_L + "input_layernorm.{s}", _B + "attn_norm.{s}"),
     Rule(_L + "self_attn.q_proj.{s}", _B + "attn_q.{s}"),
     Rule(_L + "self_attn.k_proj.{s}", _B + "attn_k.{s}"),
