@@ -155,10 +155,13 @@ ZOO: Mapping[str, Animal] = {
     "gpt2": Animal("GPT2Config", {"num_key_value_heads": None, "tie_word_embeddings": True}),
     "starcoder": Animal("GPTBigCodeConfig", {"num_key_value_heads": None, "tie_word_embeddings": True}),
     "starcoder-unshared": Animal(
-        "GPTBigCodeConfig", {"num_key_value_heads": None, "multi_query": False, "tie_word_embeddings": True}
+        "GPTBigCodeConfig",
+        {"num_key_value_heads": None, "multi_query": False, "activation_function": "gelu", "tie_word_embeddings": True},
     ),
     "pythia": Animal("GPTNeoXConfig", {"num_key_value_heads": None, "intermediate_size": 768}),
-    "pythia-serial": Animal("GPTNeoXConfig", {"num_key_value_heads": None, "use_parallel_residual": False}),
+    "pythia-serial": Animal(
+        "GPTNeoXConfig", {"num_key_value_heads": None, "use_parallel_residual": False, "hidden_act": "gelu_fast"}
+    ),
     "phi2": Animal("PhiConfig"),
     "stablelm": Animal("StableLmConfig", {"use_qkv_bias": True}),
     "nemotron": Animal("NemotronConfig"),

@@ -10,6 +10,7 @@ import pytest
 
 from ostinato.gguf.types_table import TensorType
 from ostinato.model.architectures import ModelError, read_spec
+from ostinato.model.kinds_table import Activation
 from ostinato.model.spec import Attention, Body, Dense, Experts, ModelSpec, Projection
 from ostinato.model.weights import Stack, StoredTensor, Tensor
 from ostinato.program.compile import compile_model
@@ -125,11 +126,21 @@ def test_the_listing_shows_every_instruction_with_its_cost() -> None:
         ({"llama.block_count": 3}, "no tensor 'blk.2"),
         ({"llama.block_count": 10**9}, "block_count' is 1000000000"),
         ({"llama.rope.scaling.type": "wide"}, "'wide'; supported: none, linear, yarn, longrope"),
+        ({"llama.hidden_activation": "sine"}, "hidden_activation' is 'sine'; supported: gelu, "),
+        ({"llama.hidden_activation": ["gelu"]}, r"hidden_activation' is \['gelu'\]; supported: gelu, "),
     ],
 )
 def test_what_is_wrong_is_named(change: dict[str, Any], says: str) -> None:
     with pytest.raises(ModelError, match=says):
         read_spec(llama(**change))
+
+
+@pytest.mark.parametrize(
+    ("stated", "act"), [({}, Activation.SILU), ({"llama.hidden_activation": "gelu_new"}, Activation.GELU)]
+)
+def test_the_activation_is_the_files_own_where_it_states_one(stated: dict[str, str], act: Activation) -> None:
+    program = compile_model(read_spec(file := llama(**stated)), file.tensors).decode
+    assert {i.fields["act"] for i in program.instructions if "act" in i.fields} == {act}
 
 
 @pytest.mark.parametrize("name", ["blk.0.ffn_gate_exps.scale", "blk.7.attn_q.weight", "blk.0.post_layer_norm.weight"])

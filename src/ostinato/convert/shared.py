@@ -11,6 +11,7 @@ from ostinato.convert.errors import ConvertError
 from ostinato.convert.recipe import Extras, Facts, Key, Rule
 from ostinato.convert.transforms import first_half, second_half
 from ostinato.gguf.encode import Addable
+from ostinato.model.activation import ACTIVATION_KEY, ACTIVATIONS
 from ostinato.model.pooling import PROJECTIONS
 
 _L, _B = "model.layers.{i}.", "blk.{i}."
@@ -103,6 +104,15 @@ def facts(config: Config) -> Facts:
             raise ConvertError(f"scoring function {function!r:.40} is not known; known: {', '.join(_GATING)}")
         found["expert_gating_func"] = _GATING[function]
     return {**found, **window_facts(config), **rope_facts(config)}
+
+
+def activation_facts(config: Config, default: str) -> Facts:
+    """For architectures whose models differ in it; `default`: of a configuration that does not say."""
+    names = ("hidden_act", "hidden_activation", "activation", "activation_function")
+    act = config.text(*names, default=default)
+    if act not in ACTIVATIONS:
+        raise ConvertError(f"activation {act!r:.40} is not known; known: {', '.join(ACTIVATIONS)}")
+    return {ACTIVATION_KEY: act}
 
 
 def window_facts(config: Config) -> Facts:

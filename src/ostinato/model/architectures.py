@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from ostinato.model.activation import read_activation
 from ostinato.model.decoder import read_decoder
 from ostinato.model.encoder import read_encoder
 from ostinato.model.kinds_table import Activation, AttentionMask, HeadOrder, RopeStyle, Scoring
@@ -130,6 +131,7 @@ def read_spec(file: ModelFile) -> ModelSpec:
         raise ModelError("the file holds a vocabulary but no tensors: it can tokenize, not generate")
     traits = ARCHITECTURES[architecture]
     reader = Reader(file, architecture, traits.centred)
+    traits = replace(traits, act=read_activation(reader, traits.act))
     read = read_decoder if reader.flag("attention.causal", traits.causal) else read_encoder
     spec = read(reader, str(file.metadata.get("general.name", architecture)), traits)
     reader.check_all_known()

@@ -6,19 +6,17 @@ from dataclasses import replace
 
 from ostinato.model.attention import read_attention
 from ostinato.model.decoder import arrange, read_network
-from ostinato.model.kinds_table import Activation, Pooling
+from ostinato.model.kinds_table import Pooling
 from ostinato.model.pooling import read_pooling, read_projections
-from ostinato.model.reader import ModelError, Reader
+from ostinato.model.reader import Reader
 from ostinato.model.spec import Block, Layer, ModelSpec, Part
 from ostinato.model.traits import Traits
-
-ACTIVATIONS = {"gelu": Activation.GELU_ERF, "gelu_pytorch_tanh": Activation.GELU, "silu": Activation.SILU}
 
 
 def read_encoder(file: Reader, name: str, traits: Traits) -> ModelSpec:
     """An encoder; a file that does not say how to pool means the mean (as sentence-transformers takes it)."""
     vocab, width = file.matrix("token_embd.weight")
-    traits = replace(traits, act=_activation(file, traits), causal=False)
+    traits = replace(traits, causal=False)
     scale = 1.0 if traits.embedding_scale is None else traits.embedding_scale(file)
     pooling = read_pooling(file)
     file.ignore("output.weight")  # the output matrix of a masked language model: embeddings do without
@@ -39,16 +37,6 @@ def read_encoder(file: Reader, name: str, traits: Traits) -> ModelSpec:
         pooling=Pooling.MEAN if pooling is None else pooling,
         after_pooling=read_projections(file),
     )
-
-
-def _activation(file: Reader, traits: Traits) -> Activation:
-    stated = file.get("hidden_act")
-    if stated is None:
-        return traits.act
-    if stated not in ACTIVATIONS:
-        known = ", ".join(ACTIVATIONS)
-        raise ModelError(f"metadata '{file.architecture}.hidden_act' is {stated!r:.40}; supported: {known}")
-    return ACTIVATIONS[stated]
 
 
 def _layer(file: Reader, index: int, width: int, traits: Traits) -> Layer:

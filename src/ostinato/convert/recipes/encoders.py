@@ -10,6 +10,7 @@ from ostinato.convert.config import Config
 from ostinato.convert.numbers import Array
 from ostinato.convert.recipe import Facts, Key, Place, Recipe, Rule
 from ostinato.convert.recipes.gemma import FOUR_NORMS, GEMMA3
+from ostinato.convert.shared import activation_facts
 from ostinato.gguf.encode import Addable
 
 _B = "blk.{i}."
@@ -102,10 +103,9 @@ _MODERN = (
 
 def _facts(config: Config) -> Facts:
     """What all encoders say."""
-    act = config.text("hidden_act", "hidden_activation", "activation", "activation_function", default="gelu")
     return {
         "attention.causal": False,
-        "hidden_act": "silu" if act == "swiglu" else act,
+        **activation_facts(config, default="gelu"),
         "tokenizer.ggml.token_type_count": config.integer("type_vocab_size", default=1),
     }
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from ostinato.convert.config import Config
+from ostinato.convert.errors import ConvertError
 from ostinato.convert.numbers import Array
 from ostinato.convert.recipe import Facts, Key, Place, Recipe, Rule
+from ostinato.convert.shared import activation_facts
 from ostinato.convert.transforms import plus_one, transposed
 
 _B = "blk.{i}."
@@ -72,11 +74,16 @@ _NEMOTRON = (
     Rule(_L + "input_layernorm.weight", _B + "attn_norm.weight", plus_one),
     Rule(_L + "post_attention_layernorm.weight", _B + "ffn_norm.weight", plus_one),
 )
+_SCORES = {"scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False}  # by the root of a head's size only
 
 
 def _gpt2(config: Config) -> Facts:
+    for name, usual in _SCORES.items():
+        if config.flag(name, default=usual) is not usual:
+            raise ConvertError(f"{name!r} is not {str(usual).lower()}: a GGUF file cannot say how scores are scaled")
     inner = config.integer("n_inner", default=4 * config.width)
-    return {"feed_forward_length": inner, "rope.dimension_count": None}
+    act = activation_facts(config, default="gelu_pytorch_tanh")
+    return {"feed_forward_length": inner, "rope.dimension_count": None, **act}
 
 
 def _starcoder(config: Config) -> Facts:
@@ -89,11 +96,21 @@ def _neox(config: Config) -> Facts:
         {"rope.dimension_count": int(config.head_dim * config.number("rotary_pct"))} if "rotary_pct" in config else {}
     )
     base = {"rope.freq_base": config.number("rotary_emb_base")} if "rotary_emb_base" in config else {}
-    return {"use_parallel_residual": config.flag("use_parallel_residual", default=True), **share, **base}
+    residual = {"use_parallel_residual": config.flag("use_parallel_residual", default=True)}
+    return {**residual, **share, **base, **activation_facts(config, default="gelu")}
+
+
+def _phi2(config: Config) -> Facts:
+    return activation_facts(config, default="gelu_new")
 
 
 def _stablelm(config: Config) -> Facts:
-    return {"use_parallel_residual": config.flag("use_parallel_residual", default=False)}
+    residual = {"use_parallel_residual": config.flag("use_parallel_residual", default=False)}
+    return {**residual, **activation_facts(config, default="silu")}
+
+
+def _nemotron(config: Config) -> Facts:
+    return activation_facts(config, default="relu2")
 
 
 RECIPES = (
@@ -103,10 +120,10 @@ RECIPES = (
         defaults={"tie_word_embeddings": True, "multi_query": True},
     ),
     Recipe(("GPTNeoXForCausalLM",), "gptneox", _NEOX, facts=_neox),
-    Recipe(("PhiForCausalLM",), "phi2", _PHI2),
+    Recipe(("PhiForCausalLM",), "phi2", _PHI2, facts=_phi2),
     Recipe(("StableLmForCausalLM",), "stablelm", facts=_stablelm),
     Recipe(
         ("NemotronForCausalLM",), "nemotron", _NEMOTRON,
-        (Key("attention.layer_norm_epsilon", float, ("norm_eps",)),),
+        (Key("attention.layer_norm_epsilon", float, ("norm_eps",)),), _nemotron,
     ),
 )  # fmt: skip

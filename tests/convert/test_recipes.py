@@ -1,0 +1,48 @@
+"""What recipes make of settings that change the model's meaning: stated in the file, or refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ostinato.convert.config import Config
+from ostinato.convert.errors import ConvertError
+from ostinato.convert.recipe import Facts
+from ostinato.convert.recipes import RECIPES
+
+SIZES = {"n_embd": 64, "n_head": 4, "hidden_size": 64, "num_attention_heads": 4}
+
+
+def facts(name: str, **settings: Any) -> Facts:
+    recipe = RECIPES[name]
+    return recipe.facts(Config({**SIZES, **settings}).with_defaults(recipe.defaults or {}))
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "usual"),
+    [
+        ("GPT2LMHeadModel", "activation_function", "gelu_pytorch_tanh"),
+        ("GPTBigCodeForCausalLM", "activation_function", "gelu_pytorch_tanh"),
+        ("GPTNeoXForCausalLM", "hidden_act", "gelu"),
+        ("PhiForCausalLM", "hidden_act", "gelu_new"),
+        ("StableLmForCausalLM", "hidden_act", "silu"),
+        ("NemotronForCausalLM", "hidden_act", "relu2"),
+        ("BertModel", "hidden_act", "gelu"),
+    ],
+)
+def test_activations_are_stated(name: str, setting: str, usual: str) -> None:
+    assert facts(name)["hidden_activation"] == usual
+    assert facts(name, **{setting: "gelu_fast"})["hidden_activation"] == "gelu_fast"
+    with pytest.raises(ConvertError, match="activation 'gelu_10' is not known; known: gelu,"):
+        facts(name, **{setting: "gelu_10"})
+
+
+@pytest.mark.parametrize("name", ["GPT2LMHeadModel", "GPTBigCodeForCausalLM"])
+@pytest.mark.parametrize(
+    ("setting", "usual"), [("scale_attn_weights", True), ("scale_attn_by_inverse_layer_idx", False)]
+)
+def test_scores_scaled_otherwise_are_refused(name: str, setting: str, usual: bool) -> None:
+    assert facts(name, **{setting: usual}) == facts(name)
+    with pytest.raises(ConvertError, match=f"'{setting}' is not {str(usual).lower()}"):
+        facts(name, **{setting: not usual})
