@@ -10,6 +10,7 @@ from ostinato.convert.config import Config
 from ostinato.convert.errors import ConvertError
 from ostinato.convert.recipe import Facts
 from ostinato.convert.recipes import RECIPES
+from ostinato.convert.shared import rope_facts
 
 SIZES = {"n_embd": 64, "n_head": 4, "hidden_size": 64, "num_attention_heads": 4}
 
@@ -46,3 +47,16 @@ def test_scores_scaled_otherwise_are_refused(name: str, setting: str, usual: boo
     assert facts(name, **{setting: usual}) == facts(name)
     with pytest.raises(ConvertError, match=f"'{setting}' is not {str(usual).lower()}"):
         facts(name, **{setting: not usual})
+
+
+@pytest.mark.parametrize("share", ["partial_rotary_factor", "rotary_pct", "rotary_emb_fraction"])
+@pytest.mark.parametrize("base", ["rope_theta", "rotary_emb_base"])
+@pytest.mark.parametrize("scaling", [{}, {"rope_scaling": {"rope_type": "linear", "factor": 2.0}}])
+def test_older_names_of_the_rotation(share: str, base: str, scaling: dict[str, Any]) -> None:
+    found = rope_facts(Config({**SIZES, share: 0.25, base: 5000, **scaling}))
+    assert (found["rope.dimension_count"], found["rope.freq_base"]) == (4, 5000.0)
+
+
+def test_parameters_of_the_rotation_come_before_older_names() -> None:
+    config = Config({**SIZES, "rotary_emb_base": 5000, "rope_parameters": {"rope_theta": 1e6}})
+    assert rope_facts(config)["rope.freq_base"] == 1e6

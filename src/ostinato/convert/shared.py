@@ -85,6 +85,11 @@ KEYS = (
     Key("leading_dense_block_count", int, ("first_k_dense_replace",)),
 )
 
+_OUTSIDE = {  # of `rope_scaling`
+    "rope_theta": ("rope_theta", "rotary_emb_base"),
+    "partial_rotary_factor": ("partial_rotary_factor", "rotary_pct", "rotary_emb_fraction"),
+    "original_max_position_embeddings": ("original_max_position_embeddings",),
+}
 MAX_HEAD = 65536  # elements
 _GATING = {"softmax": 1, "sigmoid": 2}  # gguf.ExpertGatingFuncType
 _GATING_NAMES = ("scoring_func", "score_function", "score_func", "moe_router_activation_func")
@@ -134,13 +139,11 @@ def window_facts(config: Config) -> Facts:
 
 def rope_parameters(config: Config, kind: str = "full_attention") -> Config:
     """How positions turn, from either form of config.json: `rope_parameters` (also one for each kind of layer), or
-    `rope_theta` beside `rope_scaling`."""
+    `rope_theta` beside `rope_scaling`, also by older names."""
     found = config.within("rope_parameters") if "rope_parameters" in config else config.within("rope_scaling")
     if "full_attention" in found or "sliding_attention" in found:
         return found.within(kind)
-    names = ("rope_theta", "partial_rotary_factor", "original_max_position_embeddings")
-    outside = {name: config.get(name) for name in names if name in config}
-    return found.with_defaults(outside)
+    return found.with_defaults({name: config.get(*names) for name, names in _OUTSIDE.items()})
 
 
 def rope_kind(rope: Config) -> str:

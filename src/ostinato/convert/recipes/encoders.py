@@ -123,11 +123,6 @@ def _distil(config: Config) -> Facts:
     return {**_bert(config), "attention.layer_norm_epsilon": 1e-12}
 
 
-def _rotated(config: Config) -> Facts:
-    base = {"rope.freq_base": config.number("rotary_emb_base")} if "rotary_emb_base" in config else {}
-    return {**_facts(config), **base}
-
-
 def _modern(config: Config) -> Facts:
     """`local_attention` counts both sides. Published files name the bases of both kinds of layers themselves."""
     kinds = [kind == "sliding_attention" for kind in config.get("layer_types", default=[])]
@@ -163,8 +158,8 @@ RECIPES = (
         ("DistilBertModel", "DistilBertForMaskedLM"), "bert", _DISTIL,
         (Key("feed_forward_length", int, ("hidden_dim",)),), _distil, prefixes=_PREFIXES,
     ),
-    Recipe(("NomicBertModel",), "nomic-bert", _ROTATED, facts=_rotated),
-    Recipe(("JinaEmbeddingsV3Model",), "jina-bert-v3", _ROTATED, facts=_rotated),
+    Recipe(("NomicBertModel",), "nomic-bert", _ROTATED, facts=_facts),
+    Recipe(("JinaEmbeddingsV3Model",), "jina-bert-v3", _ROTATED, facts=_facts),
     Recipe(
         ("ModernBertModel", "ModernBertForMaskedLM"), "modern-bert", _MODERN,
         (Key("attention.layer_norm_epsilon", float, ("norm_eps",)),), _modern, prefixes={"model.": ""}, uneven=True,

@@ -91,13 +91,8 @@ def _starcoder(config: Config) -> Facts:
 
 
 def _neox(config: Config) -> Facts:
-    """Older files name the turning share and the base in their own way."""
-    share = (
-        {"rope.dimension_count": int(config.head_dim * config.number("rotary_pct"))} if "rotary_pct" in config else {}
-    )
-    base = {"rope.freq_base": config.number("rotary_emb_base")} if "rotary_emb_base" in config else {}
     residual = {"use_parallel_residual": config.flag("use_parallel_residual", default=True)}
-    return {**residual, **share, **base, **activation_facts(config, default="gelu")}
+    return {**residual, **activation_facts(config, default="gelu")}
 
 
 def _phi2(config: Config) -> Facts:
