@@ -12,8 +12,8 @@ from ostinato.convert.transforms import plus_one, transposed
 _B = "blk.{i}."
 
 
-def _matrix(source: str, target: str) -> tuple[Rule, ...]:
-    """GPT-2 stores its matrices turned."""
+def _turned(source: str, target: str) -> tuple[Rule, ...]:
+    """GPT-2 stores its matrices turned; StarCoder does not."""
     return Rule(f"{source}.weight", f"{target}.weight", transposed), Rule(f"{source}.bias", f"{target}.bias")
 
 
@@ -29,25 +29,26 @@ def _by_part_unless_shared(place: Place, array: Array) -> Array:
 
 
 _H = "transformer.h.{i}."
-_GPT2 = (
+_COMMON = (
     Rule("transformer.wte.weight", "token_embd.weight"),
     Rule("transformer.wpe.weight", "position_embd.weight"),
     Rule("transformer.ln_f.{s}", "output_norm.{s}"),
     Rule(_H + "ln_1.{s}", _B + "attn_norm.{s}"),
     Rule(_H + "ln_2.{s}", _B + "ffn_norm.{s}"),
-    *_matrix(_H + "attn.c_attn", _B + "attn_qkv"),
-    *_matrix(_H + "attn.c_proj", _B + "attn_output"),
-    *_matrix(_H + "mlp.c_fc", _B + "ffn_up"),
-    *_matrix(_H + "mlp.c_proj", _B + "ffn_down"),
     Rule(_H + "attn.bias", None),  # the causal mask of old checkpoints
     Rule(_H + "attn.masked_bias", None),
 )
-_STARCODER = (  # stores no matrix turned
-    Rule(_H + "attn.c_attn.{s}", _B + "attn_qkv.{s}", _by_part_unless_shared),
-    Rule(_H + "attn.c_proj.{s}", _B + "attn_output.{s}"),
-    Rule(_H + "mlp.c_fc.{s}", _B + "ffn_up.{s}"),
-    Rule(_H + "mlp.c_proj.{s}", _B + "ffn_down.{s}"),
-    *_GPT2,
+_QKV = (_H + "attn.c_attn", _B + "attn_qkv")
+_MATRICES = (
+    (_H + "attn.c_proj", _B + "attn_output"),
+    (_H + "mlp.c_fc", _B + "ffn_up"),
+    (_H + "mlp.c_proj", _B + "ffn_down"),
+)
+_GPT2 = (*_COMMON, *(rule for source, target in (_QKV, *_MATRICES) for rule in _turned(source, target)))
+_STARCODER = (
+    *_COMMON,
+    Rule(f"{_QKV[0]}.{{s}}", f"{_QKV[1]}.{{s}}", _by_part_unless_shared),
+    *(Rule(f"{source}.{{s}}", f"{target}.{{s}}") for source, target in _MATRICES),
 )
 _N = "gpt_neox.layers.{i}."
 _NEOX = (
