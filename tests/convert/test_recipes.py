@@ -8,9 +8,11 @@ import pytest
 
 from ostinato.convert.config import Config
 from ostinato.convert.errors import ConvertError
+from ostinato.convert.metadata import model_metadata
 from ostinato.convert.recipe import Facts
 from ostinato.convert.recipes import RECIPES
 from ostinato.convert.shared import rope_facts
+from ostinato.gguf.types_table import TensorType
 
 SIZES = {"n_embd": 64, "n_head": 4, "hidden_size": 64, "num_attention_heads": 4}
 
@@ -60,3 +62,22 @@ def test_older_names_of_the_rotation(share: str, base: str, scaling: dict[str, A
 def test_parameters_of_the_rotation_come_before_older_names() -> None:
     config = Config({**SIZES, "rotary_emb_base": 5000, "rope_parameters": {"rope_theta": 1e6}})
     assert rope_facts(config)["rope.freq_base"] == 1e6
+
+
+def hunyuan(**settings: Any) -> dict[str, Any]:
+    config = Config({**SIZES, "num_hidden_layers": 2, "intermediate_size": 96, **settings})
+    return model_metadata(RECIPES["HunYuanMoEV1ForCausalLM"], config, "model", TensorType.F32)
+
+
+def test_numbers_listed_for_each_layer_alike_are_one_number() -> None:
+    found = hunyuan(moe_topk=[8, 8], moe_intermediate_size=[48, 48], num_shared_expert=[1, 1])
+    assert found["hunyuan-moe.expert_used_count"] == 8
+    assert found["hunyuan-moe.expert_feed_forward_length"] == 48
+    assert found["hunyuan-moe.expert_shared_count"] == 1
+    assert hunyuan(moe_topk=8)["hunyuan-moe.expert_feed_forward_length"] == 96
+
+
+@pytest.mark.parametrize("listed", [[8, 4], [], ["8", "8"], [8, True], [[8], [8]]])
+def test_numbers_that_differ_between_layers_are_refused(listed: list[Any]) -> None:
+    with pytest.raises(ConvertError, match=r"'moe_topk' is .*; expected a whole number alike in all layers"):
+        hunyuan(moe_topk=listed)

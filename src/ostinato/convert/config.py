@@ -31,7 +31,9 @@ class Config:
         return next((self._values[name] for name in names if name in self), default)
 
     def integer(self, *names: str, default: Any = _MISSING) -> int:
-        value = self._typed(names, default, int, "a whole number")
+        """A whole number, which may be listed once for each layer, alike for all."""
+        value = self._typed(names, default, (int, list), "a whole number")
+        value = self._alike(names[0], value) if isinstance(value, list) else value
         if not -1 <= value <= MAX_SIZE:
             raise ConvertError(f"{self._where}: {names[0]!r} is {value}; expected at most {MAX_SIZE}")
         return int(value)
@@ -88,6 +90,13 @@ class Config:
     @property
     def head_dim(self) -> int:
         return self._positive("head_dim", "kv_channels", default=self.width // self.heads)
+
+    def _alike(self, name: str, listed: list[Any]) -> int:
+        if not listed or any(type(value) is not int or value != listed[0] for value in listed):
+            raise ConvertError(
+                f"{self._where}: {name!r} is {listed!r:.60}; expected a whole number alike in all layers"
+            )
+        return int(listed[0])
 
     def _positive(self, *names: str, default: Any = _MISSING) -> int:
         value = self.integer(*names, default=default)

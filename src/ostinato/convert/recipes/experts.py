@@ -87,21 +87,6 @@ def _llama4(config: Config) -> Facts:
     }
 
 
-def _first(config: Config, *names: str) -> int | None:
-    """A number that may be listed once for each layer, alike for all."""
-    value = config.get(*names)
-    return config.items(*names)[0] if isinstance(value, list) and value else value
-
-
-def _hunyuan_moe(config: Config) -> Facts:
-    return {
-        **_hunyuan(config),
-        "expert_used_count": _first(config, "moe_topk"),
-        "expert_feed_forward_length": _first(config, "moe_intermediate_size", "intermediate_size"),
-        "expert_shared_count": _first(config, "num_shared_expert"),
-    }
-
-
 def _hunyuan(config: Config) -> Facts:
     """Its `dynamic` scaling is a larger base ("NTK-aware", by alpha), whatever the length."""
     found: dict[str, Addable | None] = {}
@@ -129,7 +114,13 @@ def _sigmoid(config: Config) -> Facts:
 RECIPES = (
     Recipe(("GptOssForCausalLM",), "gpt-oss", _GPT_OSS, facts=_gpt_oss),
     Recipe(("Llama4ForCausalLM", "Llama4ForConditionalGeneration"), "llama4", _LLAMA4, facts=_llama4),
-    Recipe(("HunYuanMoEV1ForCausalLM",), "hunyuan-moe", _HUNYUAN, facts=_hunyuan_moe),
+    Recipe(
+        ("HunYuanMoEV1ForCausalLM",), "hunyuan-moe", _HUNYUAN,
+        (Key("expert_used_count", int, ("moe_topk",)),
+         Key("expert_feed_forward_length", int, ("moe_intermediate_size", "intermediate_size")),
+         Key("expert_shared_count", int, ("num_shared_expert",))),
+        _hunyuan,
+    ),
     Recipe(("HunYuanDenseV1ForCausalLM",), "hunyuan-dense", _HUNYUAN, facts=_hunyuan),
     Recipe(("Ernie4_5_MoeForCausalLM",), "ernie4_5-moe", _ERNIE, facts=_ernie),
     Recipe(("Dots1ForCausalLM",), "dots1", facts=_sigmoid),
