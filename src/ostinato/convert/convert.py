@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +29,7 @@ from ostinato.convert.types import AUTO, TYPES, choose_type, encoded
 from ostinato.gguf.encode import Addable
 from ostinato.gguf.types_table import TensorType, nbytes
 from ostinato.gguf.writer import GGUFWriter
+from ostinato.model.architectures import unsupported
 
 Advance = Callable[[int], None]
 
@@ -112,11 +112,7 @@ def convert(
 def _recipe(folder: Path) -> tuple[Recipe, Config]:
     name, config = read_config(folder)
     if name not in RECIPES:
-        near = get_close_matches(name[:80], RECIPES, n=4, cutoff=0.5)
-        raise ConvertError(
-            f"{folder}: architecture {name!r:.80} is not supported; {len(RECIPES)} others are"
-            + (f", among them {', '.join(near)}" if near else "")
-        )
+        raise ConvertError(f"{folder}: {unsupported(name, RECIPES)}")
     recipe = RECIPES[name]
     return recipe, config.with_defaults(recipe.defaults or {})
 

@@ -7,7 +7,7 @@ hold what only the name tells.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 from ostinato.model.activation import read_activation
@@ -18,7 +18,7 @@ from ostinato.model.reader import ModelError, ModelFile, Reader
 from ostinato.model.spec import ModelSpec, Temperature
 from ostinato.model.traits import Routing, Traits, Windows
 
-__all__ = ["ARCHITECTURES", "ModelError", "read_spec"]
+__all__ = ["ARCHITECTURES", "ModelError", "read_spec", "unsupported"]
 
 
 def _root_of_width(file: Reader) -> float:
@@ -120,13 +120,7 @@ def read_spec(file: ModelFile) -> ModelSpec:
     if not isinstance(architecture, str):
         raise ModelError("metadata 'general.architecture' is missing: the file does not say what model it holds")
     if architecture not in ARCHITECTURES:
-        from difflib import get_close_matches
-
-        near = get_close_matches(architecture[:80], ARCHITECTURES, n=4, cutoff=0.5)
-        raise ModelError(
-            f"architecture {architecture!r:.80} is not supported; {len(ARCHITECTURES)} others are"
-            + (f", among them {', '.join(near)}" if near else "")
-        )
+        raise ModelError(unsupported(architecture, ARCHITECTURES))
     if not file.tensors:
         raise ModelError("the file holds a vocabulary but no tensors: it can tokenize, not generate")
     traits = ARCHITECTURES[architecture]
@@ -136,3 +130,12 @@ def read_spec(file: ModelFile) -> ModelSpec:
     spec = read(reader, str(file.metadata.get("general.name", architecture)), traits)
     reader.check_all_known()
     return spec
+
+
+def unsupported(name: str, known: Collection[str]) -> str:
+    """What to say of an architecture that is not among those known."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name[:80], known, n=4, cutoff=0.5)
+    among = f", among them {', '.join(near)}" if near else ""
+    return f"architecture {name!r:.80} is not supported; {len(known)} others are{among}"
