@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -206,6 +207,23 @@ def test_odd_configurations_are_refused_or_planned(
     )
     with contextlib.suppress(ConvertError):
         plan(folder, tokenizer=False)
+
+
+def test_a_formula_that_fails_is_the_configurations_fault(tmp_path: Path) -> None:
+    folder = checkpoint(tmp_path / "hf", rope_scaling={"rope_type": "llama3", "factor": 8, "low_freq_factor": 1,
+                        "high_freq_factor": 0, "original_max_position_embeddings": 64})  # fmt: skip
+    with pytest.raises(ConvertError, match=r"config\.json: values that make no model: ") as caught:
+        plan(folder, tokenizer=False)
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+def test_a_mistake_of_ours_is_not_taken_for_the_configurations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def mistaken(*_: object) -> None:
+        raise TypeError("ours")
+
+    monkeypatch.setattr(importlib.import_module("ostinato.convert.convert"), "check_model", mistaken)
+    with pytest.raises(TypeError, match="ours"):
+        plan(checkpoint(tmp_path / "hf"), tokenizer=False)
 
 
 def test_values_that_f16_cannot_hold(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ not grow with the model. The file appears whole, or not at all.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,20 +61,18 @@ def plan(folder: str | os.PathLike[str], type: str = AUTO, tokenizer: bool = Tru
     if not folder.is_dir():
         raise ConvertError(f"{folder}: not a folder; expected a checkpoint with config.json and safetensors")
     recipe, config = _recipe(folder)
-    try:
-        return _plan(folder, recipe, config, TYPES.get(type), tokenizer, name or folder.resolve().name)
-    except (ArithmeticError, TypeError) as error:  # a recipe's formula, on values that no model has
-        raise ConvertError(f"{folder / FILE}: values that make no model: {error}") from None
+    return _plan(folder, recipe, config, TYPES.get(type), tokenizer, name or folder.resolve().name)
 
 
 def _plan(folder: Path, recipe: Recipe, config: Config, type: TensorType | None, tokenizer: bool, name: str) -> Plan:
     pooling = read_pooling(folder)
     checkpoint = {**join_scales(open_checkpoint(folder), config), **pooling.dense}
-    tensors = tuple(plan_tensors(recipe, config, checkpoint))
-    types = {planned.name: choose_type(planned, type) for planned in tensors}
-    metadata = model_metadata(recipe, config, name, stored_types(types))
+    with _formulas(folder):
+        tensors = tuple(plan_tensors(recipe, config, checkpoint))
+        types = {planned.name: choose_type(planned, type) for planned in tensors}
+        metadata = model_metadata(recipe, config, name, stored_types(types))
+        extras = {**rope_factors(config), **recipe.extras(config)}
     metadata |= pooling.metadata(recipe.architecture)
-    extras = {**rope_factors(config), **recipe.extras(config)}
     metadata |= tokenizer_metadata(folder, config, _rows(tensors)) if tokenizer else {"tokenizer.ggml.model": "none"}
     made = Plan(recipe.architecture, metadata, tensors, types, extras)
     try:
@@ -83,6 +82,15 @@ def _plan(folder: Path, recipe: Recipe, config: Config, type: TensorType | None,
     except ConvertError as error:
         raise ConvertError(f"{folder}: {error}") from None
     return made
+
+
+@contextmanager
+def _formulas(folder: Path) -> Iterator[None]:
+    """Recipes' arithmetic, on values that no model has."""
+    try:
+        yield
+    except (ArithmeticError, TypeError) as error:
+        raise ConvertError(f"{folder / FILE}: values that make no model: {error}") from error
 
 
 def write(made: Plan, path: str | os.PathLike[str], advance: Advance = lambda count: None) -> None:
