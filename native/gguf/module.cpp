@@ -38,8 +38,8 @@ nb::tuple skip_strings(nb::object buffer, uint64_t offset, uint64_t count) {
 // A population that keeps its buffer, and hence the mapping, as long as it lives.
 class Populating {
  public:
-  Populating(nb::object buffer, const std::vector<std::pair<size_t, size_t>>& runs)
-      : buffer_(buffer), population_(spans(buffer_.bytes(), runs)) {}
+  Populating(nb::object buffer, const std::vector<std::pair<size_t, size_t>>& runs, bool sparse)
+      : buffer_(buffer), population_(spans(buffer_.bytes(), runs), sparse) {}
 
   bool wait() {
     const nb::gil_scoped_release others_run;
@@ -72,11 +72,12 @@ NB_MODULE(_gguf, m) {
       "Skip `count` length-prefixed strings from `offset` on: (whole strings skipped, offset behind them).");
   nb::class_<Populating>(m, "Populating",
                          "Reads what is not in memory of `runs` (start, stop) of a mapped file, which begin "
-                         "on pages, on a thread; ends with the object.")
-      .def(nb::init<nb::object, const std::vector<std::pair<size_t, size_t>>&>(), nb::arg("buffer"),
-           nb::arg("runs"),
+                         "on pages, on a thread; ends with the object. `sparse`: page faults of the mapping "
+                         "read nothing ahead.")
+      .def(nb::init<nb::object, const std::vector<std::pair<size_t, size_t>>&, bool>(), nb::arg("buffer"),
+           nb::arg("runs"), nb::arg("sparse") = false,
            nb::sig(
                "def __init__(self, buffer: collections.abc.Buffer, runs: collections.abc.Sequence[tuple[int, "
-               "int]]) -> None"))
+               "int]], sparse: bool = False) -> None"))
       .def("wait", &Populating::wait, "Wait for its end; whether it came through.");
 }

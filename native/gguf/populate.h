@@ -14,7 +14,9 @@ namespace ostinato::gguf {
 class Population {
  public:
   // The `runs` must stay mapped as long as this lives. What cannot be populated is left to page faults.
-  explicit Population(std::vector<std::span<const uint8_t>> runs);
+  // `sparse`: the mapping's faults read no page but their own (MADV_RANDOM), so that all runs are asked for
+  // first.
+  explicit Population(std::vector<std::span<const uint8_t>> runs, bool sparse = false);
   ~Population();  // stops it where it is
   Population(const Population&) = delete;
   Population& operator=(const Population&) = delete;

@@ -114,6 +114,28 @@ def test_populating_reads_ahead(tmp_path: Path) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reading ahead needs Linux")
+def test_what_is_left_out_stays_on_the_disk(tmp_path: Path) -> None:
+    path = tmp_path / "cold"
+    path.write_bytes(os.urandom(8 << 20))
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    mapped = MappedFile(path)
+    if pages_in_memory(mapped) > 0:
+        pytest.skip("this file system keeps everything in memory")
+    mapped.sparse()
+    assert mapped.memory[4 << 20] >= 0
+    assert pages_in_memory(mapped) < 0.01
+    mapped.populate([(1 << 20, 3 << 20), (4 << 20, 7 << 20)])
+    end = time.monotonic() + 20
+    while pages_in_memory(mapped) < 3 / 8:
+        assert time.monotonic() < end, "not all of it was read"
+        time.sleep(0.01)
+    time.sleep(0.05)
+    assert pages_in_memory(mapped) < 3 / 8 + 0.01
+
+
 def test_populating_changes_nothing(package_file: Path) -> None:
     """Neither twice, nor when the file is closed before it has ended."""
     with open_gguf(package_file) as file:

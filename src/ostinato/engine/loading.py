@@ -119,7 +119,9 @@ def open_model(
     try:
         backend = choose(options.backend)
         probe = look(backend)
-        if options.memory is None and not probe.memory_bytes and file.nbytes <= memory_bytes():
+        if options.memory is not None:
+            file.sparse()
+        elif not probe.memory_bytes and file.nbytes <= memory_bytes():
             file.populate()  # while all that follows is computed
         spec = read_spec(file)
         if options.embed and spec.pooling is None:

@@ -35,12 +35,20 @@ class MappedFile:
         """Begin to read what is not in memory, on a thread beside whatever comes next. What cannot be read now is read
         when it is needed, as without this.
 
-        `but` are runs (start, stop), in order and apart, that will not be read here: no read-ahead brings their pages.
+        `but` are runs (start, stop), in order and apart, that will not be read: nor do page faults beside them read
+        them ahead.
         """
         if self._populating is None:
-            for start, stop in but:
-                self._advise("MADV_RANDOM", -(-start // mmap.PAGESIZE), stop // mmap.PAGESIZE)
-            self._populating = _gguf.Populating(self.memory, _between(but, self.memory.nbytes))
+            self._advise("MADV_RANDOM" if but else "MADV_NORMAL", 0, self._pages)
+            self._populating = _gguf.Populating(self.memory, _between(but, self.memory.nbytes), bool(but))
+
+    def sparse(self) -> None:
+        """From now on page faults bring in what is touched and nothing around it, until `populate` says otherwise."""
+        self._advise("MADV_RANDOM", 0, self._pages)
+
+    @property
+    def _pages(self) -> int:
+        return -(-self.memory.nbytes // mmap.PAGESIZE)
 
     def release(self, start: int, stop: int) -> None:
         """Give the pages that begin in `start .. stop` back to the system; they are read again when needed."""

@@ -110,6 +110,11 @@ class GGUFFile:
         for part, runs in zip(self.parts, but or [()] * len(self.parts), strict=True):
             part.file.populate(runs)
 
+    def sparse(self) -> None:
+        """From now on only what is touched is read, and nothing around it; for who may not use all weights."""
+        for part in self.parts:
+            part.file.sparse()
+
     def close(self) -> None:
         """Let go of the files."""
         for part in self.parts:
