@@ -60,7 +60,8 @@ class Bench:
 
     def _begin(self, flags: list[str]) -> Record:
         old = json.loads(self._options.out.read_text()) if self._options.resume and self._options.out.exists() else {}
-        command = f"python -m bench.cpu {shlex.join(sys.argv[1:])}"
+        words = (Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:])
+        command = f"python -m bench.cpu {shlex.join(words)}"
         return {
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "commands": [*old.get("commands", []), command],

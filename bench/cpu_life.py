@@ -12,6 +12,8 @@ import sys
 import time
 import urllib.request
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.candidates import Candidate
@@ -34,6 +36,27 @@ SHAPE: Shape = {"sequences": 1, "context": CONTEXT}
 PEERS = tuple(Candidate(build, repack) for build in ("native", "threads") for repack in (True, False))
 
 
+@dataclass(frozen=True)
+class Command:
+    """Of ours; str() is what is written down: as anybody may type it, whose file lies somewhere else."""
+
+    arguments: Sequence[str]
+    model: Path
+
+    @property
+    def words(self) -> list[str]:
+        """What runs."""
+        return [*CLI, *self.arguments]
+
+    def __str__(self) -> str:
+        shown = (self.model.name if word == str(self.model) else word for word in self.arguments)
+        return shlex.join(["ostinato", *shown])
+
+
+def _machine(setup: Setup) -> list[str]:
+    return ["--backend", "cpu", "--threads", str(setup.threads)]
+
+
 def _peers(setup: Setup) -> list[Candidate]:
     return [c for c in PEERS if c.build in setup.peers.builds]
 
@@ -45,13 +68,13 @@ def start(setup: Setup, model: Path) -> Result:
     """A process from nothing to its first token, the file in the page cache, and how soon it has its full speed."""
     model.read_bytes()  # into the page cache
     prompt = _words_of(model, START_PROMPT)
-    command = [*CLI, "run", str(model), prompt, "--max-tokens", str(START_TOKENS), "--temperature", "0"]
+    words = ["run", str(model), prompt, "--max-tokens", str(START_TOKENS), "--temperature", "0", *_machine(setup)]
+    command = Command(words, model)
     ours: list[list[float]] = []
     theirs: dict[str, list[float]] = {str(c): [] for c in _peers(setup)}
-    ours_command = [*command, "--backend", "cpu", "--threads", str(setup.threads)]
-    _token_times(ours_command)  # modules are compiled once, at installation
+    _token_times(command)  # modules are compiled once, at installation
     for _ in range(setup.rounds):
-        ours.append(_token_times(ours_command))
+        ours.append(_token_times(command))
         for candidate in _peers(setup):
             with setup.peers.start(candidate, model, setup.threads, SHAPE) as worker:
                 theirs[str(candidate)].append(worker.ask("about")["start_seconds"])
@@ -62,7 +85,7 @@ def start(setup: Setup, model: Path) -> Result:
         _pace("by token 32", [_speed(times[23:33]) for times in ours], ours),
         _pace("in the second second", [_speed([t for t in times if 1 <= t <= 2]) for times in ours], ours),
     ]
-    return figures, {"command": shlex.join(command), "token_seconds": ours, "start_seconds": theirs}
+    return figures, {"command": str(command), "token_seconds": ours, "start_seconds": theirs}
 
 
 def _pace(case: str, speeds: Sequence[float], runs: Sequence[Sequence[float]]) -> Figure:
@@ -91,19 +114,19 @@ def _words_of(model: Path, tokens: int) -> str:
     raise WorkerError(f"no prompt of {tokens} tokens for {model}")
 
 
-def _token_times(command: Sequence[str]) -> list[float]:
+def _token_times(command: Command) -> list[float]:
     """Seconds from the start of the process to each piece of its answer (a token, where all of them are text)."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     started = time.perf_counter()
     process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, cwd=ROOT, env=environment
+        command.words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, cwd=ROOT, env=environment
     )  # fmt: skip
     assert process.stdout is not None
     times = []
     while os.read(process.stdout.fileno(), 4096):
         times.append(time.perf_counter() - started)
     if process.wait() or len(times) < START_TOKENS:
-        raise WorkerError(f"{shlex.join(command)} gave {len(times)} pieces of text for {START_TOKENS} tokens")
+        raise WorkerError(f"{command} gave {len(times)} pieces of text for {START_TOKENS} tokens")
     return times[:START_TOKENS]
 
 
@@ -149,18 +172,14 @@ def memory(setup: Setup, model: Path) -> Result:
 def busy(setup: Setup, model: Path) -> Result:
     """Decode while another process never gives back one of the cores."""
     core = max(os.sched_getaffinity(0))
-    with setup.ours(model, CONTEXT) as ours:
-        workers = {OURS: ours}
-        for candidate in _peers(setup):
-            if candidate.repack:
-                workers[str(candidate)] = setup.peers.start(candidate, model, setup.threads, SHAPE)
-        try:
-            rounds = [
-                {name: _disturbed(worker, core) for name, worker in workers.items()} for _ in range(setup.slow_rounds)
-            ]
-        finally:
-            for worker in workers.values():
-                worker.close()
+    with ExitStack() as stack:
+        workers = {OURS: stack.enter_context(setup.ours(model, CONTEXT))}
+        for candidate in (peer for peer in _peers(setup) if peer.repack):
+            started = setup.peers.start(candidate, model, setup.threads, SHAPE)
+            workers[str(candidate)] = stack.enter_context(started)
+        rounds = [
+            {name: _disturbed(worker, core) for name, worker in workers.items()} for _ in range(setup.slow_rounds)
+        ]
 
     def middle(name: str, what: str) -> float:
         return statistics.median(r[name][what] for r in rounds)
@@ -198,20 +217,8 @@ def idle(setup: Setup, model: Path) -> Result:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [
-        *CLI,
-        "serve",
-        str(model),
-        "--port",
-        str(port),
-        "--name",
-        "m",
-        "--backend",
-        "cpu",
-        "--threads",
-        str(setup.threads),
-    ]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
+    command = Command(["serve", str(model), "--port", str(port), "--name", "m", *_machine(setup)], model)
+    server = subprocess.Popen(command.words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
     try:
         _answer(port, server)
         time.sleep(2)
@@ -222,7 +229,7 @@ def idle(setup: Setup, model: Path) -> Result:
         server.terminate()
         server.wait(20)
     figure = Figure("idle server", f"processor time in {IDLE_SECONDS} s", used, unit="s", wanted_most=0.0)
-    return [figure], {"command": shlex.join(command)}
+    return [figure], {"command": str(command)}
 
 
 def _answer(port: int, server: subprocess.Popen[bytes]) -> None:
