@@ -1,11 +1,12 @@
 """Times `attend` alone on the CPU backend and prints JSON lines: microseconds a layer beside the two floors.
 
     PYTHONPATH=src python -m bench.attention [--heads 32/4/64 ...] [--contexts 512 8192 ...] [--kv f16 q8_0 ...]
-        [--rows 1] [--threads 2] [--levels avx512]
+        [--rows 1] [--threads 2] [--levels avx2 avx512]
 
 A program of several equal attends reads a cache of random values; with `--rows` above 1 these are prompt rows, the last
 ones of the context. Floors: bytes of the keys and values that are seen, at the speed at which `floor.py` reads memory
-(a short context lies in caches, which are faster), and multiply-adds at one vector a cycle and thread (`--ghz`).
+(a short context lies in caches, which are faster), and multiply-adds at the level's peak rate, measured in the same run
+(0 where the level has no loop for it: native/cpu/roofline.h).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import time
 import numpy as np
 
 from bench.floor import read_bandwidth
+from ostinato import _cpu
 from ostinato.backends.batch import Batch, Enter, Span, TableEdit
 from ostinato.backends.batch_table import Kind
 from ostinato.backends.contract import Executable, KVType, Plan
@@ -33,7 +35,6 @@ from tests.backends.opcase import MemoryTensor
 HEADS = ("32/4/64", "32/8/128", "16/16/64")
 CONTEXTS = (540, 8192, 32768)
 VOCAB = 64
-LANES = {"portable": 4, "avx2": 8, "avx512": 16}  # floats in a vector
 BLOCK = 16
 
 
@@ -96,13 +97,13 @@ def measure(heads: str, context: int, kv_type: KVType, rows: int, threads: int, 
     return best / layers
 
 
-def floors(heads: str, context: int, kv_type: KVType, rows: int, vectors: float, bandwidth: float) -> dict[str, float]:
-    """Microseconds of the bytes and of the multiply-adds; `vectors`: floats that are multiplied a second."""
+def floors(heads: str, context: int, kv_type: KVType, rows: int, peak: float, bandwidth: float) -> dict[str, float]:
+    """Microseconds of the bytes and of the multiply-adds, of which `peak` counts two operations a second each."""
     count, kv_heads, dim = map(int, heads.split("/"))
     seen = rows * (context - rows) + rows * (rows + 1) / 2
     return {
         "memory": kv_type.bytes(CacheGroup("", 1, kv_heads, dim, dim).elements(context)) / bandwidth * 1e6,
-        "arithmetic": 2 * count * dim * seen / vectors * 1e6,
+        "arithmetic": 4 * count * dim * seen / peak * 1e6 if peak else 0.0,
     }
 
 
@@ -113,20 +114,19 @@ def main() -> None:
     parser.add_argument("--kv", nargs="+", type=KVType, default=tuple(KVType))
     parser.add_argument("--rows", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--levels", nargs="+", choices=LANES, default=("avx512",))
+    parser.add_argument("--levels", nargs="+", choices=_cpu.levels(), default=_cpu.levels()[-1:])
     parser.add_argument("--seconds", type=float, default=1.0, help="for each figure")
-    parser.add_argument("--ghz", type=float, default=3.67, help="what the processor runs at")
     options = parser.parse_args()
     bandwidth = read_bandwidth(options.threads)
     for level in options.levels:
         os.environ["OSTINATO_CPU"] = level
-        vectors = LANES[level] * options.threads * options.ghz * 1e9
+        _, peak = _cpu.peak_rates(options.threads)
         for heads in options.heads:
             for context in options.contexts:
                 for kv_type in options.kv:
                     rows = min(options.rows, context)
                     took = 1e6 * measure(heads, context, kv_type, rows, options.threads, options.seconds)
-                    floor = floors(heads, context, kv_type, rows, vectors, bandwidth)
+                    floor = floors(heads, context, kv_type, rows, peak, bandwidth)
                     line = {"level": level, "heads": heads, "context": context, "kv": kv_type.value, "rows": rows,
                             "us": took, **floor, "share": max(floor.values()) / took}  # fmt: skip
                     shown = {
