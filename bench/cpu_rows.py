@@ -14,7 +14,7 @@ from pathlib import Path
 from bench.candidates import Candidate, Peers, best, scout
 from bench.figures import Figure, Record, median
 from bench.floor import bytes_per_token, kv_bytes_per_position, prefill_operations, read_bandwidth
-from bench.worker import Worker, WorkerError
+from bench.worker import SEED_CONTEXT, Worker, WorkerError
 from ostinato.backends.contract import KVType
 
 PROMPT, TOKENS = 512, 32  # of one stream
@@ -239,8 +239,8 @@ def several(setup: Setup, model: Path) -> Result:
 
 def long_context(setup: Setup, model: Path, kv_type: str) -> Result:
     """Decode behind 8k and 32k positions; fewer rounds of the latter."""
-    pieces = max(DEPTHS) // 256  # llama.cpp's long context is put together of so many sequences (bench/peer_worker.py)
-    shape: Shape = {"sequences": pieces, "context": 264, "kv-type": kv_type}
+    pieces = max(DEPTHS) // SEED_CONTEXT  # sequences that llama.cpp's long context is put together of
+    shape: Shape = {"sequences": pieces, "context": SEED_CONTEXT + 8, "kv-type": kv_type}
     flash = ("on", "off") if kv_type == "f16" else ("on",)  # llama.cpp quantises values with flash attention only
     settings = [Candidate("native", repack, f, unified=True) for repack in (True, False) for f in flash]
 

@@ -6,7 +6,6 @@ python -m bench.ours MODEL --threads 2 --sequences 8 --context 1024 --kv-type f1
 from __future__ import annotations
 
 import argparse
-import resource
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,19 +14,18 @@ from typing import Any
 import numpy as np
 
 from bench.forced import forced
-from bench.worker import Record, serve
+from bench.worker import SEED_CONTEXT, Record, serve
 from ostinato import _cpu
 from ostinato.backends.batch import Batch, Enter, Span, TableEdit
 from ostinato.backends.batch_table import Kind
 from ostinato.backends.contract import KVType, StateAction
 from ostinato.backends.sampling import Sampling
-from ostinato.cli.bench import Session
+from ostinato.cli.bench import Session, peak_memory_bytes
 from ostinato.engine.loading import Options
 from ostinato.memory.options import PolicyName, Prefetch, ReadMode
 from ostinato.memory.statistics import statistics
 
 GREEDY = Sampling(temperature=0)
-SEED_CONTEXT = 256  # tokens that are really prefilled where a long context is wanted; the rest are copies
 
 
 class Ours:
@@ -88,7 +86,7 @@ class Ours:
         return {} if store is None else {"slot_bytes": store.plan.slot_bytes}
 
     def memory(self) -> Record:
-        return {"peak_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}
+        return {"peak_bytes": peak_memory_bytes()}
 
     def _tokens(self, count: int) -> np.ndarray:
         return self._random.integers(0, self._session.opened.spec.vocab_size, count)

@@ -18,9 +18,7 @@ import numpy as np
 
 from bench.forced import forced
 from bench.peer import FLASH, KV_TYPES, Session, Settings, initialise, measure, peak_memory_bytes, version
-from bench.worker import Record, serve
-
-SEED_CONTEXT = 256  # tokens that are really prefilled where a long context is wanted; the rest are copies
+from bench.worker import SEED_CONTEXT, Record, serve
 
 
 class Peer:

@@ -9,14 +9,14 @@ Every reading starts with the file's pages dropped from the page cache.
 from __future__ import annotations
 
 import argparse
-import os
-import resource
+import statistics
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from bench.cgroup import evict
 from ostinato import _memory
 from ostinato.gguf.reader import open_gguf
 from ostinato.memory.budget import parse_budget, plan
@@ -59,24 +59,18 @@ def read(path: Path, parcels: Parcels, order: list[int], wanted: int, options: S
     )
     store = open_store(parcels, made, [path], options)
     request = _memory.Request(store)
-    with path.open("rb") as file:
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    evict(path)
     total = sum(parcels.parcels[parcel].nbytes for parcel in order)
-    cpu, begin = _cpu_seconds(), time.perf_counter()
+    cpu, begin = time.process_time(), time.perf_counter()
     for first in range(0, len(order), wanted):
         request.want(np.array(order[first : first + wanted], np.int32))
         while arrived := request.take():
             for parcel, error in arrived:
                 assert error == "", error
                 request.release(parcel)
-    rate = Rate(total / (time.perf_counter() - begin) / 1e9, (_cpu_seconds() - cpu) / total * 1e9)
+    rate = Rate(total / (time.perf_counter() - begin) / 1e9, (time.process_time() - cpu) / total * 1e9)
     store.close()
     return rate
-
-
-def _cpu_seconds() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
 
 
 def measure(path: Path, nbytes: int, rounds: int, wanted: int) -> None:
@@ -93,7 +87,7 @@ def measure(path: Path, nbytes: int, rounds: int, wanted: int) -> None:
             results[mode, threads, chunk].append(read(path, parcels, order, wanted, options))
     for (mode, threads, chunk), rates in results.items():
         listed = " ".join(f"{rate.gigabytes:5.2f}" for rate in rates)
-        cpu = sorted(rate.cpu for rate in rates)[len(rates) // 2]
+        cpu = statistics.median(rate.cpu for rate in rates)
         print(f"{mode.value:7} {threads} threads {chunk >> 10:5} KiB: {listed}  ({cpu:.3f})")
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 LOADING_SECONDS = 120
+SEED_CONTEXT = 256  # tokens that workers really prefill where a long context is wanted; the rest are copies
 Record = dict[str, Any]
 
 
