@@ -26,9 +26,16 @@ constexpr auto kDispatch =
                    op::Part, op::Join, op::Select, op::Pool, op::Route, op::Group, op::Experts, op::Combine,
                    op::Conv, op::Delta, op::Scan, op::Foresee, op::Fetch, op::Drop, op::Sample>();
 
+// An abandoned step draws what its sequences get instead of tokens.
+bool runs(int32_t opcode, const Machine& m) {
+  return !m.abandoned || opcode == static_cast<int32_t>(op::Sample::kOpcode);
+}
+
 void execute(const Program& program, Machine& m) {
   const std::vector<int32_t>& words = program.instructions;
-  for (size_t at = 0; at < words.size(); at += op::kWords[words[at]]) kDispatch[words[at]](&words[at], m);
+  for (size_t at = 0; at < words.size(); at += op::kWords[words[at]]) {
+    if (runs(words[at], m)) kDispatch[words[at]](&words[at], m);
+  }
 }
 
 int64_t count_instructions(const Program& program) {
@@ -44,7 +51,7 @@ void execute(const Program& program, Machine& m, Profile& profile) {
   Stopwatch watch;
   auto nanoseconds = profile.nanoseconds.begin();
   for (size_t at = 0; at < words.size(); at += op::kWords[words[at]]) {
-    kDispatch[words[at]](&words[at], m);
+    if (runs(words[at], m)) kDispatch[words[at]](&words[at], m);
     *nanoseconds++ += watch.lap();
   }
 }

@@ -32,6 +32,7 @@ Machine::Machine(Model&& given, const Kernels& kernels, const Vectors& vectors, 
       arena(std::max(model.prefill.arena_bytes, model.decode.arena_bytes)),
       store(store) {
   if (store != nullptr) request.emplace(*store);
+  followers = Followers::of(model.decode);
   for (const StateGroup& group : model.states) {
     recurrent.emplace_back(model.limits.max_sequences * group.layers * group.elements);
   }
@@ -47,9 +48,24 @@ int64_t Machine::prompt_count(int32_t value) const {
   return v.factor * (v.axis == Axis::kT ? rows.prompt : v.axis == Axis::kR ? rows.logit_prompt : 0);
 }
 
+void Machine::hint_foreseen() {
+  if (!foreseen.empty()) store->hint(foreseen);
+  foreseen.clear();
+}
+
 void Machine::fail_row(int32_t value, int64_t row, const std::string& reason) {
   const Value& v = program->values[value];
-  const int64_t index = row / v.factor, token = v.axis == Axis::kR ? rows.logit[index] : index;
+  const int64_t index = row / v.factor;
+  fail_token(v.axis == Axis::kR ? rows.logit[index] : index, reason);
+}
+
+void Machine::abandon(const std::string& reason) {
+  for (int64_t token = 0; token < rows.count; ++token) fail_token(token, reason);
+  abandoned = true;
+  request->clear();
+}
+
+void Machine::fail_token(int64_t token, const std::string& reason) {
   Slot& slot = state.slot(rows.slot[token]);
   if (slot.failed) return;
   slot.failed = true;
@@ -59,6 +75,8 @@ void Machine::fail_row(int32_t value, int64_t row, const std::string& reason) {
 }
 
 void Machine::start() {
+  abandoned = false;
+  foreseen.clear();
   for (PackedValue& packed : scratch.packed) packed.value = -1;
 }
 

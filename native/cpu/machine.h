@@ -17,6 +17,7 @@
 #include "cpu/state.h"
 #include "cpu/vectors.h"
 #include "memory/request.h"
+#include "memory/transitions.h"
 #include "ostinato/tables.h"
 
 namespace ostinato::cpu {
@@ -48,6 +49,15 @@ struct Result {
   std::atomic<int32_t> faulted{0};
 };
 
+// Statistics for the hints that follow what experts were wanted before.
+struct Followers {
+  std::vector<int32_t> first;  // parcel of every stack, in the order of the statistics
+  memory::Transitions transitions;
+
+  // None where no hint of the program wants them.
+  static std::optional<Followers> of(const Program& program);
+};
+
 struct Machine {
   // With a `store`, weights that are streamed lie there, while `request` holds them; it must outlive this.
   Machine(Model&& model, const Kernels& kernels, const Vectors& vectors, int threads, memory::Store* store);
@@ -64,11 +74,14 @@ struct Machine {
 
   memory::Store* const store;              // nullptr: all weights are resident
   std::optional<memory::Request> request;  // where there is a store
+  std::optional<Followers> followers;
 
   // Of the step that runs:
   Program* program = nullptr;
   Result* result = nullptr;
-  int32_t step = 0;  // its number in the run
+  int32_t step = 0;               // its number in the run
+  bool abandoned = false;         // no row of it has numbers: nothing is computed any more
+  std::vector<int32_t> foreseen;  // parcels to be hinted once this layer's experts have been asked for
 
   // Before and after the instructions of a step.
   void start();
@@ -84,8 +97,11 @@ struct Machine {
     piece.data = store->data(parcel, extent).data();
   }
 
+  void hint_foreseen();
+
   // The sequence of a value's row has no numbers in this step: others go on, its request fails.
   void fail_row(int32_t value, int64_t row, const std::string& reason);
+  void abandon(const std::string& reason);  // likewise every sequence
 
   // The elements of a weight that is wanted as floats, or nullptr where the operand is absent.
   const float* vector(int32_t index) const { return index < 0 ? nullptr : weight(index).vector.data(); }
@@ -117,6 +133,9 @@ struct Machine {
   }
 
   static constexpr int64_t kGrain = 1 << 14;  // a few microseconds of work
+
+ private:
+  void fail_token(int64_t token, const std::string& reason);
 };
 
 // One overload per op, in ops/. What they mean is defined by backends/reference/ops.py.

@@ -18,6 +18,7 @@
 #include "memory/checksums.h"
 #include "memory/request.h"
 #include "memory/simulate.h"
+#include "memory/transitions.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -28,6 +29,7 @@ namespace {
 template <class T>
 using Array = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Rows = nb::ndarray<const int64_t, nb::shape<-1, 3>, nb::c_contig, nb::device::cpu>;
+using Table = nb::ndarray<const int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Bytes = nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using PyFile = std::pair<std::shared_ptr<Source>, std::shared_ptr<Source>>;
 using PyTrace = std::pair<Array<int64_t>, Array<int32_t>>;
@@ -66,6 +68,13 @@ class PySource final : public Source {
     }
   }
 };
+
+std::vector<int32_t> predict(Transitions& transitions, int32_t stack, const Array<int32_t>& ids,
+                             int32_t count) {
+  std::vector<int32_t> found;
+  transitions.predict(stack, {ids.data(), ids.size()}, count, found);
+  return found;
+}
 
 // Its threads may be in a Python source while it goes.
 struct PyStore final : Store {
@@ -311,6 +320,15 @@ NB_MODULE(_memory, m) {
         return numpy(sums.data(), {sums.size()});
       },
       "catalogue"_a, "files"_a);
+  nb::class_<Transitions>(m, "Transitions", "Which experts follow which; see native/memory/transitions.h.")
+      .def(nb::init<std::vector<int32_t>, double>(), "experts"_a, "half_life"_a)
+      .def(
+          "observe",
+          [](Transitions& self, int32_t stack, const Table& ids) {
+            self.observe(stack, {ids.data(), ids.size()}, static_cast<int32_t>(ids.shape(1)));
+          },
+          "stack"_a, "ids"_a)
+      .def("predict", predict, "stack"_a, "ids"_a, "count"_a);
   m.def(
       "simulate",
       [](const PyTrace& trace, const Array<int32_t>& cache, const Array<int32_t>& quotas,

@@ -144,7 +144,7 @@ def test_streamed_layers_are_kept_evenly() -> None:
     made = plan(parcels, parcels.nbytes // 2)
     slots = made.pools[0].slots
     kept = kept_layers(made)
-    assert len(kept) == len(set(kept)) == slots - 3
+    assert len(kept) == len(set(kept)) == slots - 4
     streamed = [p for p in range(20) if p not in kept]
     assert max(b - a for a, b in pairwise(streamed)) <= 2
     cycles = make_trace([[p] for _ in range(10) for p in range(20)])

@@ -71,7 +71,13 @@ def test_no_byte_is_in_two_parcels_and_the_rest_is_resident(
 def test_matrices_of_dense_layers(opened: tuple[GGUFFile, Programs]) -> None:
     file, programs = opened
     layers = layer_parcels(programs, file)
-    assert [dense.layer for dense in layers.dense] == sorted({parcel.layer for parcel in layers.parcels})
+    assert [parcel.layer for parcel in layers.parcels] == list(range(len(layers.parcels)))
+    assert [dense.layer for dense in layers.dense] == sorted(dense.layer for dense in layers.dense)
+    read = [i.weights[0] for i in programs.decode.instructions if i.op == "linear"]
+    placed = [weight for dense in layers.dense for weight in dense.extents]
+    assert placed == [weight for weight in read if weight in placed]
+    largest = max(resolve(weight, file.tensors).nbytes for weight in placed)
+    assert max(parcel.nbytes for parcel in layers.parcels) == largest
     for dense in layers.dense:
         parcel = layers.parcels[dense.parcel]
         assert sum(map(len, dense.extents.values())) == len(parcel.extents)

@@ -58,7 +58,10 @@ def test_the_next_router_sees_what_this_one_saw(moe: Opened) -> None:
     residual = next(i.inputs[0] for i in program.instructions if str(i.weights[:1]).count("blk.0.ffn_norm"))
     assert own[1].startswith(f"%f0 = rms_norm {residual}, blk.1.ffn_norm.weight eps=")
     assert own[2].startswith("%f1, %f2 = route %f0, blk.1.ffn_gate_inp.weight top_k=2 ")
-    assert own[3] == "foresee %f1, blk.1.ffn_gate_exps.weight, blk.1.ffn_up_exps.weight, blk.1.ffn_down_exps.weight"
+    assert (
+        own[3]
+        == "foresee %f1, blk.1.ffn_gate_exps.weight, blk.1.ffn_up_exps.weight, blk.1.ffn_down_exps.weight behind=1"
+    )
     assert own[4].split(" = ")[1].startswith("group ")
 
 

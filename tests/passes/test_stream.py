@@ -31,9 +31,9 @@ def dense(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
     opened.file.close()
 
 
-def layer_of(instruction: Instruction) -> int | None:
+def layer_of(instruction: Instruction) -> list[int]:
     """Layer l is parcel l, wherever a matrix is read."""
-    return instruction.layer if instruction.layer >= 0 and instruction.op in ("linear", "gated") else None
+    return [instruction.layer] if instruction.layer >= 0 and instruction.op in ("linear", "gated") else []
 
 
 def streamed(opened: Opened, kept: tuple[int, ...] = ()) -> Program:
@@ -69,25 +69,30 @@ def test_what_is_kept_is_not_read_ahead(dense: Opened) -> None:
 
 def test_nothing_to_stream_changes_nothing(dense: Opened) -> None:
     program = dense.programs.decode
-    assert stream(program, lambda _: None) == program
+    assert stream(program, lambda _: ()) == program
 
 
 def test_with_the_parcels_of_a_file(dense: Opened) -> None:
-    """Kept layers and streamed ones are all fetched, in order; no product is outside of its layer's parcel."""
+    """Whatever is computed with is held; fetches come in the order of the parcels."""
     parcels = layer_parcels(dense.programs, dense.file)
-    parcel_of = {(own.layer, weight): own.parcel for own in parcels.dense for weight in own.extents}
-    budget = parcels.resident_bytes + 4 * max(map(padded, parcels.parcels))
-    kept = kept_layers(plan(parcels, budget))
-    program = stream(dense.programs.decode, lambda i: parcel_of.get((i.layer, i.weights[0])) if i.weights else None,
-                     kept)  # fmt: skip
+    parcel_of = {weight: own.parcel for own in parcels.dense for weight in own.extents}
+    kept = kept_layers(plan(parcels, parcels.resident_bytes + 6 * max(map(padded, parcels.parcels))))
+    assert len(kept) == 2
+
+    def parcels_of(instruction: Instruction) -> list[int]:
+        return [parcel_of[weight] for weight in instruction.weights if weight in parcel_of]
+
+    program = stream(fuse(dense.programs.decode), parcels_of, kept)
     verify(program, dense.file.tensors)
-    assert len(kept) == 1
     assert [parcel for parcel, _, _ in fetches(program)] == list(range(len(parcels.parcels)))
+    assert {coming for _, *own in fetches(program) for coming in own}.isdisjoint(kept)
     held: set[float] = set()
+    most = 0
     for i in program.instructions:
         held ^= {i.fields["parcel"]} if i.op in ("fetch", "drop") else set()
-        if i.op == "linear" and i.layer >= 0:
-            assert held == {i.layer}
+        most = max(most, len(held))
+        assert set(parcels_of(i)) <= held
+    assert most == 2, "gate and up are one product"
 
 
 def test_numbers_stay(dense: Opened) -> None:

@@ -29,6 +29,7 @@ class ExpertStep {
   void run() {
     m_.by_rows(assignments_, 2 * up_.k, [&](int64_t sorted) { pack_input(sorted); });
     if (up_.streamed()) return stream();
+    m_.hint_foreseen();
     for (int32_t expert = 0; expert < up_.experts; ++expert) take_in(expert);
     compute();
   }
@@ -83,6 +84,7 @@ class ExpertStep {
   void stream() {
     memory::Request& request = *m_.request;
     want(request);
+    m_.hint_foreseen();  // behind what is missing now
     for (auto some = request.take(); !some.empty(); some = request.take()) {
       for (const memory::Arrival& arrival : some) receive(arrival);
       if (active_ > 0) compute();

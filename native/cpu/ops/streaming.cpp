@@ -1,10 +1,88 @@
-// foresee, fetch, drop: what they are for is done where weights are streamed. Here all of them are resident.
+// foresee, fetch, drop: what is read ahead, and layers that are there only while they are computed with.
+// Without a store all weights are resident.
+#include <algorithm>
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
 #include "cpu/machine.h"
 
 namespace ostinato::cpu {
+namespace {
 
-void run(const op::Foresee&, Machine&) {}
-void run(const op::Fetch&, Machine&) {}
-void run(const op::Drop&, Machine&) {}
+constexpr double kHalfLife = 64;  // uses of an expert, after which what followed it counts half
+
+// The experts that are guessed, once for every row that may go to them.
+std::vector<int32_t> guesses(const op::Foresee& i, Machine& m) {
+  const int64_t rows = m.count(i.ids), top_k = m.width(i.ids);
+  const std::span<const int32_t> ids(m.data<int32_t>(i.ids), rows * top_k);
+  if (i.follow == 0) return {ids.begin(), ids.end()};
+  auto& [first, transitions] = *m.followers;
+  const auto stack = std::find(first.begin(), first.end(), m.weight(i.up).parcel) - first.begin();
+  const auto before = static_cast<int32_t>((stack + first.size() - 1) % first.size());
+  transitions.observe(before, ids, static_cast<int32_t>(top_k));
+  std::vector<int32_t> found;
+  for (int64_t row = 0; row < rows; ++row) {
+    transitions.predict(before, ids.subspan(row * top_k, top_k), i.follow, found);
+  }
+  return found;
+}
+
+}  // namespace
+
+// The first stack in the order of the statistics is the one that the last hint is for: it speaks of the next
+// token.
+std::optional<Followers> Followers::of(const Program& program) {
+  std::vector<int32_t> first, experts;
+  const std::vector<int32_t>& words = program.instructions;
+  for (size_t at = 0; at < words.size(); at += op::kWords[words[at]]) {
+    const auto& i = *reinterpret_cast<const op::Foresee*>(&words[at]);
+    if (words[at] != static_cast<int32_t>(op::Foresee::kOpcode) || i.follow == 0) continue;
+    const Weight& up = program.weights[i.up];
+    first.push_back(up.parcel), experts.push_back(static_cast<int32_t>(up.experts));
+  }
+  if (first.empty()) return std::nullopt;
+  std::rotate(first.begin(), first.end() - 1, first.end());
+  std::rotate(experts.begin(), experts.end() - 1, experts.end());
+  return Followers{std::move(first), memory::Transitions(std::move(experts), kHalfLife)};
+}
+
+// What most rows may go to is hinted first.
+void run(const op::Foresee& i, Machine& m) {
+  const Weight& up = m.weight(i.up);
+  if (!up.streamed()) return;
+  std::vector<int32_t>& counts = m.scratch.experts.counts;
+  counts.assign(up.experts, 0);
+  for (const int32_t expert : guesses(i, m)) ++counts[expert];
+  std::vector<int32_t>& parcels = m.foreseen;
+  const auto begin = static_cast<std::ptrdiff_t>(parcels.size());
+  for (int32_t expert = 0; expert < up.experts; ++expert) {
+    if (counts[expert] > 0) parcels.push_back(up.parcel + expert);
+  }
+  std::stable_sort(parcels.begin() + begin, parcels.end(),
+                   [&](int32_t a, int32_t b) { return counts[a - up.parcel] > counts[b - up.parcel]; });
+  if (i.behind == 0) m.hint_foreseen();
+}
+
+void run(const op::Fetch& i, Machine& m) {
+  if (m.store == nullptr) return;
+  m.request->want({&i.parcel, 1});
+  for (const int32_t* coming : {&i.next, &i.after}) {
+    if (*coming >= 0) m.store->hint({coming, 1});
+  }
+  const memory::Arrival arrival = m.request->wait(i.parcel);
+  if (!arrival.error.empty()) return m.abandon(arrival.error);
+  for (Weight& weight : m.program->weights) {
+    if (weight.by_expert || weight.parcel != i.parcel) continue;
+    int32_t extent = weight.extent;
+    for (Piece& piece : weight.pieces) m.place(piece, i.parcel, extent++);
+  }
+}
+
+void run(const op::Drop& i, Machine& m) {
+  if (m.store != nullptr) m.request->release(i.parcel);
+}
 
 }  // namespace ostinato::cpu

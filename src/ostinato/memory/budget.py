@@ -86,7 +86,8 @@ def plan(
     """Slots for `budget` bytes, of which `other_bytes` (keys and values, activations) and the resident weights go
     first. With `per_layer` every layer has slots of its own. `block` is what reads are aligned to (store.block_of
     asks the files' disks). Raises BudgetError."""
-    pools, pool_of = _size_classes(parcels.parcels, block)
+    per_layer = per_layer and not parcels.dense  # those pass through their slots in turn
+    pools, pool_of = _size_classes(parcels.parcels, 1 if parcels.dense else _SAME_SIZE, block)
     groups = sorted({_group(pool, parcel, per_layer) for pool, parcel in zip(pool_of, parcels.parcels, strict=True)})
     cache_of = {group: number for number, group in enumerate(groups)}
     cache = tuple(
@@ -107,13 +108,13 @@ def kept_layers(made: MemoryPlan, ahead: int = 2) -> list[int]:
     """The parcels to keep where all are wanted in turn, as layers of a dense model are.
 
     Whoever evicts by past use evicts just what comes next, and hits nothing. So all slots are kept but those that the
-    streamed ones pass through: one to compute with and `ahead` being read. Kept ones lie evenly between them, so that
-    reading never stops.
+    streamed ones pass through: two to compute with (gate and up are one product) and `ahead` being read. Kept ones lie
+    evenly between them, so that reading never stops.
     """
     kept = []
     for number, cache in enumerate(made.caches):
         members = [parcel for parcel, own in enumerate(made.cache) if own == number]
-        count = len(members) if cache.quota >= len(members) else max(0, cache.quota - 1 - ahead)
+        count = len(members) if cache.quota >= len(members) else max(0, cache.quota - 2 - ahead)
         kept += [members[i * len(members) // count] for i in range(count)]
     return kept
 
@@ -124,12 +125,13 @@ def padded(parcel: Parcel, block: int = BLOCK) -> int:
     return _round_up(blocks * block, max(block, mmap.PAGESIZE))
 
 
-def _size_classes(parcels: Sequence[Parcel], block: int) -> tuple[list[tuple[int, int]], list[int]]:
-    """(slot bytes, parcels) of every pool, largest first, and the pool of each parcel."""
+def _size_classes(parcels: Sequence[Parcel], same: int, block: int) -> tuple[list[tuple[int, int]], list[int]]:
+    """(slot bytes, parcels) of every pool, largest first, and the pool of each parcel. Sizes that differ by less than
+    one part in `same` share a pool."""
     sizes = [padded(parcel, block) for parcel in parcels]
     tops: list[int] = []
     for size in sorted(set(sizes), reverse=True):
-        if not tops or size * _SAME_SIZE < tops[-1] * (_SAME_SIZE - 1):
+        if not tops or size * same < tops[-1] * (same - 1):
             tops.append(size)
     pool_of = [max(index for index, top in enumerate(tops) if size <= top) for size in sizes]
     return [(top, pool_of.count(index)) for index, top in enumerate(tops)], pool_of

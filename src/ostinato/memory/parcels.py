@@ -1,4 +1,4 @@
-"""Which bytes of a model's files move together: one expert of one layer, or the matrices of one layer.
+"""Which bytes of a model's files move together: one expert of one layer, or matrices of one layer.
 
 Everything that is not in a parcel (norms, routers, embeddings; beside experts, attention too) stays resident.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING
@@ -37,14 +37,15 @@ class Extent:
 
 @dataclass(frozen=True)
 class Parcel:
-    """What moves together. `layer` is what it is counted under."""
+    """What moves together. `layer` is what it is counted under, and when hints for it end: the layer of an expert; of
+    dense layers, whose parcels are wanted one by one, the parcel's own number."""
 
     layer: int
     extents: tuple[Extent, ...]
 
     @property
     def nbytes(self) -> int:
-        return sum(extent.nbytes for extent in self.extents)
+        return _nbytes(self.extents)
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,8 @@ class ExpertStack:
 
 
 @dataclass(frozen=True)
-class DenseLayer:
-    """A layer that is one parcel: each weight's pieces are the extents `extents[weight]` of parcel `parcel`."""
+class DensePart:
+    """Matrices of a layer that are one parcel: each weight's pieces are the extents `extents[weight]` of `parcel`."""
 
     layer: int
     parcel: int
@@ -76,7 +77,7 @@ class Parcels:
     parcels: tuple[Parcel, ...]
     resident_bytes: int
     stacks: tuple[ExpertStack, ...] = ()
-    dense: tuple[DenseLayer, ...] = ()
+    dense: tuple[DensePart, ...] = ()
     _stack_of: Mapping[tuple[WeightExpr | None, ...], ExpertStack] = field(default_factory=dict, repr=False)
 
     @cached_property
@@ -130,31 +131,37 @@ def expert_parcels(programs: Programs, file: GGUFFile) -> Parcels:
 
 
 def layer_parcels(programs: Programs, file: GGUFFile) -> Parcels:
-    """A parcel for the large matrices of every layer, for dense models that are streamed."""
+    """Parcels of the large matrices of a dense model's layers, in the order in which they are read: matrices of one
+    layer that follow each other, together no larger than the largest of all. So slots of one size hold them, and few
+    of these are enough."""
     locate = _locator(file)
-    weights: dict[int, dict[WeightExpr, list[Extent]]] = {}
+    matrices: dict[WeightExpr, tuple[int, list[Extent]]] = {}
     for instruction in _instructions(programs, _STREAMED_OPS):
         weight = instruction.weights[0]
-        if weight is None or instruction.layer < 0:
+        if weight is None or weight in matrices or instruction.layer < 0:
             continue
         pieces = _pieces(resolve(weight, file.tensors), locate)
-        if pieces is not None and sum(piece.nbytes for piece in pieces) >= _SMALLEST:
-            weights.setdefault(instruction.layer, {})[weight] = pieces
-    parcels: list[Parcel] = []
-    dense: list[DenseLayer] = []
-    for layer, own in sorted(weights.items()):
-        extents: dict[WeightExpr, range] = {}
-        flat: list[Extent] = []
-        for weight, pieces in own.items():
-            extents[weight] = range(len(flat), len(flat) + len(pieces))
-            flat += pieces
-        dense.append(DenseLayer(layer, len(parcels), extents))
-        parcels.append(Parcel(layer, tuple(flat)))
-    return _parcels(file, parcels, dense=tuple(dense))
+        if pieces is not None and _nbytes(pieces) >= _SMALLEST:
+            matrices[weight] = instruction.layer, pieces
+    most = max((_nbytes(pieces) for _, pieces in matrices.values()), default=0)
+    parts: list[DensePart] = []
+    flat: list[list[Extent]] = []
+    for weight, (layer, pieces) in matrices.items():
+        if not parts or parts[-1].layer != layer or _nbytes(flat[-1]) + _nbytes(pieces) > most:
+            parts.append(DensePart(layer, len(parts), {}))
+            flat.append([])
+        own = range(len(flat[-1]), len(flat[-1]) + len(pieces))
+        parts[-1] = replace(parts[-1], extents={**parts[-1].extents, weight: own})
+        flat[-1] += pieces
+    return _parcels(file, [Parcel(number, tuple(own)) for number, own in enumerate(flat)], dense=tuple(parts))
+
+
+def _nbytes(extents: Iterable[Extent]) -> int:
+    return sum(extent.nbytes for extent in extents)
 
 
 def _parcels(
-    file: GGUFFile, parcels: list[Parcel], *, stacks: tuple[ExpertStack, ...] = (), dense: tuple[DenseLayer, ...] = (),
+    file: GGUFFile, parcels: list[Parcel], *, stacks: tuple[ExpertStack, ...] = (), dense: tuple[DensePart, ...] = (),
     stack_of: Mapping[tuple[WeightExpr | None, ...], ExpertStack] | None = None,
 ) -> Parcels:  # fmt: skip
     moved = sum(extent.nbytes for extent in {extent for parcel in parcels for extent in parcel.extents})

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ostinato.gguf.reader import GGUFFile
 from ostinato.memory.budget import MemoryPlan, kept_layers, plan
-from ostinato.memory.options import Prefetch, Settings
+from ostinato.memory.options import Prefetch, Settings, StoreOptions
 from ostinato.memory.parcels import Parcels, expert_parcels, layer_parcels
 from ostinato.memory.profile import hottest, load_profile
 from ostinato.memory.store import block_of, open_store
@@ -56,10 +56,17 @@ class Residency:
         paths = [part.path for part in self.file.parts]
         made = self.plan(working_bytes, block_of(paths, replicas, self.settings.store.mode))
         kept = self._kept(made)
-        store = open_store(self.parcels, made, paths, self.settings.store, replicas=replicas)
+        store = open_store(self.parcels, made, paths, self._options(made), replicas=replicas)
         self.file.populate(_runs(self.parcels, len(paths)))
         _keep(store, kept)
         return WeightStore(self.parcels, made, store, self.settings.prefetch)
+
+    def _options(self, made: MemoryPlan) -> StoreOptions:
+        """Layers are wanted in turn, so that what is read ahead is never in vain: as much as there are slots for."""
+        store = self.settings.store
+        if not self.parcels.dense:
+            return store
+        return replace(store, prefetch_in_flight=max(store.prefetch_in_flight, 2 * made.pools[0].slot_bytes))
 
     def _kept(self, made: MemoryPlan) -> list[int]:
         """Parcels that never go: of a dense model's layers, or a profile's hottest experts in half of the slots."""

@@ -146,18 +146,22 @@ class _Draft:
         fields = {**route.fields, "top_k": self._wanted(mixture), "normalise": 0}
         weights = (*route.weights[:3], None)  # without gains: they weigh what is chosen
         ids = self._add(before, replace(route, inputs=(value,), weights=weights, fields=fields))[0]
-        self._add(before, Instruction("foresee", (), (ids,), mixture.stack, {"follow": 0}))
+        self._hint(before, ids, mixture, follow=0)
 
     def after(self, before: _Mixture, mixture: _Mixture) -> None:
         """What follows the ids of the mixture before."""
-        follow = {"follow": self._wanted(mixture)}
-        self._add(before.look, Instruction("foresee", (), before.route.outputs[:1], mixture.stack, follow))
+        self._hint(before.look, before.route.outputs[0], mixture, follow=self._wanted(mixture))
 
     def program(self) -> Program:
         instructions: list[Instruction] = []
         for number, instruction in enumerate(self._program.instructions):
             instructions += [instruction, *self._behind.get(number, ())]
         return replace(self._program, instructions=tuple(instructions), values=self._values)
+
+    def _hint(self, before: _Look, ids: str, mixture: _Mixture, follow: int) -> None:
+        """Where a router was asked, its own experts come first."""
+        fields = {"follow": follow, "behind": int(before.instruction.op == "route")}
+        self._add(before, Instruction("foresee", (), (ids,), mixture.stack, fields))
 
     def _wanted(self, mixture: _Mixture) -> int:
         """Experts of a row, no more than its router can choose."""

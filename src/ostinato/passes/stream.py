@@ -12,7 +12,7 @@ compute with and two being read. After the last come the first ones, of the next
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from ostinato.program.ir import Instruction, Program
@@ -21,34 +21,34 @@ AHEAD = 2  # parcels that are read ahead
 
 
 def stream(
-    program: Program, parcel_of: Callable[[Instruction], int | None], kept: Collection[int] = ()
-) -> Program:  # fmt: skip
+    program: Program, parcels_of: Callable[[Instruction], Collection[int]], kept: Collection[int] = ()
+) -> Program:
     """The program with `fetch` and `drop` around every parcel's instructions, to be verified.
 
-    `parcel_of` names the parcel that holds weights of an instruction, if there is one; `kept` are those that stay.
+    `parcels_of` names the parcels that hold weights of an instruction; `kept` are those that stay.
     """
     first: dict[int, int] = {}  # of each parcel the first instruction and the last, in the order of the first
     last: dict[int, int] = {}
     for number, instruction in enumerate(program.instructions):
-        parcel = parcel_of(instruction)
-        if parcel is not None:
+        for parcel in sorted(parcels_of(instruction)):
             first.setdefault(parcel, number)
             last[parcel] = number
+    order = list(first)
     made: list[Instruction] = []
     for number, instruction in enumerate(program.instructions):
-        begin = [_fetch(parcel, _coming(parcel, list(first), kept)) for parcel in first if first[parcel] == number]
-        end = [Instruction("drop", (), fields={"parcel": parcel}) for parcel in last if last[parcel] == number]
-        made += [replace(i, layer=instruction.layer) for i in begin] + [instruction]
-        made += [replace(i, layer=instruction.layer) for i in end]
+        own = sorted(set(parcels_of(instruction)))
+        begin = [_fetch(parcel, _coming(parcel, order, kept)) for parcel in own if first[parcel] == number]
+        end = [Instruction("drop", (), fields={"parcel": parcel}) for parcel in own if last[parcel] == number]
+        made += [replace(i, layer=instruction.layer) if i.layer < 0 else i for i in (*begin, instruction, *end)]
     return replace(program, instructions=tuple(made))
 
 
-def _coming(parcel: int, order: list[int], kept: Collection[int]) -> list[int]:
+def _coming(parcel: int, order: Sequence[int], kept: Collection[int]) -> list[int]:
     """The parcels that will be read after this one: none that is kept, and not itself."""
     at = order.index(parcel)
-    return [other for other in order[at + 1 :] + order[:at] if other not in kept][:AHEAD]
+    return [other for other in (*order[at + 1 :], *order[:at]) if other not in kept][:AHEAD]
 
 
-def _fetch(parcel: int, coming: list[int]) -> Instruction:
+def _fetch(parcel: int, coming: Sequence[int]) -> Instruction:
     following, after = [*coming, -1, -1][:AHEAD]
     return Instruction("fetch", (), fields={"parcel": parcel, "next": following, "after": after})

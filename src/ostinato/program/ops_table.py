@@ -563,9 +563,11 @@ OPS: tuple[Op, ...] = (
        (Field("state"), Field("index"), Field("heads"), Field("groups"), Field("state_dim")), _scan, _scan_cost,
        "Mamba 2. With d = softplus(dt + bias) and S [head_dim, state_dim] of a head: S = exp(d decay) S + d x b; "
        "out = S c + skip x; heads share the b and c of their group."),
-    Op("foresee", (), ("ids",), ("gate?", "up", "down"), (Field("follow", default=0),), _foresee, _free,
+    Op("foresee", (), ("ids",), ("gate?", "up", "down"),
+       (Field("follow", default=0), Field("behind", default=0)), _foresee, _free,
        "Changes no number. These experts will soon be wanted: they are read ahead. With `follow`, of each row the so "
-       "many experts that have followed these most often; the ids are those of the stack before."),
+       "many experts that have followed these most often; the ids are those of the stack before. `behind`: once the "
+       "next `experts` has asked for its own, which are read first."),
     Op("fetch", (), (), (), (Field("parcel"), Field("next", default=-1), Field("after", default=-1)), _fetch, _free,
        "Changes no number. The weights of this parcel are there until its `drop`; `next` and `after` are read ahead."),
     Op("drop", (), (), (), (Field("parcel"),), _fetch, _free,

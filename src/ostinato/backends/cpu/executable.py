@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from ostinato.backends.contract import (
     StepResult,
     check_batch,
 )
+from ostinato.backends.cpu.streaming import RESIDENT, Place, streamed, with_fetches, with_hints
 from ostinato.backends.device.state_table import NO_NUMBER
 from ostinato.backends.pools import make_pool, move_blocks
 from ostinato.backends.profile import Roofs, Times
@@ -33,7 +33,6 @@ from ostinato.program.verify import verify
 
 if TYPE_CHECKING:
     from ostinato import _cpu
-    from ostinato.memory.parcels import Parcels
     from ostinato.memory.residency import WeightStore
 
 ROOF_PASSES = 3  # over 256 MiB, in each of several ways
@@ -46,11 +45,11 @@ class CpuExecutable:
     keeps_state = True
 
     def __init__(self, programs: Programs, tensors: Mapping[str, StoredTensor], plan: Plan) -> None:
-        programs = fuse_all(programs)
-        self._programs, self._plan, self._vocab = programs, plan, programs.vocab_size
+        self._plan, self._vocab = plan, programs.vocab_size
         self._outputs = output_names(programs)
         self._pools = [make_pool(group, plan).reshape(-1) for group in programs.caches]
-        self.store = _open_store(programs, tensors, plan, self._pools)
+        self._programs, self.store = _with_store(fuse_all(programs), tensors, plan, self._pools)
+        programs = self._programs
         self._parts = [_by_block(*each, plan) for each in zip(self._pools, programs.caches, strict=True)]
         try:
             self._executor = _build(programs, tensors, plan, self._pools, self.store)
@@ -125,29 +124,30 @@ class CpuExecutable:
         return Roofs(_cpu.read_bandwidth(threads, ROOF_PASSES), *_cpu.peak_rates(threads))
 
 
-def _open_store(
+def _with_store(
     programs: Programs, tensors: Mapping[str, StoredTensor], plan: Plan, pools: Sequence[np.ndarray]
-) -> WeightStore | None:
-    """With slots for what the executor leaves of the budget. Raises BudgetError."""
+) -> tuple[Programs, WeightStore | None]:
+    """A store with slots for what the executor leaves of the budget, and the programs that read ahead. Raises
+    BudgetError."""
     if plan.residency is None:
-        return None
-    return plan.residency.open(_described(programs, tensors, plan, pools, {}).working_bytes(plan.threads))
+        return programs, None
+    hinted = with_hints(programs, tensors, plan.residency)
+    store = plan.residency.open(_described(hinted, tensors, plan, pools, {}).working_bytes(plan.threads))
+    return (programs, None) if store is None else (with_fetches(hinted, store), store)
 
 
 def _build(
     programs: Programs, tensors: Mapping[str, StoredTensor], plan: Plan, pools: Sequence[np.ndarray],
     store: WeightStore | None,
 ) -> _cpu.Executor:  # fmt: skip
-    if store is not None and store.parcels.dense:
-        raise CompileError("cpu: layers of a model without experts do not stream")
     if store is None:
         return _described(programs, tensors, plan, pools, {}).build(plan.threads)
-    return _described(programs, tensors, plan, pools, _streamed(store.parcels)).build(plan.threads, store.native)
+    return _described(programs, tensors, plan, pools, streamed(store.parcels)).build(plan.threads, store.native)
 
 
 def _described(
     programs: Programs, tensors: Mapping[str, StoredTensor], plan: Plan, pools: Sequence[np.ndarray],
-    streamed: Mapping[WeightExpr, Place],
+    streamed: Mapping[WeightExpr | None, Place],
 ) -> _cpu.Builder:  # fmt: skip
     from ostinato import _cpu
 
@@ -169,30 +169,6 @@ def _described(
     return builder
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a store has a weight, as native/cpu/model.h says."""
-
-    parcel: int = -1
-    extent: int = 0
-    by_expert: bool = False
-
-
-RESIDENT = Place()
-
-
-def _streamed(parcels: Parcels) -> dict[WeightExpr, Place]:
-    """The place of every weight that streams."""
-    places = {}
-    for stack in parcels.stacks:
-        for extent, weight in enumerate(weight for weight in stack.weights if weight is not None):
-            places[weight] = Place(stack.first, extent, by_expert=True)
-    for layer in parcels.dense:
-        for weight, extents in layer.extents.items():
-            places[weight] = Place(layer.parcel, extents.start)
-    return places
-
-
 def _by_block(pool: np.ndarray, group: CacheGroup, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
     """Keys and values, uint8 [blocks, layers x heads, bytes]: in memory both are [layers x heads, blocks, bytes]."""
     heads = group.layers * group.kv_heads
@@ -208,7 +184,7 @@ def output_names(programs: Programs) -> list[str]:
 
 def _add_program(
     builder: _cpu.Builder, program: Program, tensors: Mapping[str, StoredTensor], plan: Plan, names: Sequence[str],
-    streamed: Mapping[WeightExpr, Place],
+    streamed: Mapping[WeightExpr | None, Place],
 ) -> None:  # fmt: skip
     from ostinato import _cpu
 

@@ -272,7 +272,7 @@ def combine(_: Step, e: Array, weights: Array, *, plain: int) -> Array:
     return total
 
 
-def foresee(_: Step, ids: Array, gate: Array | None, up: Array, down: Array, *, follow: int) -> None:
+def foresee(_: Step, ids: Array, gate: Array | None, up: Array, down: Array, *, follow: int, behind: int) -> None:
     """Here every weight is there."""
 
 

@@ -1,0 +1,63 @@
+"""Programs whose weights stream: hints for experts, layers that are fetched and dropped, and where each weight lies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ostinato.memory.budget import kept_layers
+from ostinato.memory.options import Prefetch
+from ostinato.memory.parcels import Parcels
+from ostinato.memory.residency import Residency, WeightStore
+from ostinato.model.weights import StoredTensor, WeightExpr
+from ostinato.passes.foresee import Foresight, foresee
+from ostinato.passes.stream import stream
+from ostinato.program.ir import Instruction, Programs
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a store has a weight, as native/cpu/model.h says."""
+
+    parcel: int = -1
+    extent: int = 0
+    by_expert: bool = False
+
+
+RESIDENT = Place()
+
+
+def with_hints(programs: Programs, tensors: Mapping[str, StoredTensor], residency: Residency) -> Programs:
+    """Hints for the experts that stream, as the settings say."""
+    parcels, prefetch = residency.parcels, residency.settings.prefetch
+    if prefetch is Prefetch.NONE:
+        return programs
+
+    def streams(instruction: Instruction) -> bool:
+        return parcels.stack(instruction) is not None
+
+    by = Foresight(prefetch.value)
+    return programs.rewritten(lambda program: foresee(program, tensors, streams, by)[0])
+
+
+def with_fetches(programs: Programs, store: WeightStore) -> Programs:
+    """Layers that stream are fetched and dropped."""
+    places, kept = streamed(store.parcels), kept_layers(store.plan)
+
+    def parcels_of(instruction: Instruction) -> list[int]:
+        own = [places[weight] for weight in instruction.weights if weight in places]
+        return [place.parcel for place in own if not place.by_expert]
+
+    return programs.rewritten(lambda program: stream(program, parcels_of, kept))
+
+
+def streamed(parcels: Parcels) -> dict[WeightExpr | None, Place]:
+    """The place of every weight that streams."""
+    places: dict[WeightExpr | None, Place] = {}
+    for stack in parcels.stacks:
+        for extent, weight in enumerate(weight for weight in stack.weights if weight is not None):
+            places[weight] = Place(stack.first, extent, by_expert=True)
+    for part in parcels.dense:
+        for own, extents in part.extents.items():
+            places[own] = Place(part.parcel, extents.start)
+    return places

@@ -1,0 +1,95 @@
+"""Weights that stream change no number: any budget, policy and prefetcher, experts and dense layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import cast
+
+import numpy as np
+import pytest
+
+from ostinato.backends.cpu import CpuBackend
+from ostinato.backends.cpu.executable import CpuExecutable
+from ostinato.engine.loading import Opened, open_model
+from ostinato.memory.budget import MemoryPlan, plan
+from ostinato.memory.options import PolicyName, Prefetch, Settings, StoreOptions
+from ostinato.memory.parcels import expert_parcels, layer_parcels
+from ostinato.memory.residency import Residency
+from ostinato.memory.statistics import Statistics, statistics
+from ostinato.program.ir import Programs
+from tests.passes.programs import logits
+from tools.tiny_models import write_tiny_model
+
+LAYERS = 5
+
+
+class Sliced(Residency):
+    """A budget of weights alone: so many bytes of slots, whatever the process takes beside them."""
+
+    def plan(self, working_bytes: int) -> MemoryPlan:
+        return plan(self.parcels, self.parcels.resident_bytes + self.budget)
+
+
+class Watched(CpuBackend):
+    """Keeps what the store had counted when the executable was closed."""
+
+    counted: Statistics | None = None
+
+    def compile(self, programs: Programs, *rest):  # type: ignore[no-untyped-def]
+        executable = super().compile(programs, *rest)
+        close = executable.close
+
+        def closing() -> None:
+            if executable.store is not None:
+                executable.store.native.check_integrity()
+                self.counted = statistics(executable.store.native)
+            close()
+
+        cast(CpuExecutable, executable).close = closing  # type: ignore[method-assign]
+        return executable
+
+
+@pytest.fixture(scope="module", params=["experts Q4_K", "dense Q4_K_M", "dense F32"])
+def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
+    kind, type = str(request.param).split()
+    path = tmp_path_factory.mktemp("streaming") / "model.gguf"
+    write_tiny_model(path, moe=kind == "experts", type=type, layers=LAYERS)
+    model = open_model(path)
+    yield model
+    model.file.close()
+
+
+@pytest.fixture(scope="module")
+def resident(opened: Opened) -> np.ndarray:
+    return logits(CpuBackend(), opened, opened.programs)
+
+
+def with_store(opened: Opened, share: float, settings: Settings) -> Opened:
+    parcels = expert_parcels(opened.programs, opened.file)
+    if not parcels.parcels:
+        parcels = layer_parcels(opened.programs, opened.file)
+    residency = Sliced(parcels, int(share * parcels.nbytes), 0, opened.file, settings)
+    return replace(opened, plan=replace(opened.plan, residency=residency))
+
+
+@pytest.mark.parametrize("policy", [PolicyName.LRU, PolicyName.LFRU])
+@pytest.mark.parametrize("prefetch", Prefetch)
+@pytest.mark.parametrize("share", [0.45, 0.8])
+def test_numbers_are_those_of_resident_weights(
+    opened: Opened, resident: np.ndarray, share: float, prefetch: Prefetch, policy: PolicyName
+) -> None:
+    backend, settings = Watched(), Settings(StoreOptions(policy=policy), prefetch)
+    streamed = logits(backend, with_store(opened, share, settings), opened.programs)
+    np.testing.assert_array_equal(streamed, resident)
+    assert backend.counted is not None
+    assert backend.counted.bytes_read > 0
+    dense = not expert_parcels(opened.programs, opened.file).parcels
+    assert (backend.counted.counts["hinted"] > 0) == (dense or prefetch is not Prefetch.NONE)
+
+
+def test_a_budget_for_all_streams_nothing(opened: Opened, resident: np.ndarray) -> None:
+    backend = Watched()
+    whole = with_store(opened, 1.5, Settings(prefetch=Prefetch.GATE))
+    np.testing.assert_array_equal(logits(backend, whole, opened.programs), resident)
+    assert backend.counted is None
