@@ -12,7 +12,7 @@ import pytest
 from ostinato.backends.cpu import CpuBackend
 from ostinato.backends.cpu.executable import CpuExecutable
 from ostinato.engine.loading import Opened, open_model
-from ostinato.memory.budget import MemoryPlan, plan
+from ostinato.memory.budget import BLOCK, MemoryPlan, plan
 from ostinato.memory.options import PolicyName, Prefetch, Settings, StoreOptions
 from ostinato.memory.parcels import expert_parcels, layer_parcels
 from ostinato.memory.residency import Residency
@@ -27,8 +27,8 @@ LAYERS = 5
 class Sliced(Residency):
     """A budget of weights alone: so many bytes of slots, whatever the process takes beside them."""
 
-    def plan(self, working_bytes: int) -> MemoryPlan:
-        return plan(self.parcels, self.parcels.resident_bytes + self.budget)
+    def plan(self, working_bytes: int, block: int = BLOCK) -> MemoryPlan:
+        return plan(self.parcels, self.parcels.resident_bytes + self.budget, block=block)
 
 
 class Watched(CpuBackend):
