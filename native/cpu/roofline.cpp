@@ -8,13 +8,12 @@
 #include <functional>
 #include <limits>
 #include <memory>
-#include <thread>
-#include <vector>
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
 
 #include "cpu/buffer.h"
+#include "joined.h"
 
 // Not under ThreadSanitizer: the clones are chosen before its runtime is there.
 #if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__) && \
@@ -29,11 +28,12 @@ namespace {
 
 // Seconds that `threads` threads need for body(thread), all at once.
 double seconds(int threads, const std::function<void(int)>& body) {
-  std::vector<std::thread> others;
   const auto started = std::chrono::steady_clock::now();
-  for (int thread = 1; thread < threads; ++thread) others.emplace_back(body, thread);
-  body(0);
-  for (std::thread& other : others) other.join();
+  {
+    Joined others;
+    for (int thread = 1; thread < threads; ++thread) others.start(body, thread);
+    body(0);
+  }
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
 }
 

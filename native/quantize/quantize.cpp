@@ -5,9 +5,8 @@
 #include <cmath>
 #include <cstring>
 #include <span>
-#include <thread>
-#include <vector>
 
+#include "joined.h"
 #include "quantize/half.h"
 
 namespace ostinato::quantize {
@@ -40,14 +39,6 @@ int encode_chunk(const Source& source, int64_t start, int count, const Encoder& 
          shape.elements;
 }
 
-// Threads that are waited for, also where the next one could not be started.
-struct Joined {
-  std::vector<std::thread> threads;
-  ~Joined() {
-    for (std::thread& thread : threads) thread.join();
-  }
-};
-
 // Calls task(i) for every i below `count`, on up to `threads` threads.
 template <class Task>
 void parallel(int64_t count, int threads, const Task& task) {
@@ -56,7 +47,7 @@ void parallel(int64_t count, int threads, const Task& task) {
     for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) task(i);
   };
   Joined helpers;
-  for (int64_t i = 1; i < std::min<int64_t>(threads, count); ++i) helpers.threads.emplace_back(work);
+  for (int64_t i = 1; i < std::min<int64_t>(threads, count); ++i) helpers.start(work);
   work();
 }
 

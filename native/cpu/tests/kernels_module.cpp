@@ -8,11 +8,10 @@
 #include <algorithm>
 #include <atomic>
 #include <string>
-#include <thread>
-#include <vector>
 
 #include "cpu/kernels.h"
 #include "cpu/tests/tiles.h"
+#include "joined.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -76,8 +75,8 @@ void matmul_tasks(const Level& level, int type, Bytes w, int64_t n, int64_t stri
       level.rows->matmul(tensor_type(type), part, k, packed.data(), rows, out.data() + first, n);
     }
   };
-  std::vector<std::jthread> others;
-  for (int i = 1; i < threads; ++i) others.emplace_back(work);
+  Joined others;
+  for (int i = 1; i < threads; ++i) others.start(work);
   work();
 }
 
