@@ -11,8 +11,10 @@ import pytest
 from ostinato.cli.output import size
 from ostinato.cli.overview import CONTEXTS, Meaning, facts, lines, memory
 from ostinato.gguf.reader import open_gguf
+from ostinato.gguf.writer import GGUFWriter
 from ostinato.model.spec import ModelSpec
 from tests.cli.support import call
+from tests.model.specimens import SPECIMENS
 from tests.support import BUILTIN
 from tools.tiny_models import write_tiny_model
 
@@ -151,8 +153,17 @@ def test_what_would_do_nothing_is_refused(option: str) -> None:
     assert (done.returncode, done.stderr) == (2, "ostinato: --rows and --context are about --program\n")
 
 
-def test_an_encoder_runs_but_gives_no_answers() -> None:
+def test_an_encoder_runs_but_gives_no_answers(tmp_path: Path) -> None:
     """`runs yes` alone would promise what `ostinato run` refuses."""
-    found = {"parameters": 1, "quantisation": {}, "chat_template": False, "format": "GGUF v3", "files": 1, "tensors": 1,
-             "tensor_bytes": 4, "memory": [], "runs": True, "embeds": True}  # fmt: skip
-    assert dict(lines(found))["runs"].startswith("yes, as an encoder: embeddings, no answers")
+    encoder = SPECIMENS["encoder"]()
+    with GGUFWriter(tmp_path / "encoder.gguf") as writer:
+        for key, value in encoder.metadata.items():
+            writer.add(key, value)
+        for name, tensor in encoder.tensors.items():
+            writer.add_tensor(name, tensor.shape, tensor.type)
+        for name, tensor in encoder.tensors.items():
+            writer.write(name, tensor.data)
+    overview = json.loads(call("show", str(tmp_path / "encoder.gguf"), "--json").stdout)["overview"]
+    assert (overview["runs"], overview["embeds"]) == (True, True)
+    assert dict(lines(overview))["runs"].startswith("yes, as an encoder: embeddings, no answers")
+    assert not json.loads(call("show", "--json").stdout)["overview"]["embeds"]
