@@ -14,9 +14,8 @@ import pytest
 import uvicorn
 
 from ostinato.chat import ChatEncoder, ChatTemplate
-from ostinato.server.app import create_app
 from ostinato.server.model import ServedModel
-from ostinato.server.run import listen, url_of
+from ostinato.server.run import configuration, listen, url_of
 from tests.server.fakes import EOS, VOCAB, ByteCodec, FakeEngine
 
 CONTEXT = 200
@@ -44,7 +43,7 @@ def run_server(template: str | None = TEMPLATE) -> Iterator[Served]:
     chat = ChatEncoder(ChatTemplate(template), ByteCodec()) if template is not None else None
     model = ServedModel("fake", CONTEXT, VOCAB, ByteCodec(), chat, engine, stop_ids=(EOS,))
     listener = listen("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(create_app(model), log_level="critical", lifespan="off", date_header=False))
+    server = uvicorn.Server(configuration(model))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:

@@ -50,7 +50,7 @@ async def serve(model: ServedModel, listener: socket.socket, on_ready: Callable[
     """Serves until a signal comes. Raises EngineDownError when the engine cannot run the model."""
     if model.template is not None:
         model.template.start()
-    server = _Server(_configuration(model))
+    server = _Server(configuration(model))
     stop = _on_signals()
     http = asyncio.create_task(server.serve(sockets=[listener]))
     stopping = asyncio.create_task(stop.wait())
@@ -94,7 +94,8 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _configuration(model: ServedModel) -> uvicorn.Config:
+def configuration(model: ServedModel) -> uvicorn.Config:
+    """uvicorn's settings, and the application."""
     return uvicorn.Config(
         create_app(model),
         date_header=False,  # dated when they are sent (app.py): uvicorn's is made by its clock
