@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ostinato.cli.errors import CliError
+from ostinato.cli.errors import CliError, refuse_existing
+from ostinato.cli.options import add_force
 
 TYPES = ("auto", "F32", "F16", "BF16", "Q8_0")
 
@@ -22,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--name", help="the model's name (default: the folder's)")
     parser.add_argument("--no-tokenizer", action="store_true", help="leave the vocabulary out")
-    parser.add_argument("--force", action="store_true", help="replace OUT.gguf if it is there")
+    add_force(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -34,8 +35,7 @@ def run(options: argparse.Namespace) -> int:
     output = Path(options.output)
     if output.is_dir() or not output.resolve().parent.is_dir():
         raise CliError(f"{output}: not a file in a folder that exists")
-    if output.exists() and not options.force:
-        raise CliError(f"{output}: is there already; --force replaces it")
+    refuse_existing(output, options.force)
     made = plan(options.folder, options.type, tokenizer=not options.no_tokenizer, name=options.name)
     with ended_by_sigterm(), progress("converting", made.nbytes) as bar:
         write(made, output, bar.advance)

@@ -134,6 +134,11 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
 
 
+def add_force(parser: argparse.ArgumentParser) -> None:
+    """--force, for `refuse_existing`."""
+    parser.add_argument("--force", action="store_true", help="replace OUT.gguf if it is there")
+
+
 def nonempty(text: str) -> str:
     """A text that can be searched for."""
     if not text:

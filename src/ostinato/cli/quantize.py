@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ostinato.cli.errors import CliError
+from ostinato.cli.errors import refuse_existing
 from ostinato.cli.interrupt import ended_by_sigterm
-from ostinato.cli.options import positive
+from ostinato.cli.options import add_force, positive
 from ostinato.cli.output import one_line, size
 from ostinato.cli.progress import clock, progress
 from ostinato.gguf.types_table import TensorType
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--embedding-type", type=_type, metavar="TYPE", help="of the token embedding")
     parser.add_argument("--pure", action="store_true", help="one type for all matrices, whatever their role")
     parser.add_argument("--threads", type=positive, metavar="N", help="threads (default: one per core)")
-    parser.add_argument("--force", action="store_true", help="replace OUT.gguf if it is there")
+    add_force(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -44,8 +44,7 @@ def run(options: argparse.Namespace) -> int:
     with open_gguf(options.source) as file:
         plan = make_plan(file, options.mix, overrides)
         check_target(file, target, plan.bytes_after)
-        if target.exists() and not options.force:
-            raise CliError(f"{target}: is there already; --force replaces it")
+        refuse_existing(target, options.force)
         _warn(plan)
         started = time.monotonic()
         with ended_by_sigterm(), progress("quantising", plan.bytes_before) as bar:
