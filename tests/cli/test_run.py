@@ -34,6 +34,9 @@ def test_a_folder_is_no_prompt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (tmp_path / "checkpoint").mkdir()
     (tmp_path / "checkpoint" / "config.json").write_text("{}")
     assert split_words(["stories"]) == (BUILTIN, "stories")
+    monkeypatch.chdir("checkpoint")
+    assert split_words([""]) == (BUILTIN, "")
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(CliError, match=r"stories: a folder, not a model file$"):
         split_words([str(tmp_path / "stories")])
     with pytest.raises(CliError, match="checkpoint: a folder, not a model file; `ostinato convert` makes one"):

@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
 def split_words(words: Sequence[str]) -> tuple[Path, str | None]:
     """(model, prompt): the first word is a model if it ends with .gguf or is a file that exists."""
     names_model = bool(words) and (words[0].endswith(".gguf") or _is_file(words[0]))
-    if words and not names_model:
+    if words and words[0] and not names_model:  # a path of no characters is the folder one is in
         _refuse_folder(words[0])
     path, rest = (Path(words[0]), words[1:]) if names_model else (BUILTIN, words)
     if len(rest) > 1 and not names_model:
