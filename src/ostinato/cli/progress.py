@@ -73,7 +73,6 @@ class Progress:
 
     def _draw(self) -> None:
         now = time.monotonic()
-
         sys.stderr.write(CLEAR + fit(self.line(now - self._started), columns() - 1))
         sys.stderr.flush()
         self._drawn = True

@@ -106,9 +106,8 @@ class Reader:
 
     @property
     def eps(self) -> float:
-        rms = "attention.layer_norm_rms_epsilon"
-        return self.number("attention.layer_norm_epsilon" if self._one_epsilon else rms,
-                           low=0, high=1)  # fmt: skip
+        key = "attention.layer_norm_epsilon" if self._one_epsilon else "attention.layer_norm_rms_epsilon"
+        return self.number(key, low=0, high=1)
 
     @property
     def centred(self) -> bool:
