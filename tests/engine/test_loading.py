@@ -9,7 +9,7 @@ import pytest
 from ostinato.backends.choose import BackendError
 from ostinato.backends.contract import KVType, Probe
 from ostinato.backends.null import NullBackend
-from ostinato.engine.loading import Options, PlanError, open_model
+from ostinato.engine.loading import FEWEST_ROWS, Options, PlanError, open_model, rows_within
 from ostinato.engine.shared import Shared, Sizes
 from ostinato.gguf.errors import GGUFError
 from ostinato.gguf.reader import open_gguf
@@ -40,6 +40,15 @@ def test_a_file_handed_in_is_closed_whatever_goes_wrong(options: Options) -> Non
         open_model(BUILTIN, options, file)
     with pytest.raises(GGUFError, match="is closed"):
         _ = file.nbytes
+
+
+def test_a_small_budget_is_not_spent_on_rows() -> None:
+    opened = open_model(BUILTIN, Options(backend="null"))
+    assert rows_within(1 << 40, opened.programs, opened.plan) == opened.plan.max_rows
+    assert rows_within(1, opened.programs, opened.plan) == FEWEST_ROWS
+    middle = [rows_within(1 << bits, opened.programs, opened.plan) for bits in range(20, 34)]
+    assert middle == sorted(middle)
+    assert len(set(middle)) > 2
 
 
 def test_no_such_file() -> None:

@@ -32,6 +32,8 @@ DEFAULT_CONTEXT = 8192  # positions, where the model was trained for more
 KV_SHARE_OF_MEMORY = 4  # at most a quarter of the machine's memory for KV, unless asked for
 KV_SHARE_OF_BUDGET = 16  # at most so much of a budget, unless one sequence needs more
 KV_SHARE_OF_DEVICE = 2  # at most half of what the weights leave of a device's own memory
+VALUES_SHARE = 24  # of a budget of memory, for the values of a step; what is worked in beside takes as much and more
+FEWEST_ROWS = 64  # of a step of prompts, however small the budget
 MAX_THREADS = 1024  # beyond the cores of any machine; the system refuses to start many more
 MIN_CONTEXT = 2  # a prompt token and an answer
 
@@ -147,11 +149,24 @@ def with_budget(plan: Plan, programs: Programs, file: GGUFFile, options: Options
         return plan
     from ostinato.memory.residency import plan_residency
 
+    budget = parse_budget(options.memory, file.nbytes)
+    plan = replace(plan, max_rows=rows_within(budget, programs, plan))
     store = StoreOptions(mode=options.read_mode, policy=options.policy)
     settings = Settings(store, options.prefetch, options.per_layer, options.replicas, options.expert_profile)
     state_bytes = sum(plan.cache_bytes(group) for group in programs.caches)
-    budget = parse_budget(options.memory, file.nbytes)
     return replace(plan, residency=plan_residency(programs, file, settings, budget, state_bytes, beside_bytes))
+
+
+def rows_within(budget: int, programs: Programs, plan: Plan) -> int:
+    """Rows of a step whose values leave nearly all of a budget to weights: at a small one, fewer than asked for."""
+    from ostinato.passes.buffers import plan_buffers
+
+    if programs.embeds:  # a text is one step
+        return plan.max_rows
+    least, rows = plan_buffers(programs.prefill, 1, 1).arena_bytes, plan.max_rows
+    while rows > FEWEST_ROWS and plan_buffers(programs.prefill, rows, 1).arena_bytes - least > budget // VALUES_SHARE:
+        rows //= 2
+    return rows
 
 
 def make_plan(spec: ModelSpec, programs: Programs, file: GGUFFile, options: Options, probe: Probe) -> Plan:
