@@ -15,6 +15,7 @@ LAYERS = (
     "cli",
 )  # fmt: skip
 SHARED = {"text", "marks", "chat", "api", "perplexity"}  # modules beside the folders, over the engine
+BENEATH = {"files"}  # and under them all: it needs the standard library only
 BELOW_THE_API = LAYERS[: LAYERS.index("server")]
 
 
@@ -31,9 +32,14 @@ def imported(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_imports_point_upwards(layer: str) -> None:
-    allowed = set(LAYERS[: LAYERS.index(layer) + 1]) | (set() if layer in BELOW_THE_API else SHARED)
+    allowed = set(LAYERS[: LAYERS.index(layer) + 1]) | BENEATH | (set() if layer in BELOW_THE_API else SHARED)
     for path in (PACKAGE / layer).rglob("*.py"):
         assert imported(path) <= allowed, f"{path.relative_to(ROOT)} imports {imported(path) - allowed}"
+
+
+@pytest.mark.parametrize("module", sorted(BENEATH))
+def test_what_lies_beneath_imports_nothing_of_ours(module: str) -> None:
+    assert imported(PACKAGE / f"{module}.py") == set()
 
 
 def test_every_folder_is_a_layer() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,16 @@ def test_a_profile_that_is_no_json(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "p.json").write_bytes(content)
     with pytest.raises(ProfileError):
         load_profile(tmp_path / "p.json", PARCELS)
+
+
+@pytest.mark.timeout(20)
+def test_a_fifo_is_neither_a_trace_nor_a_profile(tmp_path: Path) -> None:
+    """And is not waited for."""
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(ProfileError, match="fifo: not a regular file"):
+        load_profile(tmp_path / "fifo", PARCELS)
+    with pytest.raises(TraceError, match="fifo: not a regular file"):
+        load_trace(tmp_path / "fifo", 6)
 
 
 def test_the_best_half_life_follows_the_trace() -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ostinato.files import read_json
 from ostinato.memory.parcels import Parcels
 from ostinato.memory.trace import Trace
 
@@ -47,15 +48,7 @@ def make_profile(parcels: Parcels, trace: Trace) -> Profile:
 
 def load_profile(path: Path, parcels: Parcels) -> Profile:
     """A saved profile that fits the model. Raises ProfileError."""
-    try:
-        if path.stat().st_size > LARGEST:
-            raise ProfileError(f"{path}: is too large for a profile of experts")
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        if isinstance(error, ProfileError):
-            raise
-        raise ProfileError(f"{path}: is no profile of experts ({error})") from None
-    profile = _parsed(path, document)
+    profile = _parsed(path, read_json(path, LARGEST, ProfileError))
     shape = [(stack.layer, stack.count) for stack in parcels.stacks]
     if shape != [(layer, len(own)) for layer, own in zip(profile.layers, profile.counts, strict=True)]:
         raise ProfileError(f"{path}: is of another model: its layers or their numbers of experts differ")

@@ -6,7 +6,9 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
+
+from ostinato.files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -66,9 +68,12 @@ def load_trace(path: Path, parcels: int) -> Trace:
     import numpy as np
 
     try:
-        _check_sizes(path)
-        with np.load(path, allow_pickle=False) as archive:
-            first, wanted, left_out = archive["first"], archive["parcels"], int(archive["left_out"])
+        with open_regular(path, 16 * LARGEST, TraceError) as file:
+            _check_sizes(file)
+            with np.load(file, allow_pickle=False) as archive:
+                first, wanted, left_out = archive["first"], archive["parcels"], int(archive["left_out"])
+    except TraceError:
+        raise
     except (OSError, ValueError, KeyError, EOFError, TypeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise TraceError(f"{path}: holds no trace ({error})") from None
     kinds = (first.ndim, first.dtype, wanted.ndim, wanted.dtype)
@@ -81,8 +86,9 @@ def load_trace(path: Path, parcels: int) -> Trace:
     return Trace(first, wanted, left_out)
 
 
-def _check_sizes(path: Path) -> None:
+def _check_sizes(file: BinaryIO) -> None:
     """Before anything is unpacked: an archive may claim to hold more than there is memory."""
-    with zipfile.ZipFile(path) as members:
+    with zipfile.ZipFile(file) as members:
         if sum(member.file_size for member in members.infolist()) > 16 * LARGEST:
             raise ValueError("it is too large")
+    file.seek(0)
