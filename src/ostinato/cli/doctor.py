@@ -6,7 +6,9 @@ import argparse
 import os
 import platform
 import sys
+from dataclasses import asdict
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ostinato import __version__
@@ -18,18 +20,20 @@ if TYPE_CHECKING:
     from ostinato.backends.choose import Found
 
 PACKAGES = ("numpy", "jinja2", "msgspec", "starlette", "uvicorn", "prometheus-client")
+MODEL_HELP = "a file that weights would stream from (default: the built-in model)"
 DEVICE_PACKAGES = ("cuda-core", "nvidia-cuda-nvrtc", "wgpu")
 MODULES = ("_gguf", "_tokenizer", "_quantize", "_rings", "_memory", "_cpu")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", nargs="?", type=Path, default=BUILTIN, help=MODEL_HELP)
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Exit status 1 when no backend would be chosen."""
     with Spinner("looking for devices"):
-        found = examine()
+        found = examine(options.model)
     if options.json:
         print_json(found)
     else:
@@ -37,8 +41,8 @@ def run(options: argparse.Namespace) -> int:
     return 0 if found["chosen"] else 1
 
 
-def examine() -> dict[str, Any]:
-    """Everything, as JSON values."""
+def examine(model: Path) -> dict[str, Any]:
+    """Everything, as JSON values; `model` is looked at for how it can be read."""
     from ostinato.backends.choose import survey
     from ostinato.backends.host import memory_bytes, processor
 
@@ -52,6 +56,7 @@ def examine() -> dict[str, Any]:
             "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
             "memory_bytes": memory_bytes(),
         },
+        "store": _store(model),
         "versions": {
             "ostinato": __version__,
             "python": platform.python_version(),
@@ -73,6 +78,15 @@ def _backend(found: Found) -> dict[str, Any]:
         "memory_bytes": probe.memory_bytes,
         "not_chosen": found.reason,
     }
+
+
+def _store(model: Path) -> dict[str, Any] | None:
+    """How weights could stream from the model; None where the native module is missing."""
+    if _native("_memory") != "ok":
+        return None
+    from ostinato.memory.machine import look
+
+    return {**asdict(look(model)), "path": str(model)}
 
 
 def _native(module: str) -> str:
@@ -105,8 +119,20 @@ def _print(found: dict[str, Any]) -> None:
     print_table(unfolded(rows))
     if found["chosen"] is None:
         print("  no backend is available here")
+    if found["store"]:
+        _section("weights that stream", _reading(found["store"]))
     _section("native modules", found["native"])
     _section("versions", found["versions"])
+
+
+def _reading(store: dict[str, Any]) -> dict[str, str]:
+    """In words."""
+    block, locked, limit = store["direct_block"], store["locked_bytes"], store["limit_bytes"]
+    return {
+        "direct I/O": f"in blocks of {block} bytes, from {store['path']}" if block else f"no: {store['refusal']}",
+        "lockable memory": "as much as there is" if locked is None else size(locked),
+        "memory limit": "none but the machine's" if limit is None else f"{size(limit)}, page cache included (cgroup)",
+    }
 
 
 def _section(title: str, rows: dict[str, str]) -> None:
