@@ -18,6 +18,7 @@
 #include "memory/checksums.h"
 #include "memory/request.h"
 #include "memory/simulate.h"
+#include "memory/system.h"
 #include "memory/transitions.h"
 
 namespace nb = nanobind;
@@ -307,6 +308,12 @@ NB_MODULE(_memory, m) {
   m.def(
       "block", [](const std::vector<PyFile>& files) { return block_of(files_of(files)); }, "files"_a,
       "What offsets and lengths of reads are multiples of: of all these files.");
+  m.def(
+      "give_back",
+      [](const nb::ndarray<uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>& bytes) {
+        forget(bytes.data(), static_cast<int64_t>(bytes.size()));
+      },
+      "bytes"_a, "The whole pages among them go back to the system; they read as zeros from now on.");
   m.def("crc32c", [](const Bytes& bytes) { return crc32c(0, bytes.data(), bytes.size()); }, "data"_a);
   m.def(
       "checksums",

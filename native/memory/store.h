@@ -83,7 +83,7 @@ class Store {
   std::vector<Occupancy> occupancy() const;
   std::vector<State> states() const;
   std::vector<int64_t> uses() const;  // of every parcel: how often it was wanted
-  int64_t bytes() const;  // of all slots
+  int64_t bytes() const;              // of all slots
   int64_t budget() const;
   const Catalogue& catalogue() const { return catalogue_; }
 

@@ -90,4 +90,16 @@ void give_back(uint8_t* memory, int64_t bytes, bool locked) {
   madvise(memory, bytes, MADV_DONTNEED);
 }
 
+void forget(uint8_t* memory, int64_t bytes) {
+  const auto address = reinterpret_cast<uintptr_t>(memory);
+  const auto page = static_cast<uintptr_t>(page_bytes());
+  const uintptr_t begin = (address + page - 1) / page * page, end = (address + bytes) / page * page;
+  if (begin >= end) return;
+  auto* pages = memory + (begin - address);
+#if defined(MADV_REMOVE)
+  if (madvise(pages, end - begin, MADV_REMOVE) == 0) return;  // of shared memory; private memory refuses
+#endif
+  madvise(pages, end - begin, MADV_DONTNEED);
+}
+
 }  // namespace ostinato::memory

@@ -26,4 +26,8 @@ void unreserve(uint8_t* memory, int64_t bytes);
 bool populate(uint8_t* memory, int64_t bytes, bool locked);
 void give_back(uint8_t* memory, int64_t bytes, bool locked);
 
+// The whole pages among any bytes, of private or of shared memory without a file: they read as zeros from now
+// on.
+void forget(uint8_t* memory, int64_t bytes);
+
 }  // namespace ostinato::memory

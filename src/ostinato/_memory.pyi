@@ -89,6 +89,7 @@ class Transitions:
     def predict(self, stack: int, ids: NDArray[np.int32], count: int) -> list[int]: ...  # of one row
 
 def block(files: Sequence[tuple[Source, Source | None]]) -> int: ...  # what reads of all of them are aligned to
+def give_back(bytes: NDArray[np.uint8]) -> None: ...  # whole pages go; they read as zeros from now on
 def crc32c(data: NDArray[np.uint8]) -> int: ...
 def checksums(catalogue: Catalogue, files: Sequence[tuple[Source, Source | None]]) -> NDArray[np.uint32]: ...
 def simulate(

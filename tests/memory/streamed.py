@@ -8,25 +8,28 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ostinato.engine.loading import Opened, Options, open_model
-from ostinato.memory.budget import MemoryPlan
+from ostinato.memory.budget import BLOCK, MemoryPlan
 from ostinato.memory.options import ReadMode, Settings, StoreOptions
 from ostinato.memory.parcels import expert_parcels
 from ostinato.memory.residency import Residency
 from tests.support import BUILTIN
+
+OPTIONS = Options(backend="cpu", context=256, threads=2, max_sequences=4)
 
 
 @dataclass(frozen=True)
 class SlotsOnly(Residency):
     """A budget of the weights alone, whatever else the process holds."""
 
-    def plan(self, working_bytes: int) -> MemoryPlan:
-        return super().plan(-self.held_bytes)
+    def plan(self, working_bytes: int, block: int = BLOCK) -> MemoryPlan:
+        return super().plan(-self.held_bytes, block)
 
 
 @contextmanager
-def opened_with(part: float, store: StoreOptions | None = None, **settings: Any) -> Iterator[Opened]:
+def opened_with(
+    part: float, store: StoreOptions | None = None, options: Options = OPTIONS, **settings: Any
+) -> Iterator[Opened]:
     """The model, planned with slots for that part of its experts; 0: all resident, no store."""
-    options = Options(backend="cpu", context=256, threads=2, max_sequences=4)
     opened = open_model(BUILTIN, options)
     with opened.file:
         if part:

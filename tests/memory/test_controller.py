@@ -23,34 +23,33 @@ def planned(slots: Sequence[int], sizes: Sequence[int] = (), pool_of: Sequence[i
     totals = [sum(c.quota for c in caches if c.pool == pool) for pool in range(len(sizes))]
     counts = [EXPERTS * sum(own == pool for own in pool_of) for pool in range(len(sizes))]
     pools = tuple(PoolPlan(*each) for each in zip(sizes, totals, counts, strict=True))
-    return MemoryPlan(0, pools, caches, tuple(layer for layer in range(len(slots)) for _ in range(EXPERTS)))
+    return MemoryPlan(0, pools, caches, tuple(layer for layer in range(len(slots)) for _ in range(EXPERTS)), 1)
 
 
 def test_slots_go_to_the_most_wanted() -> None:
     heat = np.ones((3, EXPERTS))
     heat[1, :10] = 50
     heat[2, 3] = 9
-    made = divide(heat.reshape(-1), planned([8, 8, 8]), 24, [2, 2, 2])
+    made = divide(heat.reshape(-1), planned([8, 8, 8]), 24)
     assert [cache.quota for cache in made.caches] == [7, 10, 7], "what is left goes to the emptiest"
     assert made.pools[0].slots == 24
     assert expected_hits(heat.reshape(-1), made) == 7 + 500 + 15
-    low = divide(heat.reshape(-1), planned([8, 8, 8]), 24, [12, 2, 2])
-    assert low.caches[0].quota == 12
-    assert sum(cache.quota for cache in low.caches) == 24
+    few = divide(heat.reshape(-1), planned([8, 8, 8]), 13)
+    assert [cache.quota for cache in few.caches] == [2, 9, 2], "two are the least that works"
 
 
 def test_no_division_hits_more() -> None:
     rng = np.random.default_rng(1)
     heat = rng.gamma(0.4, 10, 2 * EXPERTS)
     for budget in range(4, 2 * EXPERTS + 1):
-        made = divide(heat, planned([2, 2]), budget, [2, 2])
+        made = divide(heat, planned([2, 2]), budget)
         others = [planned([a, budget - a]) for a in range(2, min(EXPERTS, budget - 2) + 1) if budget - a <= EXPERTS]
         assert expected_hits(heat, made) == pytest.approx(max(expected_hits(heat, other) for other in others))
 
 
 def test_large_parcels_must_be_worth_their_bytes() -> None:
     heat = np.concatenate([np.full(EXPERTS, 10.0), np.full(EXPERTS, 12.0)])
-    made = divide(heat, planned([4, 4], sizes=[1, 2], pool_of=[0, 1]), 30, [2, 2])
+    made = divide(heat, planned([4, 4], sizes=[1, 2], pool_of=[0, 1]), 30)
     assert [pool.slots for pool in made.pools] == [EXPERTS, 3]
     assert made.slot_bytes == 30
 
@@ -124,32 +123,66 @@ def test_it_rests_where_layers_are_alike() -> None:
     assert elastic.plan == plan or max(cache.quota for cache in elastic.plan.caches) <= 11
 
 
-def test_a_move_waits_for_parcels_in_use_and_leaves_what_is_kept() -> None:
-    w = small_world()
-    store, plan = opened(w, 8)
-    kept = list(range(5))
-    store.keep(ints(kept))
-    elastic = Elastic(store, plan, kept)
+def want_all(store: _memory.Store, times: int, layers: Sequence[int], experts: int) -> None:
+    """The first experts of each of those layers, again and again."""
     request = _memory.Request(store)
-    held = list(range(EXPERTS - 8, EXPERTS))  # all slots of layer 0
-    store.keep(ints([]))
+    for _ in range(times):
+        for layer in layers:
+            request.want(ints(range(layer * EXPERTS, layer * EXPERTS + experts)))
+            while arrived := request.take():
+                for parcel, _ in arrived:
+                    request.release(parcel)
+
+
+def test_a_move_waits_for_parcels_in_use() -> None:
+    store, plan = opened(small_world(), 8)
+    elastic = Elastic(store, plan)
+    request = _memory.Request(store)
+    held = list(range(8))  # all slots of layer 0
     request.want(ints(held))
     for parcel in held:
         assert request.wait(parcel) == ""
-    elastic.kept = kept
-    for _ in range(40):
-        own = _memory.Request(store)
-        for layer in range(1, LAYERS):
-            own.want(ints(range(layer * EXPERTS, layer * EXPERTS + 12)))
-            while arrived := own.take():
-                for parcel, _ in arrived:
-                    own.release(parcel)
+    want_all(store, 40, range(1, LAYERS), 10)
     elastic.look()
-    elastic.step()
-    assert elastic.plan == plan, "nothing could go"
+    assert not elastic.move()
+    assert elastic.plan == plan
     store.check_integrity()
     for parcel in held:
         request.release(parcel)
-    elastic.step()
-    assert [cache.quota for cache in elastic.plan.caches] == [7, 9, 8, 8]
+    assert elastic.move()
+    assert [cache.quota for cache in elastic.plan.caches] == [2, 10, 10, 10]
+    assert elastic.moves == 1
+    store.check_integrity()
+
+
+def test_what_is_kept_follows_the_slots() -> None:
+    store, plan = opened(small_world(), 8)
+
+    def kept_of(made: MemoryPlan) -> list[int]:
+        return [layer * EXPERTS + n for layer, cache in enumerate(made.caches) for n in range(cache.quota // 2)]
+
+    store.keep(ints(kept_of(plan)))
+    elastic = Elastic(store, plan, kept_of)
+    want_all(store, 40, range(1, LAYERS), 10)
+    elastic.look()
+    assert elastic.move()
+    assert [cache.quota for cache in elastic.plan.caches] == [2, 10, 10, 10]
+    want_all(store, 3, range(LAYERS), EXPERTS)
+    states = store.states()
+    assert all(states[parcel] == 3 for parcel in kept_of(elastic.plan)), "whoever came, these stayed"
+    store.check_integrity()
+
+
+def test_slots_shrink_and_grow_with_the_memory_there_is() -> None:
+    w = small_world()
+    store, plan = opened(w, 8)
+    elastic = Elastic(store, plan)
+    want_all(store, 4, (1,), 20)
+    elastic.look()
+    elastic.shrink(10 * w.slot_bytes)
+    assert store.bytes == store.budget == elastic.bytes == 22 * w.slot_bytes
+    elastic.grow(15 * w.slot_bytes)
+    assert elastic.move()
+    assert store.bytes == store.budget == 37 * w.slot_bytes
+    assert elastic.plan.caches[1].quota == 20
     store.check_integrity()

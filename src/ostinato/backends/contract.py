@@ -48,6 +48,7 @@ class StateAction(Enum):
     COPY = "copy"  # blocks -> other blocks of the same group
     SPILL = "spill"  # blocks -> bytes
     RESTORE = "restore"  # bytes -> blocks
+    DROP = "drop"  # blocks that mean nothing until they are written again: their memory may go back to the system
 
 
 class KVType(Enum):
@@ -181,8 +182,8 @@ class Executable(Protocol):
         to: Sequence[int] = (),
         data: bytes = b"",
     ) -> bytes:
-        """COPY blocks -> `to`; SPILL blocks, returning their bytes; RESTORE `data` into blocks. Only with no
-        step in flight that names them."""
+        """COPY blocks -> `to`; SPILL blocks, returning their bytes; RESTORE `data` into blocks; DROP blocks, which may
+        do nothing. Only with no step in flight that names them."""
 
     def close(self) -> None:
         """Frees memory and threads; steps in flight are finished first."""

@@ -44,7 +44,9 @@ def check_heads(group: CacheGroup, kv_type: KVType) -> None:
 
 
 def move_blocks(pool: np.ndarray, action: StateAction, blocks: Sequence[int], to: Sequence[int], data: bytes) -> bytes:
-    """`Executable.state` on `pool`, [blocks, ...] of any type: the bytes of a SPILL, else none."""
+    """`Executable.state` on `pool`, [blocks, ...] of any type: the bytes of a SPILL, else none. DROP does nothing."""
+    if action is StateAction.DROP:
+        return b""
     if action is StateAction.SPILL:
         return pool[list(blocks)].tobytes()
     if action is StateAction.COPY:
@@ -52,3 +54,12 @@ def move_blocks(pool: np.ndarray, action: StateAction, blocks: Sequence[int], to
     else:
         pool[list(blocks)] = np.frombuffer(data, dtype=pool.dtype).reshape(len(blocks), *pool.shape[1:])
     return b""
+
+
+def give_back(pool: np.ndarray, blocks: Sequence[int]) -> None:
+    """Gives whole pages of consecutive `blocks` back to the system; `pool` is a view [blocks, heads, bytes] of memory
+    in which the blocks of a head lie one after the other."""
+    from ostinato import _memory
+
+    for head in range(pool.shape[1]):
+        _memory.give_back(pool[blocks[0] : blocks[-1] + 1, head].reshape(-1))

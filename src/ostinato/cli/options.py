@@ -50,6 +50,7 @@ def _add_memory(parser: argparse.ArgumentParser) -> None:
         "--policy", choices=("lru", "lfu", "lfru"), default="lfru", help="which experts stay (default: lfru)"
     )
     group.add_argument("--per-layer", action="store_true", help="every layer has slots of its own")
+    group.add_argument("--fixed", action="store_true", help="slots stay where they are (default: where they hit most)")
     group.add_argument(
         "--prefetch", choices=("none", "gate", "transitions"), default="none", help="what guesses experts ahead of time"
     )
@@ -87,6 +88,7 @@ def machine(options: argparse.Namespace) -> Options:
         prefetch=Prefetch(options.prefetch),
         read_mode=ReadMode(options.read_mode),
         per_layer=options.per_layer,
+        elastic=not options.fixed,
         replicas=tuple(options.replica),
         expert_profile=options.expert_profile,
     )

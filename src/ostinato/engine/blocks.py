@@ -13,11 +13,12 @@ class BlockPool:
     referenced  `holders` sequences hold it
     kept        nobody holds it, but its content has a name; the one that was let go first is taken first
 
-    A referenced block may have a name too: whoever finds it by name shares it.
+    A referenced block may have a name too: whoever finds it by name shares it. Blocks `open` .. count are lent: their
+    memory serves something else, and they are in no state until they come back.
     """
 
     def __init__(self, count: int) -> None:
-        self.count = count
+        self.count = self.open = count
         self._holders: dict[int, int] = {}  # of the referenced blocks
         self._free = dict.fromkeys(reversed(range(count)))  # an ordered set; taken from the end
         self._kept: dict[int, None] = {}  # in the order in which they were let go
@@ -56,6 +57,28 @@ class BlockPool:
                 del self._holders[block]
                 (self._kept if block in self._names else self._free)[block] = None
 
+    @property
+    def lendable(self) -> int:
+        """Free blocks at the upper end, one after the other."""
+        first = self.open
+        while first and first - 1 in self._free:
+            first -= 1
+        return self.open - first
+
+    def lend(self, count: int) -> range:
+        """Gives up so many lendable blocks."""
+        lent = range(self.open - count, self.open)
+        for block in lent:
+            del self._free[block]
+        self.open = lent.start
+        return lent
+
+    def take_back(self, count: int) -> None:
+        """So many lent blocks are free again; they are taken last, so that they may be lent once more."""
+        back = range(self.open, self.open + count)
+        self._free = dict.fromkeys([*reversed(back), *self._free])
+        self.open = back.stop
+
     def idle(self, block: int) -> bool:
         """Whether nobody holds it."""
         return block not in self._holders
@@ -76,8 +99,8 @@ class BlockPool:
         free, kept, held = self._free.keys(), self._kept.keys(), self._holders.keys()
         disjoint = free.isdisjoint(kept) and free.isdisjoint(held) and kept.isdisjoint(held)
         assert disjoint, "a block is in two states"
-        assert len(free) + len(kept) + len(held) == self.count, "blocks are lost"
-        assert all(0 <= block < self.count for block in held), "a referenced block does not exist"
+        assert len(free) + len(kept) + len(held) == self.open <= self.count, "blocks are lost"
+        assert all(0 <= block < self.open for block in (*free, *kept, *held)), "a block does not exist, or is lent"
         assert self._names.keys().isdisjoint(free), "a free block has a name"
         assert kept <= self._names.keys(), "a kept block has no name"
         assert {name: block for block, name in self._names.items()} == self._by_name, "names disagree"

@@ -19,6 +19,7 @@ from typing import Protocol
 from ostinato.backends.batch_table import MAX_IN_FLIGHT, Kind
 from ostinato.backends.contract import BatchError, Executable, Plan, StepResult
 from ostinato.engine.active import Active, activate
+from ostinato.engine.balance import Balance
 from ostinato.engine.pace import Pace
 from ostinato.engine.paging import Paging
 from ostinato.engine.records_table import Command, FinishReason
@@ -77,6 +78,7 @@ class Engine:
         self.executable, self.plan, self._table, self._port = executable, plan, table, port
         self.paging = Paging(plan.blocks, plan.block_size, len(caches), recurrent)
         self.scheduler = Scheduler(plan, self.paging, table)
+        self._balance = _balance(executable, self.paging, plan, caches)
         self.capacity = min(plan.context, plan.blocks * plan.block_size)  # positions of one sequence
         self._keeps_state = executable.keeps_state and not recurrent
         self._sequences: dict[int, Active] = {}  # by record
@@ -90,6 +92,8 @@ class Engine:
     def step(self) -> bool:
         """Receive, schedule, submit step n+1, collect and commit step n. False when nothing is left to do."""
         news = self._receive()
+        if self._balance is not None:
+            self._balance.step()
         step = self._plan(news)
         if step is not None:
             self._submit(step)
@@ -138,7 +142,7 @@ class Engine:
             "preemptions": self.scheduler.preemptions,
             "running": len(self.scheduler.running),
             "waiting": len(self.scheduler.waiting),
-            "free_blocks": self.paging.available,
+            "free_blocks": self.paging.available + self.paging.lent,
             **(figures(store.native) if store is not None else {}),
         }
 
@@ -282,6 +286,14 @@ class Engine:
             self.check_integrity()
             self._checked = True
         return False
+
+
+def _balance(executable: Executable, paging: Paging, plan: Plan, caches: Sequence[CacheGroup]) -> Balance | None:
+    """For weights that stream, experts or the like: layers pass through their slots in turn, which so many serve."""
+    store = executable.store
+    if store is None or not store.elastic or store.parcels.dense:
+        return None
+    return Balance(store, executable, paging, plan, caches)
 
 
 def _reach(work: Work, steps: int) -> int:

@@ -62,6 +62,7 @@ class Options:
     prefetch: Prefetch = Prefetch.NONE
     read_mode: ReadMode = ReadMode.DIRECT
     per_layer: bool = False  # every layer has slots of its own
+    elastic: bool = True  # slots move to where they are worth most, also to and from keys and values
     replicas: tuple[str, ...] = ()  # copies of the model's files, in their order, that serve failed reads
     expert_profile: str | None = None  # experts to keep, by a file of `ostinato profile`
 
@@ -152,7 +153,9 @@ def with_budget(plan: Plan, programs: Programs, file: GGUFFile, options: Options
     budget = parse_budget(options.memory, file.nbytes)
     plan = replace(plan, max_rows=rows_within(budget, programs, plan))
     store = StoreOptions(mode=options.read_mode, policy=options.policy)
-    settings = Settings(store, options.prefetch, options.per_layer, options.replicas, options.expert_profile)
+    settings = Settings(
+        store, options.prefetch, options.per_layer, options.elastic, options.replicas, options.expert_profile
+    )
     state_bytes = sum(plan.cache_bytes(group) for group in programs.caches)
     return replace(plan, residency=plan_residency(programs, file, settings, budget, state_bytes, beside_bytes))
 

@@ -4,7 +4,7 @@ sooner than every submitted step that names them is collected."""
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from ostinato.engine.active import Active
 from ostinato.engine.blocks import BlockPool
@@ -22,11 +22,39 @@ class Paging:
         self._prefix = PrefixNames(block_size)
         self._submitted = self._collected = 0
         self._leaving: deque[tuple[int, list[list[int]]]] = deque()  # (last step that may name them, blocks)
+        self.recall: Callable[[int], None] | None = None  # has at least so many lent blocks come back, while there are
 
     @property
     def available(self) -> int:
         """Blocks that every group can give now."""
         return min(pool.available for pool in self.pools)
+
+    @property
+    def lent(self) -> int:
+        """Blocks of every group whose memory serves something else; they come back as soon as they are wanted."""
+        return self.pools[0].count - self.pools[0].open if self.pools else 0
+
+    @property
+    def lendable(self) -> int:
+        """Blocks of every group that can be lent."""
+        return min((pool.lendable for pool in self.pools), default=0)
+
+    def lend(self, count: int) -> range:
+        """Gives up so many blocks of every group, the same ones."""
+        lent = [pool.lend(count) for pool in self.pools]
+        return lent[0]
+
+    def take_back(self, count: int) -> None:
+        """The reverse, of the last ones that were lent."""
+        for pool in self.pools:
+            pool.take_back(count)
+
+    def claim(self, count: int) -> bool:
+        """Whether so many blocks of every group are available; calls back what is lent where they are not."""
+        missing = count - self.available
+        if missing > 0 and self.lent and self.recall is not None:
+            self.recall(missing)
+        return count <= self.available
 
     @property
     def leaving(self) -> bool:
@@ -47,6 +75,7 @@ class Paging:
         if self._coming(sequence, len(hits), running):
             return False
         wanted = self.blocks_for(sequence.length) - len(hits) + spare
+        self.claim(wanted + len(hits))
         for cache, pool in enumerate(self.pools):
             if pool.available - sum(pool.idle(blocks[cache]) for blocks in hits) < wanted:
                 return False
@@ -66,7 +95,7 @@ class Paging:
     def grow(self, sequence: Active, positions: int) -> bool:
         """Makes its blocks cover so many positions; takes none and returns False where there are too few."""
         missing = self.missing(sequence, positions)
-        if missing > self.available:
+        if missing and not self.claim(missing):
             return False
         for _ in range(missing):
             sequence.hold(tuple(pool.take() for pool in self.pools))

@@ -134,7 +134,7 @@ class Scheduler:
     def lend(self, blocks: int) -> Iterator[tuple[int, list[list[int]]]]:
         """A slot and so many blocks of every cache group, for rows that belong to no sequence. No step may be in
         flight. Running sequences make way."""
-        while not self._slots or self._paging.available < blocks:
+        while not self._slots or not self._paging.claim(blocks):
             if not self.preempt_last():
                 raise ValueError(f"{blocks} blocks are wanted; there are {self._paging.available}")
         slot = self._slots.pop()

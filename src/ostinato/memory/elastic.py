@@ -12,15 +12,16 @@ independent; but what a policy gains from their order it gains in every cache.
     a move    where that division would hit MARGIN more of what is wanted than the present one: a slot that moves
               costs a read, so that small differences, which are noise, move nothing
 
-Nothing is read by a move. What must go goes by its worth, as the store's policy has it. While parcels that would have
-to go are in use, the move waits for the next step.
+What must go goes by its worth, as the store's policy has it. While parcels that would have to go are in use, a move
+waits for the next step. Numbers do not change: they come from the same bytes, wherever these lie.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from time import sleep
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,15 +36,16 @@ if TYPE_CHECKING:
 LOOK_STEPS = 64  # a look takes as long as a pass over the parcels' counts: about a ten thousandth of so many steps
 HALF_LIFE = 8.0  # looks: some hundred steps; the policy follows faster changes
 MARGIN = 0.01  # of what is wanted
+NAP = 0.0005  # seconds between two tries while something is in use
 
 
-def divide(heat: NDArray[np.float64], made: MemoryPlan, budget: int, least: Sequence[int]) -> MemoryPlan:
-    """The plan with its slots divided by heat, in `budget` bytes of slots. A cache has at least `least` slots, and no
-    more than parcels."""
+def divide(heat: NDArray[np.float64], made: MemoryPlan, budget: int) -> MemoryPlan:
+    """The plan with its slots divided by heat, in `budget` bytes of slots. A cache has at least what it needs to work,
+    and no more slots than parcels."""
     members = [np.flatnonzero(np.array(made.cache) == number) for number in range(len(made.caches))]
     ranked = [np.sort(heat[own])[::-1] for own in members]
     size = [made.pools[cache.pool].slot_bytes for cache in made.caches]
-    quotas = [min(low, len(own)) for low, own in zip(least, members, strict=True)]
+    quotas = [min(LEAST_SLOTS, len(own)) for own in members]
     left = budget - sum(q * s for q, s in zip(quotas, size, strict=True))
 
     def worth(number: int) -> tuple[float, float, int]:
@@ -79,50 +81,61 @@ def expected_hits(heat: NDArray[np.float64], made: MemoryPlan) -> float:
     return float(sum(np.sort(heat[cache == n])[::-1][: own.quota].sum() for n, own in enumerate(made.caches)))
 
 
-@dataclass
 class Elastic:
-    """The controller of one store, whose slots are as `plan` says. `kept`: parcels that never go."""
+    """The controller of one store, whose slots are as `plan` says, in `bytes` of memory. `kept_of`: the parcels that
+    never go, for each plan."""
 
-    store: _memory.Store
-    plan: MemoryPlan
-    kept: Sequence[int] = ()
-    looks: int = 0
-    moves: int = 0  # divisions that were carried out
-    _steps: int = 0
-    _heat: NDArray[np.float64] = field(init=False)
-    _seen: NDArray[np.int64] = field(init=False)
-    _target: MemoryPlan = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._seen = self.store.uses()
+    def __init__(
+        self, store: _memory.Store, plan: MemoryPlan, kept_of: Callable[[MemoryPlan], Sequence[int]] = lambda _: ()
+    ) -> None:
+        self.plan = self._target = plan
+        self.bytes = plan.slot_bytes
+        self.looks = self.moves = 0  # moves: divisions that were carried out
+        self._store, self._kept_of = store, kept_of
+        self._steps = 0
+        self._seen = store.uses()
         self._heat = np.zeros(len(self._seen))
-        self._target = self.plan
 
-    def step(self) -> None:
-        """Between two steps of the engine."""
+    def step(self) -> bool:
+        """Between two steps of the engine. Tells whether it was time for a look."""
         self._steps += 1
-        if self._steps % LOOK_STEPS == 0:
+        looked = self._steps % LOOK_STEPS == 0
+        if looked:
             self.look()
-        if self._target != self.plan:
-            self._move()
+        self.move()
+        return looked
 
     def look(self) -> None:
         """What was wanted since the last look, and the division that follows from it."""
         self.looks += 1
-        uses = self.store.uses()
+        uses = self._store.uses()
         self._heat = self._heat * 0.5 ** (1 / HALF_LIFE) + (uses - self._seen)
         self._seen = uses
-        best = divide(self._heat, self.plan, self.plan.slot_bytes, self._least())
+        best = self._best(self.bytes)
         gain = expected_hits(self._heat, best) - expected_hits(self._heat, self.plan)
         self._target = best if gain > MARGIN * self._heat.sum() else self.plan
 
-    def _least(self) -> list[int]:
-        """Slots that a cache needs: for what is kept, and to compute with one other parcel while another is read."""
-        kept = np.bincount(np.array(self.plan.cache)[list(self.kept)], minlength=len(self.plan.caches))
-        return [int(n) + LEAST_SLOTS for n in kept]
+    def grow(self, nbytes: int) -> None:
+        """So many bytes more may be slots; they are, as soon as a step allows it."""
+        self.bytes += nbytes
+        if not self._store.set_budget(self.bytes):
+            raise RuntimeError("a larger budget has room for what a smaller one had room for")
+        self._target = self._best(self.bytes)
 
-    def _move(self) -> None:
-        """Towards the target, pools that shrink first. What cannot be done now is left for the next step."""
+    def shrink(self, nbytes: int) -> None:
+        """So many bytes less are slots when this returns. What is in use now is waited for: steps in flight and reads
+        end by themselves."""
+        self._target = self._best(self.bytes - nbytes)
+        while not (self.move() and self._store.set_budget(self.bytes - nbytes)):
+            sleep(NAP)
+        self.bytes -= nbytes
+
+    def move(self) -> bool:
+        """Towards the target, pools that shrink first. False while something that would have to go is in use."""
+        if self._target == self.plan:
+            return True
+        kept = set(self._kept_of(self._target))
+        self._keep(kept.intersection(self._kept_of(self.plan)))
         grown = [new.slots - old.slots for new, old in zip(self._target.pools, self.plan.pools, strict=True)]
         for pool in sorted(range(len(grown)), key=grown.__getitem__):
             wanted, present = (
@@ -130,10 +143,21 @@ class Elastic:
             )
             if wanted == present:
                 continue
-            if not self.store.resize(pool, self._target.pools[pool].slots, wanted):
-                return
+            if not self._store.resize(pool, self._target.pools[pool].slots, wanted):
+                return False
             self.plan = _with_pool(self.plan, self._target, pool)
+        self._keep(kept)
         self.moves += 1
+        return True
+
+    def _best(self, nbytes: int) -> MemoryPlan:
+        return divide(self._heat, self.plan, nbytes)
+
+    def _keep(self, kept: Iterable[int]) -> None:
+        """These never go, and are read when there is time."""
+        parcels = np.array(sorted(kept), np.int32)
+        self._store.keep(parcels)
+        self._store.hint(parcels)
 
 
 def _with_pool(made: MemoryPlan, target: MemoryPlan, pool: int) -> MemoryPlan:

@@ -55,5 +55,6 @@ class Settings:
     store: StoreOptions = field(default_factory=StoreOptions)
     prefetch: Prefetch = Prefetch.NONE
     per_layer: bool = False  # every layer has slots of its own
+    elastic: bool = True  # slots move to where they are worth most (memory/elastic.py)
     replicas: tuple[str, ...] = ()  # copies of the model's files, in their order
     profile: str | None = None  # a file of `ostinato profile`

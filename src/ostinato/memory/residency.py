@@ -8,7 +8,7 @@ backend that computes with them.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -55,11 +55,11 @@ class Residency:
         replicas = [Path(path) for path in self.settings.replicas]
         paths = [part.path for part in self.file.parts]
         made = self.plan(working_bytes, block_of(paths, replicas, self.settings.store.mode))
-        kept = self._kept(made)
+        kept_of = self._kept_of()
         store = open_store(self.parcels, made, paths, self._options(made), replicas=replicas)
         self.file.populate(_runs(self.parcels, len(paths)))
-        _keep(store, kept)
-        return WeightStore(self.parcels, made, store, self.settings.prefetch)
+        _keep(store, kept_of(made))
+        return WeightStore(self.parcels, made, store, self.settings.prefetch, kept_of, self.settings.elastic)
 
     def _options(self, made: MemoryPlan) -> StoreOptions:
         """Layers are wanted in turn, so that what is read ahead is never in vain: as much as there are slots for."""
@@ -68,24 +68,27 @@ class Residency:
             return store
         return replace(store, prefetch_in_flight=max(store.prefetch_in_flight, 2 * made.pools[0].slot_bytes))
 
-    def _kept(self, made: MemoryPlan) -> list[int]:
+    def _kept_of(self) -> Callable[[MemoryPlan], list[int]]:
         """Parcels that never go: of a dense model's layers, or a profile's hottest experts in half of the slots."""
         if self.parcels.dense:
-            return kept_layers(made)
+            return kept_layers
         if self.settings.profile is None:
-            return []
+            return lambda made: []
         profile = load_profile(Path(self.settings.profile), self.parcels)
-        return hottest(profile, self.parcels, made.cache, [cache.quota // 2 for cache in made.caches])
+        return lambda made: hottest(profile, self.parcels, made.cache, [cache.quota // 2 for cache in made.caches])
 
 
 @dataclass(frozen=True)
 class WeightStore:
-    """Parcels, what the budget gave them, and the open store that has them. Close it after all who compute with it."""
+    """Parcels, what the budget gave them at first, and the open store that has them. Close it after all who compute
+    with it. `kept_of`: the parcels that never go, for any plan; `elastic`: slots may move (memory/elastic.py)."""
 
     parcels: Parcels
     plan: MemoryPlan
     native: _memory.Store
     prefetch: Prefetch
+    kept_of: Callable[[MemoryPlan], Sequence[int]]
+    elastic: bool
 
     def close(self) -> None:
         self.native.close()

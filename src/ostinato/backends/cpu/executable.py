@@ -19,7 +19,7 @@ from ostinato.backends.contract import (
 )
 from ostinato.backends.cpu.streaming import RESIDENT, Place, streamed, with_fetches, with_hints
 from ostinato.backends.device.state_table import NO_NUMBER
-from ostinato.backends.pools import make_pool, move_blocks
+from ostinato.backends.pools import give_back, make_pool, move_blocks
 from ostinato.backends.profile import Roofs, Times
 from ostinato.backends.runs import MAX_STEPS
 from ostinato.backends.vocabulary import check_positions, embeddable
@@ -91,6 +91,10 @@ class CpuExecutable:
         data: bytes = b"",
     ) -> bytes:
         keys, values = self._parts[cache]
+        if action is StateAction.DROP:
+            give_back(keys, blocks)
+            give_back(values, blocks)
+            return b""
         cut = len(blocks) * keys[0].size
         moved = move_blocks(keys, action, blocks, to, data[:cut])
         return moved + move_blocks(values, action, blocks, to, data[cut:])

@@ -136,6 +136,8 @@ class CudaExecutable:
         check_blocks(blocks, to, self._plan.blocks)
         self._driver.enter()
         self._leave()
+        if action is StateAction.DROP:
+            return b""
         if action is StateAction.COPY:
             self._blocks.copy(cache, blocks, to)
             return b""

@@ -53,7 +53,7 @@ class KVPool:
             return self._spill(blocks)
         if action is StateAction.COPY:
             self._copy(blocks, to)
-        else:
+        if action is StateAction.RESTORE:
             self._restore(blocks, data)
         return b""
 
