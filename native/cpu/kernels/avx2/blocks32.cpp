@@ -1,7 +1,8 @@
 // Q8_0 and Q4_0 on AVX2.
-#include "cpu/kernels/avx2/lanes.h"
+#include "cpu/kernels/avx2/small.h"
+#include "cpu/kernels/formats/q4.h"
+#include "cpu/kernels/formats/q8.h"
 #include "cpu/kernels/level.h"
-#include "cpu/kernels/matmul.h"
 
 namespace ostinato::cpu::avx2 {
 namespace {
@@ -11,24 +12,10 @@ __m256i add_pairs(__m256i products) { return _mm256_madd_epi16(products, _mm256_
 // Signed bytes: |w| times a with the sign of w. Two products are at most 2 x 128 x 127 < 2^15, and |-128| is
 // 128 as an unsigned byte, so every byte a file may hold is exact.
 struct Q8_0 {
-  using Block = BlockQ8_0;
+  using Format = cpu::Q8_0;
   static __m256i correction(const int32_t*) { return _mm256_setzero_si256(); }
 
-  static __m256i quants(const Block& block) { return load(block.q); }
-
-  template <int kRows>
-  [[gnu::always_inline]] static void multiply(const uint8_t (*panel)[32], const int8_t* a, int64_t stride,
-                                              __m256i sum[kRows]) {
-#pragma GCC unroll 4
-    for (int g = 0; g < 8; ++g) {
-      const __m256i w = load(panel[g]), magnitude = _mm256_abs_epi8(w);
-#pragma GCC unroll 4
-      for (int r = 0; r < kRows; ++r) {
-        const __m256i x = _mm256_sign_epi8(broadcast32(a + r * stride + 4 * g), w);
-        sum[r] = _mm256_add_epi32(sum[r], add_pairs(_mm256_maddubs_epi16(magnitude, x)));
-      }
-    }
-  }
+  static __m256i quants(const Format::Block& block) { return load(block.q); }
 
   static __m256i products(__m256i w, __m256i a) {
     return add_pairs(_mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(a, w)));
@@ -37,43 +24,22 @@ struct Q8_0 {
 
 // Nibbles: products in pairs stay below 2^12, so eight of them add up exactly in 16 bits.
 struct Q4_0 {
-  using Block = BlockQ4_0;
+  using Format = cpu::Q4_0;
   static __m256i correction(const int32_t* minus_sum) { return _mm256_slli_epi32(broadcast32(minus_sum), 3); }
 
-  static __m256i quants(const Block& block) {
+  static __m256i quants(const Format::Block& block) {
     const __m256i both = _mm256_broadcastsi128_si256(load128(block.q));
     return _mm256_and_si256(_mm256_srlv_epi64(both, _mm256_setr_epi64x(0, 0, 4, 4)), _mm256_set1_epi8(15));
-  }
-
-  template <int kRows>
-  [[gnu::always_inline]] static void multiply(const uint8_t (*panel)[32], const int8_t* a, int64_t stride,
-                                              __m256i sum[kRows]) {
-    __m256i part[kRows] = {};
-#pragma GCC unroll 4
-    for (int g = 0; g < 8; ++g) {
-      const __m256i w = load(panel[g]);
-#pragma GCC unroll 4
-      for (int r = 0; r < kRows; ++r)
-        part[r] = _mm256_add_epi16(part[r], _mm256_maddubs_epi16(w, broadcast32(a + r * stride + 4 * g)));
-    }
-#pragma GCC unroll 4
-    for (int r = 0; r < kRows; ++r) sum[r] = _mm256_add_epi32(sum[r], add_pairs(part[r]));
   }
 
   static __m256i products(__m256i w, __m256i a) { return add_pairs(_mm256_maddubs_epi16(w, a)); }
 };
 
 template <class Quant>
-struct Blocks {
-  using Row = BlockRow;
-  using Block = typename Quant::Block;
-  static constexpr int kDots = 4, kLanes = 8, kPanels = 1;
-  static constexpr int64_t kPanelsFrom = 3;
-
-  struct Panel {
-    alignas(32) uint8_t q[64][32];  // [k / 4][weight row][k % 4]
-    float d[8][8];                  // [k / 32][weight row]
-  };
+struct Blocks : Small<typename Quant::Format> {
+  using Base = Small<typename Quant::Format>;
+  using typename Base::Panel, typename Base::Row;
+  using Block = typename Quant::Format::Block;
 
   static void dots(const uint8_t* const rows[4], int64_t k, const Row* a, Prefetch prefetch, float* out) {
     __m128 acc = _mm_setzero_ps();
@@ -100,24 +66,8 @@ struct Blocks {
       __m256i v[8];
 #pragma GCC unroll 8
       for (int r = 0; r < 8; ++r) v[r] = Quant::quants(*reinterpret_cast<const Block*>(rows[r] + offset));
-      transpose8(v);
-      for (int i = 0; i < 8; ++i) store(panel.q[8 * j + i], v[i]);
-      _mm256_storeu_ps(panel.d[j], halves8(rows, offset));
-    }
-  }
-
-  template <int kRows>
-  static void multiply(const Panel* panel, const Row* a, int64_t stride, int blocks, float (*acc)[8]) {
-    for (int j = 0; j < blocks; ++j) {
-      __m256i sum[kRows];
-#pragma GCC unroll 4
-      for (int r = 0; r < kRows; ++r) sum[r] = Quant::correction(a[r * stride].minus_sums + j);
-      Quant::template multiply<kRows>(panel->q + 8 * j, a->q + 32 * j, stride * int64_t{sizeof(Row)}, sum);
-#pragma GCC unroll 4
-      for (int r = 0; r < kRows; ++r) {
-        const __m256 scale = _mm256_mul_ps(_mm256_loadu_ps(panel->d[j]), _mm256_set1_ps(a[r * stride].d[j]));
-        _mm256_storeu_ps(acc[r], _mm256_fmadd_ps(scale, _mm256_cvtepi32_ps(sum[r]), _mm256_loadu_ps(acc[r])));
-      }
+      Base::put_chunk(v, panel, j);
+      _mm256_store_ps(panel.d[j][0], halves8(rows, offset));
     }
   }
 };

@@ -1,23 +1,12 @@
-// Q4_K on AVX2: products of bytes in pairs stay below 2^12, so eight of them add up exactly in 16 bits.
-#include "cpu/kernels/avx2/lanes.h"
+// Q4_K on AVX2: single rows, and panels, whose nibbles are transposed before they are parted.
+#include "cpu/kernels/avx2/super.h"
+#include "cpu/kernels/formats/q4_k.h"
 #include "cpu/kernels/level.h"
-#include "cpu/kernels/matmul.h"
 
 namespace ostinato::cpu::avx2 {
 namespace {
 
-struct Q4_K {
-  using Row = SuperRow;
-  static constexpr int kDots = 4, kLanes = 8, kPanels = 1;
-  static constexpr int64_t kPanelsFrom = 3;
-
-  struct Panel {
-    alignas(32) uint8_t q[64][32];  // [k / 4][weight row][k % 4]
-    int16_t sc[8][8][2];            // [k / 32][weight row], twice
-    int16_t m[4][8][2];             // pairs of k / 32
-    float d[8], dmin[8];
-  };
-
+struct Q4_K : Super<cpu::Q4_K> {
   static void dots(const uint8_t* const rows[4], int64_t k, const Row* a, Prefetch prefetch, float* out) {
     __m128 acc = _mm_setzero_ps();
     for (int64_t b = 0; b < k / kSuper; ++b) {
@@ -46,44 +35,16 @@ struct Q4_K {
 
   static void unpack(const uint8_t* const rows[8], int64_t step, int, Panel& panel) {
     const int64_t offset = step * sizeof(BlockQ4_K);
-    for (int r = 0; r < 8; ++r) {
-      const ScalesQ4_K scales = decode_scales(rows[r] + offset + offsetof(BlockQ4_K, scales));
-      for (int j = 0; j < 8; ++j) {
-        panel.sc[j][r][0] = panel.sc[j][r][1] = scales.sc[j];
-        panel.m[j / 2][r][j % 2] = scales.m[j];
-      }
-    }
-    _mm256_storeu_ps(panel.d, halves8(rows, offset));
-    _mm256_storeu_ps(panel.dmin, halves8(rows, offset + offsetof(BlockQ4_K, dmin)));
+    unpack_head(Words8::of([&](int r) { return rows[r] + offset; }), panel);
     const __m256i nibble = _mm256_set1_epi8(15);
     for (int chunk = 0; chunk < 4; ++chunk) {
       __m256i v[8];
       columns8(rows, offset + offsetof(BlockQ4_K, q) + 32 * chunk, v);
       for (int i = 0; i < 8; ++i) {
-        store(panel.q[16 * chunk + i], _mm256_and_si256(v[i], nibble));
-        store(panel.q[16 * chunk + 8 + i], _mm256_and_si256(_mm256_srli_epi16(v[i], 4), nibble));
+        panel.codes.put(16 * chunk + i, _mm256_and_si256(v[i], nibble));
+        panel.codes.put(16 * chunk + 8 + i, _mm256_and_si256(_mm256_srli_epi16(v[i], 4), nibble));
       }
     }
-  }
-
-  template <int kRows>
-  static void multiply(const Panel* panel, const Row* a, int64_t stride, int, float (*acc)[8]) {
-    __m256i sum[kRows] = {};
-    for (int j = 0; j < 8; ++j) {
-      __m256i part[kRows] = {};
-#pragma GCC unroll 4
-      for (int g = 8 * j; g < 8 * j + 8; ++g) {
-        const __m256i w = load(panel->q[g]);
-#pragma GCC unroll 4
-        for (int r = 0; r < kRows; ++r)
-          part[r] = _mm256_add_epi16(part[r], _mm256_maddubs_epi16(w, broadcast32(a[r * stride].q + 4 * g)));
-      }
-#pragma GCC unroll 4
-      for (int r = 0; r < kRows; ++r)
-        sum[r] = _mm256_add_epi32(sum[r], _mm256_madd_epi16(part[r], load(panel->sc[j])));
-    }
-#pragma GCC unroll 4
-    for (int r = 0; r < kRows; ++r) add_term(*panel, a[r * stride], sum[r], acc[r]);
   }
 
  private:
@@ -110,14 +71,19 @@ struct Q4_K {
     return _mm256_shuffle_epi8(scales, _mm256_set1_epi16(static_cast<int16_t>(0x0100 + 0x0202 * j)));
   }
 
-  static void add_term(const Panel& panel, const Row& a, __m256i scaled, float* acc) {
-    __m256i least = _mm256_setzero_si256();
-#pragma GCC unroll 4
-    for (int j = 0; j < 4; ++j)
-      least = _mm256_add_epi32(least, _mm256_madd_epi16(load(panel.m[j]), broadcast32(a.sums32 + 2 * j)));
-    const __m256 minima = _mm256_mul_ps(_mm256_loadu_ps(panel.dmin), _mm256_cvtepi32_ps(least));
-    const __m256 term = _mm256_fmsub_ps(_mm256_loadu_ps(panel.d), _mm256_cvtepi32_ps(scaled), minima);
-    _mm256_storeu_ps(acc, _mm256_fmadd_ps(_mm256_set1_ps(a.d), term, _mm256_loadu_ps(acc)));
+  // d, dmin and the packed scales: what decode_scales does, for 8 rows at once.
+  static void unpack_head(const Words8& head, Panel& panel) {
+    const __m256i a = head.word[1], b = head.word[2], c = head.word[3];
+    const auto some = [](__m256i word, uint32_t mask) {
+      return _mm256_and_si256(word, _mm256_set1_epi32(static_cast<int>(mask)));
+    };
+    const auto high_six = [&](__m256i nibbles, __m256i upper_two) {
+      return _mm256_or_si256(some(nibbles, 0x0f0f0f0f), some(_mm256_srli_epi32(upper_two, 2), 0x30303030));
+    };
+    put_subs({some(a, 0x3f3f3f3f), high_six(c, a)},
+             {some(b, 0x3f3f3f3f), high_six(_mm256_srli_epi32(c, 4), b)}, panel);
+    _mm256_store_ps(panel.d, low_halves(head.word[0]));
+    _mm256_store_ps(panel.dmin, low_halves(_mm256_srli_epi32(head.word[0], 16)));
   }
 };
 

@@ -1,7 +1,7 @@
-// Q6_K on AVX2: products of bytes in pairs stay below 2^14, so two of them add up exactly in 16 bits.
-#include "cpu/kernels/avx2/lanes.h"
+// Q6_K on AVX2: single rows, and panels, whose bits are transposed before they are put together.
+#include "cpu/kernels/avx2/super.h"
+#include "cpu/kernels/formats/q6_k.h"
 #include "cpu/kernels/level.h"
-#include "cpu/kernels/matmul.h"
 
 namespace ostinato::cpu::avx2 {
 namespace {
@@ -23,18 +23,7 @@ struct SixBits {
   }
 };
 
-struct Q6_K {
-  using Row = SuperRow;
-  static constexpr int kDots = 4, kLanes = 8, kPanels = 1;
-  static constexpr int64_t kPanelsFrom = 4;
-
-  struct Panel {
-    alignas(32) uint8_t q[64][32];  // [k / 4][weight row][k % 4]
-    int16_t sc[16][8][2];           // [k / 16][weight row], twice
-    int16_t sc_pairs[8][8][2];      // pairs of k / 16
-    float d[8];
-  };
-
+struct Q6_K : Super<cpu::Q6_K> {
   static void dots(const uint8_t* const rows[4], int64_t k, const Row* a, Prefetch prefetch, float* out) {
     __m128 acc = _mm_setzero_ps();
     for (int64_t b = 0; b < k / kSuper; ++b) {
@@ -52,14 +41,9 @@ struct Q6_K {
 
   static void unpack(const uint8_t* const rows[8], int64_t step, int, Panel& panel) {
     const int64_t offset = step * sizeof(BlockQ6_K);
-    for (int r = 0; r < 8; ++r) {
-      const auto& block = *reinterpret_cast<const BlockQ6_K*>(rows[r] + offset);
-      for (int j = 0; j < 16; ++j) {
-        panel.sc[j][r][0] = panel.sc[j][r][1] = block.sc[j];
-        panel.sc_pairs[j / 2][r][j % 2] = block.sc[j];
-      }
-    }
-    _mm256_storeu_ps(panel.d, halves8(rows, offset + offsetof(BlockQ6_K, d)));
+    const auto sc = Words8::of([&](int r) { return rows[r] + offset + offsetof(BlockQ6_K, sc); });
+    put_subs(sc, {}, panel);
+    _mm256_store_ps(panel.d, halves8(rows, offset + offsetof(BlockQ6_K, d)));
     for (int half = 0; half < 2; ++half) {
       __m256i low0[8], low1[8], high[8];
       columns8(rows, offset + 64 * half, low0);
@@ -67,27 +51,9 @@ struct Q6_K {
       columns8(rows, offset + offsetof(BlockQ6_K, qh) + 32 * half, high);
       for (int i = 0; i < 8; ++i) {
         const SixBits six(low0[i], low1[i], high[i]);
-        for (int p = 0; p < 4; ++p) store(panel.q[32 * half + 8 * p + i], six.part[p]);
+        for (int p = 0; p < 4; ++p) panel.codes.put(32 * half + 8 * p + i, six.part[p]);
       }
     }
-  }
-
-  template <int kRows>
-  static void multiply(const Panel* panel, const Row* a, int64_t stride, int, float (*acc)[8]) {
-    __m256i sum[kRows] = {};
-#pragma GCC unroll 1
-    for (int g = 0; g < 64; g += 2) {  // eight columns
-      const __m256i w0 = load(panel->q[g]), w1 = load(panel->q[g + 1]), sc = load(panel->sc[g / 4]);
-#pragma GCC unroll 4
-      for (int r = 0; r < kRows; ++r) {
-        const int8_t* x = a[r * stride].q + 4 * g;
-        const __m256i products = _mm256_add_epi16(_mm256_maddubs_epi16(w0, broadcast32(x)),
-                                                  _mm256_maddubs_epi16(w1, broadcast32(x + 4)));
-        sum[r] = _mm256_add_epi32(sum[r], _mm256_madd_epi16(products, sc));
-      }
-    }
-#pragma GCC unroll 4
-    for (int r = 0; r < kRows; ++r) add_term(*panel, a[r * stride], sum[r], acc[r]);
   }
 
  private:
@@ -116,17 +82,6 @@ struct Q6_K {
     const __m128i even = _mm_set1_epi16(static_cast<int16_t>(0x0100 + 0x0404 * p));
     const __m128i odd = _mm_set1_epi16(static_cast<int16_t>(0x0302 + 0x0404 * p));
     return _mm256_shuffle_epi8(sc, _mm256_inserti128_si256(_mm256_castsi128_si256(even), odd, 1));
-  }
-
-  static void add_term(const Panel& panel, const Row& a, __m256i scaled, float* acc) {
-    __m256i offset = _mm256_setzero_si256();
-#pragma GCC unroll 8
-    for (int j = 0; j < 8; ++j)
-      offset =
-          _mm256_add_epi32(offset, _mm256_madd_epi16(load(panel.sc_pairs[j]), broadcast32(a.sums16 + 2 * j)));
-    const __m256i exact = _mm256_sub_epi32(scaled, _mm256_slli_epi32(offset, 5));
-    const __m256 term = _mm256_mul_ps(_mm256_loadu_ps(panel.d), _mm256_cvtepi32_ps(exact));
-    _mm256_storeu_ps(acc, _mm256_fmadd_ps(_mm256_set1_ps(a.d), term, _mm256_loadu_ps(acc)));
   }
 };
 

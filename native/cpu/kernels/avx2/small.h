@@ -1,8 +1,7 @@
 // Small blocks of any format on AVX2, in the shape that matmul.h wants.
 #pragma once
-#include "cpu/kernels/avx2/lanes.h"
+#include "cpu/kernels/avx2/panels.h"
 #include "cpu/kernels/matmul.h"
-#include "cpu/kernels/vector.h"
 
 namespace ostinato::cpu::avx2 {
 namespace {
@@ -10,15 +9,19 @@ namespace {
 template <class F>
 struct Small {
   using Row = BlockRow;
-  static constexpr int kDots = 4, kLanes = 8, kPanels = 1;
+  static constexpr int kDots = 4, kLanes = 8, kPanels = 2;
   static constexpr int kTileWeights = 4, kTileRows = 2;
   static constexpr int64_t kTilesFrom = 2, kPanelsFrom = 3;
   static constexpr int kScales = 32 / F::kWidth, kChunks = F::kElements / 32;  // of a chunk; of a block
+  static constexpr int kGroups = F::kWidth / 4;
+  static constexpr bool kSigned = !kUnsigned<F>;
+  static constexpr int kRun = kSigned ? 1 : std::min(kGroups, products_in_16_bits(F::kTop));
 
-  struct Panel {
-    alignas(32) uint8_t q[64][32];  // [k / 4][weight row][k % 4]
-    float d[8][kScales][8];         // [k / 32][k / kWidth][weight row]
-    float m[8][8];                  // [k / 32][weight row]
+  struct alignas(32) Panel {
+    PanelCodes<kSigned> codes;
+    int32_t start[8][kScales][8];  // [k / 32][k / kWidth][weight row]: what signs take away
+    float d[8][kScales][8];
+    float m[8][8];  // [k / 32][weight row]
   };
 
   static void dots(const uint8_t* const rows[4], int64_t k, const Row* a, Prefetch prefetch, float* out) {
@@ -38,36 +41,39 @@ struct Small {
       __m256i v[8];
 #pragma GCC unroll 8
       for (int r = 0; r < 8; ++r) v[r] = load(codes[r] + 32 * j);
-      transpose8(v);
-      for (int i = 0; i < 8; ++i) store(panel.q[8 * j + i], v[i]);
-      unpack_scales(rows, 8 * step + j, panel, j);
+      put_chunk(v, panel, j);
+      put_scales(rows, 8 * step + j, panel, j);
     }
   }
 
   template <int kRows>
-  static void multiply(const Panel* panel, const Row* a, int64_t stride, int chunks, float (*acc)[8]) {
-    constexpr int kGroups = F::kWidth / 4;
+  [[gnu::noinline]] static void multiply(const Panel* panels, const Row* a, int64_t stride, int chunks,
+                                         float (*acc)[16]) {
+    const __m256i ones[2] = {_mm256_set1_epi16(1), _mm256_set1_epi16(1)};
     for (int j = 0; j < chunks; ++j)
       for (int s = 0; s < kScales; ++s) {
-        __m256i sum[kRows];
+        __m256i sums[kRows][2] = {};
+        if constexpr (kRun > 1 && kRun < kGroups) keep_in_memory(sums);
+        add_groups<kGroups, kRun, kRows, kSigned>(panels, 8 * j + kGroups * s, a->q,
+                                                  stride * int64_t{sizeof(Row)}, ones, sums);
 #pragma GCC unroll 4
         for (int r = 0; r < kRows; ++r)
-          sum[r] = _mm256_set1_epi32(kUnsigned<F> ? correction<F>(a[r * stride], j, F::kWidth * s) : 0);
-#pragma GCC unroll 1
-        for (int g = 8 * j + kGroups * s; g < 8 * j + kGroups * (s + 1); ++g) {
-          const __m256i w = load(panel->q[g]);
-#pragma GCC unroll 4
-          for (int r = 0; r < kRows; ++r)
-            sum[r] = add_products(sum[r], pair_products<F>(w, broadcast32(a[r * stride].q + 4 * g)),
-                                  _mm256_set1_epi16(1));
-        }
-#pragma GCC unroll 4
-        for (int r = 0; r < kRows; ++r) add_term(*panel, a[r * stride], j, s, sum[r], acc[r]);
+          for (int p = 0; p < 2; ++p) add_term(panels[p], a[r * stride], j, s, sums[r][p], acc[r] + 8 * p);
       }
   }
 
+ protected:
+  // v[r]: chunk j of weight row r, as vector_codes has it.
+  static void put_chunk(__m256i v[8], Panel& panel, int j) {
+    transpose8(v);
+    for (int i = 0; i < 8; ++i) panel.codes.put(8 * j + i, v[i]);
+    if constexpr (kSigned)
+      for (int s = 0; s < kScales; ++s)
+        store(panel.start[j][s], panel.codes.below_zero(8 * j + kGroups * s, kGroups));
+  }
+
  private:
-  static void unpack_scales(const uint8_t* const rows[8], int64_t chunk, Panel& panel, int j) {
+  static void put_scales(const uint8_t* const rows[8], int64_t chunk, Panel& panel, int j) {
     for (int r = 0; r < 8; ++r) {
       const auto& block = reinterpret_cast<const typename F::Block*>(rows[r])[chunk / kChunks];
       const int first = static_cast<int>(chunk % kChunks) * kScales;
@@ -77,17 +83,20 @@ struct Small {
   }
 
   static void add_term(const Panel& panel, const Row& a, int j, int s, __m256i sum, float* acc) {
-    const __m256 d = _mm256_loadu_ps(panel.d[j][s]), exact = _mm256_cvtepi32_ps(sum);
-    const __m256 da = _mm256_set1_ps(a.d[j]), before = _mm256_loadu_ps(acc);
+    if constexpr (kSigned) sum = _mm256_add_epi32(sum, load(panel.start[j][s]));
+    if constexpr (!kSigned && F::kZero != 0)
+      sum = _mm256_add_epi32(sum, _mm256_set1_epi32(correction<F>(a, j, F::kWidth * s)));
+    const __m256 d = _mm256_load_ps(panel.d[j][s]), exact = _mm256_cvtepi32_ps(sum);
+    const __m256 da = _mm256_set1_ps(a.d[j]), before = _mm256_load_ps(acc);
     __m256 after;
     if constexpr (F::kMins) {
       const __m256 total = _mm256_set1_ps(static_cast<float>(-a.minus_sums[j]));
-      const __m256 least = _mm256_mul_ps(_mm256_loadu_ps(panel.m[j]), total);
+      const __m256 least = _mm256_mul_ps(_mm256_load_ps(panel.m[j]), total);
       after = _mm256_fmadd_ps(da, _mm256_fmadd_ps(d, exact, least), before);
     } else {
       after = _mm256_fmadd_ps(_mm256_mul_ps(d, da), exact, before);
     }
-    _mm256_storeu_ps(acc, after);
+    _mm256_store_ps(acc, after);
   }
 };
 

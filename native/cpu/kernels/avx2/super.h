@@ -1,32 +1,26 @@
 // Super-blocks of any format on AVX2, in the shape that matmul.h wants.
 #pragma once
-#include "cpu/kernels/avx2/lanes.h"
+#include "cpu/kernels/avx2/panels.h"
 #include "cpu/kernels/matmul.h"
-#include "cpu/kernels/vector.h"
 
 namespace ostinato::cpu::avx2 {
 namespace {
 
-// How many sums of two products, q up to `top`, fit in 16 bits: a power of two.
-constexpr int products_in_16_bits(int top) {
-  int count = 8;
-  while (count > 1 && count * 2 * 127 * top > 32767) count /= 2;
-  return count;
-}
-
 template <class F>
 struct Super {
   using Row = SuperRow;
-  static constexpr int kDots = 4, kLanes = 8, kPanels = 1;
+  static constexpr int kDots = 4, kLanes = 8, kPanels = 2;
   static constexpr int kTileWeights = 4, kTileRows = 4;
   static constexpr int64_t kTilesFrom = 2, kPanelsFrom = 5;
   static constexpr int kSubs = kSuper / F::kSub, kGroups = F::kSub / 4;
-  static constexpr bool kOffset = kUnsigned<F> && F::kZero != 0;
+  static constexpr bool kSigned = !kUnsigned<F>, kOffset = kUnsigned<F> && F::kZero != 0;
+  static constexpr int kRun = kSigned ? 1 : std::min(kGroups, products_in_16_bits(F::kTop));
 
-  struct Panel {
-    alignas(32) uint8_t q[64][32];                        // [k / 4][weight row][k % 4]
-    int16_t sc[kSubs][8][2];                              // [k / kSub][weight row], twice
-    int16_t offset[kSubs / 2][8][2], m[kSubs / 2][8][2];  // pairs of k / kSub: kZero sc, and m
+  struct alignas(32) Panel {
+    PanelCodes<kSigned> codes;
+    int16_t sc[kSubs][8][2];                                // [k / kSub][weight row], twice
+    int16_t sc_pairs[kSubs / 2][8][2], m[kSubs / 2][8][2];  // of k / kSub
+    int32_t start[8];                                       // what signs take away
     float d[8], dmin[8];
   };
 
@@ -41,17 +35,15 @@ struct Super {
   }
 
   static void unpack(const uint8_t* const rows[8], int64_t step, int, Panel& panel) {
+    alignas(32) uint8_t sc[8][16], m[8][16];
     for (int r = 0; r < 8; ++r) {
       const auto& block = reinterpret_cast<const typename F::Block*>(rows[r])[step];
       const Subs subs = F::subs(block);
-      for (int j = 0; j < kSubs; ++j) {
-        panel.sc[j][r][0] = panel.sc[j][r][1] = subs.sc[j];
-        panel.offset[j / 2][r][j % 2] = static_cast<int16_t>(F::kZero * subs.sc[j]);
-        panel.m[j / 2][r][j % 2] = subs.m[j];
-      }
+      std::memcpy(sc[r], &subs.sc, 16), std::memcpy(m[r], &subs.m, 16);
       panel.d[r] = F::d(block);
       if constexpr (F::kMins) panel.dmin[r] = F::dmin(block);
     }
+    put_subs(Words8::of([&](int r) { return sc[r]; }), Words8::of([&](int r) { return m[r]; }), panel);
     alignas(32) uint8_t codes[8][256];
     unpack_rows<F, false, 8>(rows, 8 * step, 8, codes);
     for (int c = 0; c < 8; ++c) {
@@ -59,56 +51,72 @@ struct Super {
 #pragma GCC unroll 8
       for (int r = 0; r < 8; ++r) v[r] = load(codes[r] + 32 * c);
       transpose8(v);
-      for (int i = 0; i < 8; ++i) store(panel.q[8 * c + i], v[i]);
+      for (int i = 0; i < 8; ++i) panel.codes.put(8 * c + i, v[i]);
     }
+    if constexpr (kSigned) put_start(panel);
   }
 
+  // A function of its own, so that g++ keeps no constants of the unpacking in the registers it needs.
   template <int kRows>
-  [[gnu::noinline]] static void multiply(const Panel* panel, const Row* a, int64_t stride, int,
-                                         float (*acc)[8]) {
-    constexpr int kRun = kUnsigned<F> ? std::min(kGroups, products_in_16_bits(F::kTop)) : 1;
-    __m256i sum[kRows] = {};
-    for (int j = 0; j < kSubs; ++j) {
-      const __m256i scales = load(panel->sc[j]);
+  [[gnu::noinline]] static void multiply(const Panel* panels, const Row* a, int64_t stride, int,
+                                         float (*acc)[16]) {
+    __m256i sums[kRows][2] = {};
 #pragma GCC unroll 1
-      for (int g = kGroups * j; g < kGroups * (j + 1); g += kRun) {
-        __m256i part[kRows] = {};
-#pragma GCC unroll 8
-        for (int i = g; i < g + kRun; ++i) {
-          const __m256i w = load(panel->q[i]);
-#pragma GCC unroll 4
-          for (int r = 0; r < kRows; ++r)
-            part[r] = _mm256_add_epi16(part[r], pair_products<F>(w, broadcast32(a[r * stride].q + 4 * i)));
-        }
-#pragma GCC unroll 4
-        for (int r = 0; r < kRows; ++r) sum[r] = add_products(sum[r], part[r], scales);
-      }
+    for (int j = 0; j < kSubs; ++j) {
+      if constexpr (kRun > 1) keep_in_memory(sums);
+      const __m256i scale[2] = {load(panels[0].sc[j]), load(panels[1].sc[j])};
+      add_groups<kGroups, kRun, kRows, kSigned>(panels, kGroups * j, a->q, stride * int64_t{sizeof(Row)},
+                                                scale, sums);
     }
-#pragma GCC unroll 4
-    for (int r = 0; r < kRows; ++r) add_term(*panel, a[r * stride], sum[r], acc[r]);
+    add_terms<kRows>(panels, a, stride, sums, acc);
+  }
+
+ protected:
+  // Sub-scales and minima of 8 weight rows, four bytes to a word.
+  static void put_subs(const Words8& sc, const Words8& m, Panel& panel) {
+    for (int j = 0; j < kSubs; ++j) store(panel.sc[j], signed_pair(sc.word[j / 4], j % 4, j % 4));
+    for (int j = 0; j < kSubs; j += 2) {
+      if constexpr (kOffset) {
+        const __m256i pair = signed_pair(sc.word[j / 4], j % 4, j % 4 + 1);
+        store(panel.sc_pairs[j / 2], _mm256_mullo_epi16(pair, _mm256_set1_epi16(F::kZero)));
+      }
+      if constexpr (F::kMins) store(panel.m[j / 2], signed_pair(m.word[j / 4], j % 4, j % 4 + 1));
+    }
   }
 
  private:
-  static __m256i pairs_times_sums(const int16_t (*pairs)[8][2], const Row& a) {
-    const int16_t* sums = F::kSub == 16 ? a.sums16 : a.sums32;
-    __m256i total = _mm256_setzero_si256();
-#pragma GCC unroll 8
-    for (int j = 0; j < kSubs / 2; ++j)
-      total = add_products(total, load(pairs[j]), broadcast32(sums + 2 * j));
-    return total;
+  static void put_start(Panel& panel) {
+    __m256i start = _mm256_setzero_si256();
+    for (int j = 0; j < kSubs; ++j)
+      start = add_products(start, panel.codes.below_zero(kGroups * j, kGroups), load(panel.sc[j]));
+    store(panel.start, start);
   }
 
-  static void add_term(const Panel& panel, const Row& a, __m256i scaled, float* acc) {
-    if constexpr (kOffset) scaled = _mm256_sub_epi32(scaled, pairs_times_sums(panel.offset, a));
-    const __m256 d = _mm256_loadu_ps(panel.d), exact = _mm256_cvtepi32_ps(scaled);
-    __m256 term;
-    if constexpr (F::kMins) {
-      const __m256 least = _mm256_cvtepi32_ps(pairs_times_sums(panel.m, a));
-      term = _mm256_fmsub_ps(d, exact, _mm256_mul_ps(_mm256_loadu_ps(panel.dmin), least));
-    } else {
-      term = _mm256_mul_ps(d, exact);
+  template <int kRows>
+  BYTES_INLINE void add_terms(const Panel* panels, const Row* a, int64_t stride, __m256i (&sums)[kRows][2],
+                              float (*acc)[16]) {
+    const auto row_sums = [&](int r) { return F::kSub == 16 ? a[r * stride].sums16 : a[r * stride].sums32; };
+    __m256i more[kRows][2];
+    if constexpr (kOffset) {
+      multiply_pairs<kSubs / 2, kRows>([&](int p, int j) { return panels[p].sc_pairs[j]; }, row_sums, more);
+      for (int r = 0; r < kRows; ++r)
+        for (int p = 0; p < 2; ++p) sums[r][p] = _mm256_sub_epi32(sums[r][p], more[r][p]);
     }
-    _mm256_storeu_ps(acc, _mm256_fmadd_ps(_mm256_set1_ps(a.d), term, _mm256_loadu_ps(acc)));
+    if constexpr (F::kMins)
+      multiply_pairs<kSubs / 2, kRows>([&](int p, int j) { return panels[p].m[j]; }, row_sums, more);
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r)
+      for (int p = 0; p < 2; ++p) {
+        const Panel& panel = panels[p];
+        if constexpr (kSigned) sums[r][p] = _mm256_add_epi32(sums[r][p], load(panel.start));
+        const __m256 d = _mm256_load_ps(panel.d), exact = _mm256_cvtepi32_ps(sums[r][p]);
+        __m256 term = _mm256_mul_ps(d, exact);
+        if constexpr (F::kMins)
+          term = _mm256_fmsub_ps(d, exact,
+                                 _mm256_mul_ps(_mm256_load_ps(panel.dmin), _mm256_cvtepi32_ps(more[r][p])));
+        float* sum = acc[r] + 8 * p;
+        _mm256_store_ps(sum, _mm256_fmadd_ps(_mm256_set1_ps(a[r * stride].d), term, _mm256_load_ps(sum)));
+      }
   }
 };
 
