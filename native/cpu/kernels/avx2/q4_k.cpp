@@ -1,12 +1,15 @@
 // Q4_K on AVX2: single rows, and panels, whose nibbles are transposed before they are parted.
-#include "cpu/kernels/avx2/super.h"
 #include "cpu/kernels/formats/q4_k.h"
+
+#include "cpu/kernels/avx2/super.h"
 #include "cpu/kernels/level.h"
 
 namespace ostinato::cpu::avx2 {
 namespace {
 
 struct Q4_K : Super<cpu::Q4_K> {
+  static constexpr int64_t kPanelsFrom = 4;
+
   static void dots(const uint8_t* const rows[4], int64_t k, const Row* a, Prefetch prefetch, float* out) {
     __m128 acc = _mm_setzero_ps();
     for (int64_t b = 0; b < k / kSuper; ++b) {

@@ -1,6 +1,7 @@
 // Q6_K on AVX2: single rows, and panels, whose bits are transposed before they are put together.
-#include "cpu/kernels/avx2/super.h"
 #include "cpu/kernels/formats/q6_k.h"
+
+#include "cpu/kernels/avx2/super.h"
 #include "cpu/kernels/level.h"
 
 namespace ostinato::cpu::avx2 {
