@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from ostinato.engine.loading import Opened, Options, open_model
@@ -27,10 +28,11 @@ class SlotsOnly(Residency):
 
 @contextmanager
 def opened_with(
-    part: float, store: StoreOptions | None = None, options: Options = OPTIONS, **settings: Any
+    part: float, store: StoreOptions | None = None, options: Options = OPTIONS, path: Path = BUILTIN,
+    **settings: Any,
 ) -> Iterator[Opened]:
     """The model, planned with slots for that part of its experts; 0: all resident, no store."""
-    opened = open_model(BUILTIN, options)
+    opened = open_model(path, options)
     with opened.file:
         if part:
             parcels = expert_parcels(opened.programs, opened.file)

@@ -93,6 +93,11 @@ class BlockPool:
             self._by_name[name] = block
             self._names[block] = name
 
+    def forget(self, block: int) -> None:
+        """The content of a referenced block is not what its name says: nobody will find it by name any more."""
+        if block in self._names:
+            del self._by_name[self._names.pop(block)]
+
     def check(self, holders: Mapping[int, int]) -> None:
         """Raises AssertionError unless the pool agrees with itself and with `holders` (block -> how many)."""
         assert self._holders == holders, f"blocks and their holders: {self._holders}, not {holders}"

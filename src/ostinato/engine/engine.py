@@ -244,9 +244,22 @@ class Engine:
         for w in flight.step.work:
             drawn = next(draws) if w.span.sample else _NOTHING
             if w.sequence.stay == w.stay:
+                if reason := result.faults.get(w.span.slot, ""):
+                    self._spoiled(w)
+                    drawn = _Drawn(drawn.tokens, True, reason)
                 w.sequence.computed += len(drawn.tokens) if flight.is_run else w.span.count
                 events += self._extend(w.sequence, drawn)
         return events
+
+    def _spoiled(self, work: Work) -> None:
+        """The rows of a span have no numbers: nobody will find their blocks, and whoever shares one computes it again.
+        (Those who came after whoever shares one have not been submitted yet.)"""
+        blocks = self.paging.forget(work.sequence, work.span.start)
+        for other in list(self.scheduler.running):
+            shared = [index for index, block in enumerate(other.blocks[0]) if block in blocks]
+            if shared and other is not work.sequence:
+                blocks |= self.paging.forget(other, shared[0] * self.plan.block_size)
+                self.scheduler.retire(other, FinishReason.NONE)
 
     def _extend(self, sequence: Active, drawn: _Drawn) -> list[TokenEvent]:
         """Commits what was drawn up to the sequence's end; a run may have gone beyond it."""
@@ -259,8 +272,8 @@ class Engine:
             if finish:
                 break
         if drawn.failed and not finish:
-            finish = FinishReason.NUMBERS
-            events.append(TokenEvent(sequence.record, sequence.generated, -1, finish))
+            finish = FinishReason.WEIGHTS if drawn.reason else FinishReason.NUMBERS
+            events.append(TokenEvent(sequence.record, sequence.generated, -1, finish, reason=drawn.reason))
         if finish:
             self._retire(sequence, finish)
         else:
@@ -306,10 +319,11 @@ _Token = tuple[int, float, tuple[tuple[int, float], ...]]  # id, log-probability
 
 @dataclass(frozen=True, slots=True)
 class _Drawn:
-    """What one span drew; `failed`: then no logit was a number."""
+    """What one span drew; `failed`: then no logit was a number, and `reason` says why, where that is known."""
 
     tokens: list[_Token]
     failed: bool = False
+    reason: str = ""
 
 
 _NOTHING = _Drawn([])

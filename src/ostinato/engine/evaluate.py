@@ -11,6 +11,7 @@ from ostinato.backends.batch import Batch, Enter, Span, TableEdit
 from ostinato.backends.batch_table import Kind
 from ostinato.backends.sampling import Sampling
 from ostinato.engine.engine import Engine
+from ostinato.engine.records_table import UNREADABLE
 
 
 def logits(engine: Engine, tokens: Sequence[int]) -> np.ndarray:
@@ -48,7 +49,8 @@ def logit_rows(engine: Engine, tokens: Sequence[int], first: int = 0) -> Iterato
     All rows are prompt rows.
 
     Finishes the steps in flight first; running sequences may lose their KV and compute it again. Raises
-    ValueError for no tokens or more than fit, BatchError for a token outside the vocabulary.
+    ValueError for no tokens or more than fit, BatchError for a token outside the vocabulary, RuntimeError for weights
+    that cannot be read.
     """
     if tokens and not 0 <= first < len(tokens):
         raise ValueError(f"the first position is {first}; expected 0 to {len(tokens) - 1}")
@@ -69,9 +71,11 @@ def _outputs(
         for start, end, wanted in spans:
             span = Span(slot, Kind.PROMPT, start, tokens[start:end], logit_rows=wanted)
             engine.executable.submit(Batch([span], enters, tables, want_logits=wanted > 0))
-            outputs = engine.executable.collect().outputs
+            result = engine.executable.collect()
+            if reason := result.faults.get(slot):
+                raise RuntimeError(UNREADABLE.format(reason))
             if wanted:
-                yield start, outputs
+                yield start, result.outputs
             enters, tables = [], []
 
 

@@ -118,6 +118,15 @@ class Paging:
                     pool.remember(blocks[index], sequence.names[index])
             sequence.remembered = full
 
+    def forget(self, sequence: Active, position: int) -> set[int]:
+        """Keys and values of the sequence mean nothing from `position` on: its blocks from there are found by nobody any
+        more. Returns those of the first cache group."""
+        first = position // self.block_size
+        for pool, blocks in zip(self.pools, sequence.blocks, strict=True):
+            for block in blocks[first:]:
+                pool.forget(block)
+        return set(sequence.blocks[0][first:])
+
     def release(self, blocks: list[list[int]]) -> None:
         """Takes blocks back as soon as every submitted step is collected."""
         self._leaving.append((self._submitted, blocks))

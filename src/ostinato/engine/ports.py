@@ -67,6 +67,9 @@ class RingPort:
         """Hands tokens of committed sequences (`request` is the record) to the server; waits while it is full."""
         if not events:
             return
+        for event in events:
+            if event.reason:
+                self.shared.set_reason(event.request, event.reason)
         rows = encode_events(events, self.shared.table.generation)
         while (pushed := self.shared.tokens.push_many(rows)) < len(rows):
             rows = rows[pushed:]
@@ -104,11 +107,11 @@ def encode_events(events: Sequence[TokenEvent], generation: Callable[[int], int]
     return rows
 
 
-def decode_event(row: NDArray[np.int32], request: int) -> TokenEvent:
+def decode_event(row: NDArray[np.int32], request: int, reason: str = "") -> TokenEvent:
     """One token record, as an event of `request`."""
     _, _, index, token, finish = row[:5].tolist()
     floats = row.view(np.float32)
     count = int(row[_TOP_COUNT])
     ids = row[_TOP_IDS : _TOP_IDS + count].tolist()
     top = tuple(zip(ids, floats[_TOP_LOGPROBS : _TOP_LOGPROBS + count].tolist(), strict=True)) if count else ()
-    return TokenEvent(request, index, token, FinishReason(finish), float(floats[_LOGPROB]), top)
+    return TokenEvent(request, index, token, FinishReason(finish), float(floats[_LOGPROB]), top, reason)

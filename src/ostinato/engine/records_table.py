@@ -20,9 +20,11 @@ class FinishReason(IntEnum):
     FAULT = 4  # computing it, alone, killed the engine twice
     ERROR = 5  # refused by the engine (for example: the prompt does not fit)
     NUMBERS = 6  # no logit was a number
+    WEIGHTS = 7  # weights that it wanted could not be read; TokenEvent.reason says why
 
 
-# What a person is told of NUMBERS.
+# What a person is told of WEIGHTS and of NUMBERS.
+UNREADABLE = "weights could not be read: {}"
 NOT_FINITE = "the model gave no numbers to draw from: its weights, or what they add up to, are not finite"
 
 

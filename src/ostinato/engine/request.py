@@ -27,7 +27,8 @@ class Request:
 class TokenEvent:
     """One published token, or the end. (request, index) names it: after a restart it may come twice, identical.
 
-    A final event carries `finish` and, when it ends without a token (cancelled, failed), token -1.
+    A final event carries `finish` and, when it ends without a token (cancelled, failed), token -1; `reason` is for
+    people, where more is known than `finish` says.
     """
 
     request: int
@@ -36,3 +37,4 @@ class TokenEvent:
     finish: FinishReason = FinishReason.NONE
     logprob: float = float("nan")
     top: tuple[tuple[int, float], ...] = ()
+    reason: str = ""

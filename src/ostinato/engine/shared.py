@@ -1,6 +1,6 @@
 """The one mapping that server and engine share: header, rings, sequence records, KV, counters.
 
-    header | message | counters | command ring | token ring | sequence table | KV of each cache group
+    header | message | reasons | counters | command ring | token ring | sequence table | KV of each cache group
 
 The server creates it and keeps it across engines; an engine inherits the descriptor. Everything follows from the
 sizes in the header, which whoever attaches checks.
@@ -29,6 +29,7 @@ VERSION = 1  # of the layout; both processes run the same package
 PAGE = 4096
 LINE = 64
 MESSAGE_BYTES = 1024
+REASON_BYTES = 512  # of each record: why its request failed
 DEFAULT_CAPACITY = 256
 
 
@@ -69,6 +70,7 @@ class Sizes:
         sizes = {
             "header": 4 * len(SHARED.words),
             "message": MESSAGE_BYTES,
+            "reasons": self.capacity * REASON_BYTES,
             "counters": 8 * len(COUNTERS),
             "commands": Ring.bytes(self.command_slots, len(COMMAND.words)),
             "tokens": Ring.bytes(self.token_slots, len(TOKEN.words)),
@@ -96,6 +98,7 @@ class Shared:
         self._memory = np.frombuffer(mmap.mmap(fd, sizes.total), dtype=np.uint8)
         self._sections = sizes.sections()
         self._header = self._section("header").view(np.int32)
+        self._reasons = self._section("reasons").reshape(sizes.capacity, REASON_BYTES)
         self._counters = self._section("counters").view(np.int64)
         shape = (sizes.capacity, sizes.context, len(sizes.kv_bytes), sizes.blocks_per_sequence)
         self.table = SequenceTable(self._section("sequences"), *shape, create=False)  # new memory is zero: all free
@@ -158,6 +161,15 @@ class Shared:
     def message(self) -> str:
         """What came with the state."""
         return bytes(self._section("message")[: self._get("message_bytes")]).decode(errors="replace")
+
+    def set_reason(self, record: int, reason: str) -> None:
+        """Why a request failed; written before its last event is published."""
+        text = reason.encode()[:REASON_BYTES]
+        self._reasons[record] = np.frombuffer(text.ljust(REASON_BYTES, b"\0"), dtype=np.uint8)
+
+    def reason(self, record: int) -> str:
+        """What `set_reason` said last of this record."""
+        return bytes(self._reasons[record]).rstrip(b"\0").decode(errors="replace")
 
     @property
     def blocked(self) -> bool:

@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 FAULTS = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT})
 MAX_BARREN_DEATHS = 8  # deaths in a row without one token in between, before the supervisor gives up
 RESTART_DELAY = 0.05  # seconds, times the barren deaths so far
+_FINISH = TOKEN.index("finish")
 STOP_TIMEOUT = 5.0  # seconds between SIGTERM and SIGKILL
 
 
@@ -209,7 +210,8 @@ class Supervisor:
         if index > stream.received:
             raise ValueError(f"record {record}: token {index} after {stream.received}")
         self._progress = True
-        stream._put(decode_event(row, stream.number))
+        reason = self._shared.reason(record) if row[_FINISH] == FinishReason.WEIGHTS else ""
+        stream._put(decode_event(row, stream.number, reason))
         self._shared.table.ack(record, stream.received)
         if stream.ended:
             self._release(stream)

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
-from ostinato.engine.records_table import NOT_FINITE, FinishReason
+from ostinato.engine.records_table import NOT_FINITE, UNREADABLE, FinishReason
 from ostinato.engine.request import TokenEvent
 from ostinato.engine.supervisor import EngineDownError, Overloaded
 from ostinato.server.client import TokenStream
@@ -120,7 +120,7 @@ class _Choice:
             text = self._decoder.push(event.token)
             if self._keep:
                 self._held.append(ShownToken(event, self._offset))
-        finish = _finish(event.finish)
+        finish = _finish(event.finish, event.reason)
         if finish:
             text += self._decoder.flush()
         self._offset += len(text)
@@ -140,9 +140,9 @@ class _Choice:
         return tokens
 
 
-def _finish(reason: FinishReason) -> str | None:
+def _finish(finish: FinishReason, reason: str) -> str | None:
     """As the API words it. Raises ApiError for an end that is no answer."""
-    match reason:
+    match finish:
         case FinishReason.NONE:
             return None
         case FinishReason.STOP:
@@ -154,6 +154,8 @@ def _finish(reason: FinishReason) -> str | None:
             raise ApiError(500, message, code="engine_fault")
         case FinishReason.NUMBERS:
             raise ApiError(500, NOT_FINITE, code="not_finite")
+        case FinishReason.WEIGHTS:
+            raise ApiError(500, UNREADABLE.format(reason), code="weights_unreadable")
         case FinishReason.CANCELLED:
             raise ApiError(503, "the server is shutting down", code="cancelled", retry_after=RETRY_AFTER)
     raise ApiError(500, "the engine refused the request", code="engine_error")
