@@ -119,8 +119,8 @@ class Paging:
             sequence.remembered = full
 
     def forget(self, sequence: Active, position: int) -> set[int]:
-        """Keys and values of the sequence mean nothing from `position` on: its blocks from there are found by nobody any
-        more. Returns those of the first cache group."""
+        """Keys and values of the sequence mean nothing from `position` on: nobody finds its blocks from there any more.
+        Returns those of the first cache group."""
         first = position // self.block_size
         for pool, blocks in zip(self.pools, sequence.blocks, strict=True):
             for block in blocks[first:]:
