@@ -28,7 +28,10 @@ class SlotsOnly(Residency):
 
 @contextmanager
 def opened_with(
-    part: float, store: StoreOptions | None = None, options: Options = OPTIONS, path: Path = BUILTIN,
+    part: float,
+    store: StoreOptions | None = None,
+    options: Options = OPTIONS,
+    path: Path = BUILTIN,
     **settings: Any,
 ) -> Iterator[Opened]:
     """The model, planned with slots for that part of its experts; 0: all resident, no store."""

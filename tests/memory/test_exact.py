@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import pytest
 from bench.write_model import write_model
 from ostinato.api import Model
 from ostinato.memory.options import PolicyName, ReadMode, StoreOptions
-from tests.memory.streamed import opened_with
+from tests.memory.streamed import OPTIONS, opened_with
 from tests.support import BUILTIN
 from tools.llama_files import LlamaShape
 
@@ -76,7 +76,8 @@ def test_a_budget_changes_no_bit(
     per_layer: bool, threads: int,
 ) -> None:  # fmt: skip
     options = StoreOptions(mode=ReadMode.CACHED, policy=policy)
-    with opened_with(part, options, files[name], threads, per_layer=per_layer) as opened, Model(opened) as model:
+    machine = replace(OPTIONS, threads=threads)
+    with opened_with(part, options, machine, files[name], per_layer=per_layer) as opened, Model(opened) as model:
         store = model._executable.store
         assert store is not None
         assert not store.plan.complete
