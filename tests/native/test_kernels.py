@@ -164,6 +164,26 @@ def test_extreme_quants_are_exact(any_level: native.Level, type: TensorType, byt
         assert same_bits(matmul(any_level, type, w, x), emulate(type, w, x))
 
 
+@pytest.mark.parametrize("type", QUANTISED, ids=NAME)
+def test_sums_near_and_beyond_16_bits(vector_level: native.Level, type: TensorType) -> None:
+    """Rows with none to 32 of each 32 activations at +-127, on quants at their bounds: whatever a kernel decides by
+    the size of activations, alone or in company, the sums are the same."""
+    rng = np.random.default_rng(9)
+    k, loud = 768, np.repeat(np.arange(33), 2)[1:]
+    blocks = np.full((35 * k // type.block_elements, type.block_bytes), 0xFF, np.uint8)
+    blocks[::2] = np.where(rng.random(blocks[::2].shape) < 0.5, 0, 0xFF)
+    put_scales(blocks, type, np.full((len(blocks), 1), scales(type).one))
+    w, x = blocks.reshape(35, -1), rng.uniform(-0.2, 0.2, (len(loud), k)).astype(np.float32)
+    for row, count in zip(x, loud, strict=True):
+        row.reshape(-1, 32)[:, :count] = rng.choice([-1, 1], p=[0.02, 0.98], size=(k // 32, count))
+    x[1::2] *= -1
+    expected = matmul(level("portable"), type, w, x)
+    assert same_bits(expected[::8], emulate(type, w, x[::8]))
+    assert same_bits(matmul(vector_level, type, w, x), expected)
+    for first in range(0, len(x), 9):
+        assert same_bits(matmul(vector_level, type, w, x[first : first + 9]), expected[first : first + 9])
+
+
 @pytest.mark.parametrize("type", TYPES, ids=NAME)
 def test_hostile_scales(vector_level: native.Level, type: TensorType) -> None:
     """Any bytes at all: infinities and NaN come out as the arithmetic gives them, the same at every level."""

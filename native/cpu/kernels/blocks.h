@@ -2,6 +2,7 @@
 //
 // Weight layouts are facts of the format (ggml-common.h); every member is bytes, so no alignment is assumed.
 #pragma once
+#include <algorithm>
 #include <bit>
 #include <cstdint>
 #include <cstring>
@@ -47,8 +48,22 @@ struct alignas(64) SuperRow {
   int8_t q[256];
   int16_t sums16[16];  // of q over each 16
   int16_t sums32[8];   // of q over each 32
+  int16_t most16;      // the largest sum of |q| over 16
+  int16_t part32;      // the largest magnitude that some of any 32 q have in sum
   float d;
 };
+
+// most16 and part32, from q and sums32.
+static inline void measure(SuperRow& row) {
+  for (int j = 0; j < 8; ++j) {
+    int half[2] = {};
+    for (int i = 0; i < 32; ++i)
+      half[i / 16] += row.q[32 * j + i] < 0 ? -row.q[32 * j + i] : row.q[32 * j + i];
+    const int signed_sum = row.sums32[j] < 0 ? -row.sums32[j] : row.sums32[j];
+    row.most16 = static_cast<int16_t>(std::max<int>(row.most16, std::max(half[0], half[1])));
+    row.part32 = static_cast<int16_t>(std::max<int>(row.part32, (half[0] + half[1] + signed_sum) / 2));
+  }
+}
 
 // 256 activations for weights in blocks of 32: x = d[j] q, j = k / 32.
 struct alignas(64) BlockRow {

@@ -42,6 +42,7 @@ void pack_super(const float* x, int64_t k, void* out) {
     row.d = quantize(x + b * kSuper, kSuper, row.q);
     for (int j = 0; j < 16; ++j) row.sums16[j] = static_cast<int16_t>(sum(row.q + 16 * j, 16));
     for (int j = 0; j < 8; ++j) row.sums32[j] = static_cast<int16_t>(sum(row.q + 32 * j, 32));
+    measure(row);
   }
 }
 

@@ -17,7 +17,9 @@ template <class Body>
 void by_tiles(Machine& m, int32_t x, int64_t n, int64_t k, Body&& body) {
   const int64_t rows = m.count(x);
   const Arithmetic& most = m.prompt_count(x) > 0 ? m.kernels.prompt : m.kernels.generated;
-  const int64_t per_task = n >= 8 * most.outputs * m.pool.threads() ? most.outputs : most.outputs / 4;
+  // Few outputs are dealt finely, but many rows are multiplied in panels of 32 outputs, which should be full.
+  const int64_t least = rows > 8 ? most.outputs / 2 : most.outputs / 4;
+  const int64_t per_task = n >= 8 * most.outputs * m.pool.threads() ? most.outputs : least;
   const int64_t parts = (n + per_task - 1) / per_task;
   const int64_t row_block = parts < 4 * m.pool.threads() ? most.rows : rows;
   const int64_t row_parts = (rows + row_block - 1) / row_block;

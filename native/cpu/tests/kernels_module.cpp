@@ -10,6 +10,7 @@
 #include <string>
 
 #include "cpu/kernels.h"
+#include "cpu/ranges.h"
 #include "cpu/tests/tiles.h"
 #include "joined.h"
 
@@ -59,25 +60,26 @@ void matmul(const Level& level, int type, Bytes w, int64_t n, int64_t stride, in
                      out_stride);
 }
 
-// As the executor multiplies: tasks of `per_task` weight rows, taken by `threads` threads, over w's matrices
-// of n rows one after the other. out [rows, n] is used for each.
+// As the executor multiplies: tasks of `per_task` weight rows, dealt to `threads` threads in ranges, over w's
+// matrices of n rows one after the other. out [rows, n] is used for each.
 void matmul_tasks(const Level& level, int type, Bytes w, int64_t n, int64_t stride, int64_t k, Bytes packed,
                   int64_t rows, Floats out, int64_t per_task, int threads) {
   const nb::gil_scoped_release release;
   const int64_t parts = (n + per_task - 1) / per_task,
                 tasks = static_cast<int64_t>(w.size()) / (n * stride) * parts;
-  std::atomic<int64_t> next = 0;
-  const auto work = [&] {
-    for (int64_t task = next++; task < tasks; task = next++) {
-      const int64_t first = task % parts * per_task;
+  std::atomic<int64_t> asked = 0;
+  cpu::Ranges ranges(tasks, threads);
+  const auto work = [&](int thread) {
+    while (asked++ < tasks) {
+      const int64_t task = ranges.take(thread), first = task % parts * per_task;
       const cpu::WeightRows part = {w.data() + (task / parts * n + first) * stride,
                                     std::min(per_task, n - first), stride};
       level.rows->matmul(tensor_type(type), part, k, packed.data(), rows, out.data() + first, n);
     }
   };
   Joined others;
-  for (int i = 1; i < threads; ++i) others.start(work);
-  work();
+  for (int i = 1; i < threads; ++i) others.start([&work, i] { work(i); });
+  work(0);
 }
 
 void dequantize(const Level& level, int type, Bytes row, Floats out) {

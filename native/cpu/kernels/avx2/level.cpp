@@ -56,6 +56,7 @@ void pack_super(const float* x, int64_t k, void* out) {
     for (int j = 0; j < 16; ++j) row.sums16[j] = static_cast<int16_t>(sum16(row.q + 16 * j));
     for (int j = 0; j < 8; ++j)
       row.sums32[j] = static_cast<int16_t>(row.sums16[2 * j] + row.sums16[2 * j + 1]);
+    measure(row);
   }
 }
 

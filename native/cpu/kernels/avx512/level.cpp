@@ -30,13 +30,29 @@ float quantize(const float* x, int8_t* q) {
   return largest / 127.0f;
 }
 
-// Sums of 16 consecutive quants each, for 64 of them.
-__m128i sums16(const int8_t* q) {
-  __m512i sums = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8(1), load(q));
+// Sums of 16 consecutive bytes each, as 16 bits.
+__m128i sums16(__m512i q) {
+  __m512i sums = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8(1), q);
   sums = _mm512_add_epi32(sums, _mm512_shuffle_epi32(sums, static_cast<_MM_PERM_ENUM>(0b01'00'11'10)));
   sums = _mm512_add_epi32(sums, _mm512_shuffle_epi32(sums, static_cast<_MM_PERM_ENUM>(0b10'11'00'01)));
   const __m512i first = _mm512_setr_epi32(0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
-  return _mm512_castsi512_si128(_mm512_permutexvar_epi32(first, sums));
+  return _mm_cvtepi32_epi16(_mm512_castsi512_si128(_mm512_permutexvar_epi32(first, sums)));
+}
+
+// Sums of q, and how large sums of its parts can be.
+void set_sums(SuperRow& row) {
+  alignas(32) int16_t magnitudes[16];
+  for (int i = 0; i < 4; ++i) {
+    const __m512i q = load(row.q + 64 * i);
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(row.sums16 + 4 * i), sums16(q));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(magnitudes + 4 * i), sums16(_mm512_abs_epi8(q)));
+  }
+  const __m256i one = _mm256_set1_epi16(1), magnitude = load256(magnitudes);
+  const __m256i sums = _mm256_madd_epi16(load256(row.sums16), one);
+  const __m256i twice = _mm256_add_epi32(_mm256_madd_epi16(magnitude, one), _mm256_abs_epi32(sums));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(row.sums32), _mm256_cvtepi32_epi16(sums));
+  row.most16 = static_cast<int16_t>(_mm512_reduce_max_epi32(_mm512_cvtepi16_epi32(magnitude)));
+  row.part32 = static_cast<int16_t>(_mm512_reduce_max_epi32(_mm512_zextsi256_si512(twice)) / 2);
 }
 
 void pack_super(const float* x, int64_t k, void* out) {
@@ -44,11 +60,7 @@ void pack_super(const float* x, int64_t k, void* out) {
   for (int64_t b = 0; b < k / kSuper; ++b) {
     SuperRow& row = rows[b] = {};
     row.d = quantize<16>(x + b * kSuper, row.q);
-    for (int i = 0; i < 4; ++i)
-      _mm_storel_epi64(reinterpret_cast<__m128i*>(row.sums16 + 4 * i),
-                       _mm_cvtepi32_epi16(sums16(row.q + 64 * i)));
-    for (int j = 0; j < 8; ++j)
-      row.sums32[j] = static_cast<int16_t>(row.sums16[2 * j] + row.sums16[2 * j + 1]);
+    set_sums(row);
   }
 }
 

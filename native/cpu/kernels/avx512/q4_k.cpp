@@ -79,7 +79,7 @@ struct Q4_K {
   static constexpr int kTileWeights = 8, kTileRows = 8;
   static constexpr int64_t kTilesFrom = 2, kPanelsFrom = 9;
 
-  using Product = SuperProduct<32, 0, true>;
+  using Product = SuperProduct<32, 15, 0, true>;
   using Panel = Product::Panel;
 
   static void dots(const uint8_t* const rows[4], int64_t k, const Row* a, Prefetch prefetch, float* out) {
@@ -140,10 +140,10 @@ struct Q4_K {
   static void unpack(const uint8_t* const rows[16], int64_t step, int, Panel& panel) {
     const int64_t offset = step * kBytes;
     const Words16 head = words16(rows, offset);
-    panel_scales(low_six(head.word[1]), panel.sc);
-    panel_scales(high_six(head.word[3], head.word[1]), panel.sc + 4);
-    panel_minima(low_six(head.word[2]), panel.m);
-    panel_minima(high_six(_mm512_srli_epi32(head.word[3], 4), head.word[2]), panel.m + 2);
+    store_pairs(low_six(head.word[1]), panel.sc);
+    store_pairs(high_six(head.word[3], head.word[1]), panel.sc + 2);
+    store_pairs(low_six(head.word[2]), panel.m);
+    store_pairs(high_six(_mm512_srli_epi32(head.word[3], 4), head.word[2]), panel.m + 2);
     _mm512_store_ps(panel.d, _mm512_cvtph_ps(_mm512_cvtepi32_epi16(head.word[0])));
     _mm512_store_ps(panel.dmin, _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(head.word[0], 16))));
     const __m512i nibble = _mm512_set1_epi8(15);
@@ -233,20 +233,10 @@ struct Q4_K {
     return _mm512_castsi512_si128(_mm512_permutexvar_epi32(first, sum));
   }
 
-  // Four scales to a word -> one to a word.
-  static void panel_scales(__m512i words, int32_t (*out)[16]) {
-    for (int i = 0; i < 4; ++i)
-      _mm512_store_si512(out[i], _mm512_and_si512(_mm512_srli_epi32(words, 8 * i), _mm512_set1_epi32(255)));
-  }
-
-  // Four minima to a word -> two 16-bit ones to a word.
-  static void panel_minima(__m512i words, int16_t (*out)[16][2]) {
-    const __m512i even = _mm512_and_si512(words, _mm512_set1_epi32(0x00ff00ff));  // m0 m2
-    const __m512i odd =
-        _mm512_and_si512(_mm512_srli_epi32(words, 8), _mm512_set1_epi32(0x00ff00ff));  // m1 m3
-    const __m512i low = _mm512_set1_epi32(0xffff);
-    _mm512_store_si512(out[0], _mm512_or_si512(_mm512_and_si512(even, low), _mm512_slli_epi32(odd, 16)));
-    _mm512_store_si512(out[1], _mm512_or_si512(_mm512_srli_epi32(even, 16), _mm512_andnot_si512(low, odd)));
+  // Four bytes to a word -> pairs in 16 bits each.
+  static void store_pairs(__m512i words, int16_t (*out)[16][2]) {
+    _mm512_store_si512(out[0], signed_pair(words, false));
+    _mm512_store_si512(out[1], signed_pair(words, true));
   }
 };
 

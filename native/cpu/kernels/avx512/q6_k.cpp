@@ -54,7 +54,7 @@ struct Q6_K {
   static constexpr int kTileWeights = 8, kTileRows = 8;
   static constexpr int64_t kTilesFrom = 2, kPanelsFrom = 9;
 
-  using Product = SuperProduct<16, 32, false>;
+  using Product = SuperProduct<16, 63, 32, false>;
   using Panel = Product::Panel;
 
   static void dots(const uint8_t* const rows[4], int64_t k, const Row* a, Prefetch prefetch, float* out) {
@@ -212,9 +212,7 @@ struct Q6_K {
   }
 
   static void panel_scales(const Words16& bytes, Panel& panel) {
-    for (int j = 0; j < 16; ++j)
-      _mm512_store_si512(panel.sc[j],
-                         _mm512_srai_epi32(_mm512_slli_epi32(bytes.word[j / 4], 24 - 8 * (j % 4)), 24));
+    for (int j = 0; j < 8; ++j) _mm512_store_si512(panel.sc[j], signed_pair(bytes.word[j / 2], j % 2 == 1));
   }
 };
 

@@ -15,7 +15,7 @@ struct Super {
   static constexpr int64_t kTilesFrom = 2, kPanelsFrom = 5;
   static constexpr int kSubs = kSuper / F::kSub;
 
-  using Product = SuperProduct<F::kSub, F::kZero, F::kMins>;
+  using Product = SuperProduct<F::kSub, F::kTop, F::kZero, F::kMins>;
   using Panel = typename Product::Panel;
 
   static void dots(const uint8_t* const rows[4], int64_t k, const Row* a, Prefetch prefetch, float* out) {
@@ -33,7 +33,7 @@ struct Super {
       const auto& block = reinterpret_cast<const typename F::Block*>(rows[r])[step];
       const Subs subs = F::subs(block);
       for (int j = 0; j < kSubs; ++j) {
-        panel.sc[j][r] = subs.sc[j];
+        panel.sc[j / 2][r][j % 2] = subs.sc[j];
         panel.m[j / 2][r][j % 2] = subs.m[j];
       }
       panel.d[r] = F::d(block);

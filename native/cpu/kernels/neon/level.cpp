@@ -51,6 +51,7 @@ void pack_super(const float* x, int64_t k, void* out) {
     row.d = quantize<16>(x + b * kSuper, row.q);
     for (int i = 0; i < 4; ++i) vst1_s16(row.sums16 + 4 * i, vmovn_s32(sums16(row.q + 64 * i)));
     vst1q_s16(row.sums32, vpaddq_s16(vld1q_s16(row.sums16), vld1q_s16(row.sums16 + 8)));
+    measure(row);
   }
 }
 
