@@ -81,11 +81,11 @@ def scout(builds: Sequence[str], look: Look, settings: Sequence[Candidate]) -> d
     """A look at the settings on the native build, then at every other build with those that were best at anything
     there (and its own choice of repacking, which depends on the instructions). A candidate that fails is left out."""
     found = {c: record for c in settings if (record := _try(look, c))}
+    leaders = {max(found, key=lambda c: found[c][figure]) for figure in _figures(found)}
     for build in builds:
-        best = {max(found, key=lambda c: found[c][figure]) for figure in _figures(found)}
-        wanted = {replace(c, build=build, repack=repack) for c in best for repack in (True, False)}
-        if build in GENERAL:
-            wanted = {replace(c, build=build) for c in best}
+        wanted = {replace(c, build=build) for c in leaders}
+        if build not in GENERAL:
+            wanted = {replace(c, repack=repack) for c in wanted for repack in (True, False)}
         found |= {c: record for c in sorted(wanted - found.keys(), key=str) if (record := _try(look, c))}
     return found
 

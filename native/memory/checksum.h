@@ -1,6 +1,6 @@
-// CRC32C (Castagnoli): what a parcel's bytes are checked with on request. Two processors out of three have an
-// instruction for it (about 10 GB/s, several times a disk), it finds every burst of up to 32 bits, and file
-// systems, iSCSI and object stores name the same sums.
+// CRC32C (Castagnoli): what a parcel's bytes are checked with on request. x86 (SSE 4.2) and 64-bit ARM have
+// an instruction for it (9.6 GB/s on a Zen 4, several times a disk), it finds every burst of up to 32 bits,
+// and file systems, iSCSI and object stores name the same sums.
 #pragma once
 #include <cstdint>
 

@@ -2,8 +2,8 @@
 // are under way at once, so that a demand finds a thread. A job is read in chunks, by several threads at
 // once.
 //
-// Threads and preadv rather than io_uring: within 4 % of one another on an NVMe disk (random reads of 1 MiB:
-// four threads 2.3-2.4 GB/s, a ring of 8 or 32 entries 2.4-2.5), and containers usually forbid io_uring.
+// Threads and preadv rather than io_uring: within 5 % of one another on an NVMe disk (docs/log.md), and
+// containers usually forbid io_uring.
 #pragma once
 #include <condition_variable>
 #include <cstdint>

@@ -54,6 +54,19 @@ def test_the_best_is_found_and_failures_are_left_out(capsys: pytest.CaptureFixtu
     assert "left out: no such thing" in capsys.readouterr().out
 
 
+def test_every_build_is_looked_at_with_what_was_best_on_the_first() -> None:
+    """Also where another build, looked at in between, is better at everything with one of the settings."""
+    looked = []
+
+    def look(candidate: Candidate) -> Record:
+        looked.append(candidate)
+        on = candidate.flash == "on"
+        return {"prefill": 1.0 + on + 4.0 * (candidate.build == "avx2" and not on), "decode": 2.0 - on}
+
+    scout(["native", "avx2", "avx512"], look, [Candidate("native", flash=flash) for flash in ("on", "off")])
+    assert {c.flash for c in looked if c.build == "avx512"} == {"on", "off"}
+
+
 def test_nothing_runs() -> None:
     def look(candidate: Candidate) -> Record:
         raise WorkerError("no")
