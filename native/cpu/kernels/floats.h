@@ -1,10 +1,14 @@
-// F32 and F16 weights: 64 float lanes per sum, in the registers that a Vector describes.
+// F32, F16 and BF16 weights: 64 float lanes per sum, in the registers that a Vector describes.
 //
 // A Vector has Reg, kWidth (floats), zero, load (of floats), fma, sum_tree (of kLanes / kWidth registers),
 // kFewRows (weight rows at once where whole sums are kept) and kTileRows (where one register of each sum is
 // kept).
+//
+// An Element has kBytes and load(p): kWidth weights at p as floats; load(p, count), zeros behind the first
+// `count`, only where the processor has something better for it than a copy.
 #pragma once
 #include <algorithm>
+#include <cstring>
 
 #include "cpu/kernels/blocks.h"
 #include "cpu/kernels/prefetch.h"
@@ -13,6 +17,18 @@ namespace ostinato::cpu {
 
 constexpr int kFloatTile = 4;       // activation rows of a register tile
 constexpr int64_t kFloatPass = 64;  // activation rows that stay in the second-level cache
+
+// The first `count` weights at p, of a row that ends with them.
+template <class Vector, class Element>
+static typename Vector::Reg load_first(const uint8_t* p, int count) {
+  if constexpr (requires { Element::load(p, count); }) {
+    return Element::load(p, count);
+  } else {
+    alignas(64) uint8_t padded[Vector::kWidth * Element::kBytes] = {};
+    std::memcpy(padded, p, count * Element::kBytes);
+    return Element::load(padded);
+  }
+}
 
 // kCount registers of the sums of kRows weight rows with kTokens activation rows, from register `first` on.
 template <class Vector, class Element, int kRows, int kTokens, int kCount>
@@ -52,7 +68,8 @@ struct FloatTile {
     }
     if (at < k)
       add(w, x, stride, at, first, [k](const uint8_t* p, int64_t column) {
-        return Element::load(p, static_cast<int>(std::clamp<int64_t>(k - column, 0, Vector::kWidth)));
+        const auto count = static_cast<int>(std::clamp<int64_t>(k - column, 0, Vector::kWidth));
+        return load_first<Vector, Element>(p, count);
       });
   }
 };

@@ -28,32 +28,17 @@ struct Vector {
 struct F32 {
   static constexpr int kBytes = 4;
   static __m256 load(const uint8_t* p) { return _mm256_loadu_ps(reinterpret_cast<const float*>(p)); }
-  static __m256 load(const uint8_t* p, int count) {
-    alignas(32) uint8_t padded[32] = {};
-    std::memcpy(padded, p, count * kBytes);
-    return load(padded);
-  }
 };
 
 struct F16 {
   static constexpr int kBytes = 2;
   static __m256 load(const uint8_t* p) { return _mm256_cvtph_ps(load128(p)); }
-  static __m256 load(const uint8_t* p, int count) {
-    alignas(16) uint8_t padded[16] = {};
-    std::memcpy(padded, p, count * kBytes);
-    return load(padded);
-  }
 };
 
 struct BF16 {
   static constexpr int kBytes = 2;
   static __m256 load(const uint8_t* p) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load128(p)), 16));
-  }
-  static __m256 load(const uint8_t* p, int count) {
-    alignas(16) uint8_t padded[16] = {};
-    std::memcpy(padded, p, count * kBytes);
-    return load(padded);
   }
 };
 

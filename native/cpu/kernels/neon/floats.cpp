@@ -29,32 +29,17 @@ struct Vector {
 struct F32 {
   static constexpr int kBytes = 4;
   static float32x4_t load(const uint8_t* p) { return vreinterpretq_f32_u8(vld1q_u8(p)); }
-  static float32x4_t load(const uint8_t* p, int count) {
-    uint8_t padded[16] = {};
-    std::memcpy(padded, p, count * kBytes);
-    return load(padded);
-  }
 };
 
 struct F16 {
   static constexpr int kBytes = 2;
   static float32x4_t load(const uint8_t* p) { return vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(p))); }
-  static float32x4_t load(const uint8_t* p, int count) {
-    uint8_t padded[8] = {};
-    std::memcpy(padded, p, count * kBytes);
-    return load(padded);
-  }
 };
 
 struct BF16 {
   static constexpr int kBytes = 2;
   static float32x4_t load(const uint8_t* p) {
     return vreinterpretq_f32_u32(vshll_n_u16(vreinterpret_u16_u8(vld1_u8(p)), 16));
-  }
-  static float32x4_t load(const uint8_t* p, int count) {
-    uint8_t padded[8] = {};
-    std::memcpy(padded, p, count * kBytes);
-    return load(padded);
   }
 };
 
