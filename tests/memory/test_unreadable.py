@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 
@@ -13,6 +18,8 @@ from ostinato.backends.sampling import Sampling
 from ostinato.engine.records_table import FinishReason
 from ostinato.engine.request import Request
 from ostinato.memory import store as memory_store
+from ostinato.memory.statistics import statistics
+from tests.cli.support import start
 from tests.memory.streamed import opened_with
 from tests.memory.worlds import ScriptedSource
 from tests.support import BUILTIN
@@ -99,3 +106,58 @@ def test_a_fault_between_steps_harms_nobody_who_does_not_want_the_expert(
                 assert tokens(model, prompt(seed)) == expected[seed]
         store.native.check_integrity()
         assert failed or steps == 30
+
+
+def test_a_file_that_was_replaced_since_it_was_opened_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.gguf"
+    shutil.copy(BUILTIN, path)
+    with opened_with(0.5, path=path) as opened:
+        shutil.copy(BUILTIN, tmp_path / "other")
+        os.replace(tmp_path / "other", path)
+        with pytest.raises(OSError, match=r"model\.gguf: was replaced or changed"):
+            opened.compile()
+
+
+def test_a_replica_serves_what_the_file_does_not(tmp_path: Path, expected: dict[int, list[int]]) -> None:
+    path, replica = tmp_path / "model.gguf", tmp_path / "replica.gguf"
+    shutil.copy(BUILTIN, path)
+    shutil.copy(BUILTIN, replica)
+    with opened_with(2.0, path=path, replicas=(str(replica),)) as opened, Model(opened) as model:
+        store = model._executable.store
+        assert store is not None, "everything has a slot, and still the replica may serve"
+        os.utime(path, ns=(0, 1))
+        assert [tokens(model, prompt(seed)) for seed in range(4)] == [expected[seed] for seed in range(4)]
+        assert statistics(store.native).counts["replica_bytes"] > 0
+
+
+def test_the_engine_process_tells_its_client_why_and_goes_on(tmp_path: Path) -> None:
+    """A file and its replica change under a server, and change back."""
+    path, replica = tmp_path / "model.gguf", tmp_path / "replica.gguf"
+    for copy in (path, replica):
+        shutil.copy2(BUILTIN, copy)
+    words = ["serve", str(path), "--backend", "cpu", "--port", "0", "--context", "256", "--memory", "4GiB"]
+    server = start([*words, "--replica", str(replica)], {"XDG_RUNTIME_DIR": str(tmp_path)})
+    try:
+        assert server.stdout is not None
+        url = server.stdout.readline().split()[3]
+        before = {copy: copy.stat().st_mtime_ns for copy in (path, replica)}
+        for copy in before:
+            os.utime(copy, ns=(0, 1))
+        status, text = ask(url)
+        assert (status, text["error"]["code"]) == (500, "weights_unreadable")
+        assert "model.gguf: was changed while it was in use" in text["error"]["message"]
+        for copy, time in before.items():
+            os.utime(copy, ns=(time, time))
+        status, text = ask(url)
+        with opened_with(0) as opened, Model(opened) as model:
+            ids = model.tokenize("Once upon a time")
+            assert (status, text["choices"][0]["text"]) == (200, model.generate(ids, max_tokens=8))
+    finally:
+        server.kill()
+        server.communicate()
+
+
+def ask(url: str) -> tuple[int, dict[str, Any]]:
+    body = {"model": "model", "prompt": "Once upon a time", "max_tokens": 8, "temperature": 0}
+    answer = httpx.post(f"{url}/completions", json=body, timeout=60)
+    return answer.status_code, answer.json()

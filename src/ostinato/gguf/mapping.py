@@ -22,7 +22,8 @@ class MappedFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._memory: memoryview | None = memoryview(_map(path))
+        mapping, self.identity = _map(path)
+        self._memory: memoryview | None = memoryview(mapping)
         self._populating: _gguf.Populating | None = None
 
     @property
@@ -79,29 +80,32 @@ def _between(runs: Sequence[tuple[int, int]], end: int) -> list[tuple[int, int]]
     return [(start, stop) for start, stop in zip(starts, stops, strict=True) if start < stop]
 
 
-def _map(path: Path) -> mmap.mmap:
+Identity = tuple[int, int, int, int]  # device, inode, bytes, nanoseconds: others for a file that replaced this one
+
+
+def _map(path: Path) -> tuple[mmap.mmap, Identity]:
     """Raises GGUFError for what is not a readable, regular, non-empty file."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # NONBLOCK: a FIFO has no writer
     except (OSError, ValueError) as error:
         raise GGUFError(path, None, WHOLE, f"cannot be opened: {_reason(error)}") from None
     try:
-        size = _checked_size(path, descriptor)
+        identity = _checked(path, descriptor)
         try:
-            return mmap.mmap(descriptor, size, access=mmap.ACCESS_READ)
+            return mmap.mmap(descriptor, identity[2], access=mmap.ACCESS_READ), identity
         except (OSError, ValueError, OverflowError) as error:
             raise GGUFError(path, None, WHOLE, f"cannot be mapped: {_reason(error)}") from None
     finally:
         os.close(descriptor)
 
 
-def _checked_size(path: Path, descriptor: int) -> int:
+def _checked(path: Path, descriptor: int) -> Identity:
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         raise GGUFError(path, None, WHOLE, "is not a regular file; expected a GGUF file")
     if status.st_size == 0:
         raise GGUFError(path, 0, "magic", "the file is empty; expected the four bytes GGUF")
-    return status.st_size
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _reason(error: Exception) -> str:

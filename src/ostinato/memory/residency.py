@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from ostinato.gguf.reader import GGUFFile
 from ostinato.memory.budget import MemoryPlan, kept_layers, plan
-from ostinato.memory.options import Prefetch, Settings, StoreOptions
+from ostinato.memory.options import Prefetch, ReadMode, Settings, StoreOptions
 from ostinato.memory.parcels import Parcels, expert_parcels, layer_parcels
 from ostinato.memory.profile import hottest, load_profile
 from ostinato.memory.store import block_of, open_store
@@ -57,9 +57,22 @@ class Residency:
         made = self.plan(working_bytes, block_of(paths, replicas, self.settings.store.mode))
         kept_of = self._kept_of()
         store = open_store(self.parcels, made, paths, self._options(made), replicas=replicas)
+        try:
+            self._check_files(paths)
+            _keep(store, kept_of(made))
+        except BaseException:
+            store.close()
+            raise
         self.file.populate(_runs(self.parcels, len(paths)))
-        _keep(store, kept_of(made))
         return WeightStore(self.parcels, made, store, self.settings.prefetch, kept_of, self.settings.elastic)
+
+    def _check_files(self, paths: Sequence[Path]) -> None:
+        """That the store has opened the files that are mapped. Raises _memory.ReadError."""
+        from ostinato import _memory
+
+        for part, path in zip(self.file.parts, paths, strict=True):
+            if _memory.FileSource(str(path), ReadMode.CACHED.value).identity != part.file.identity:
+                raise _memory.ReadError(f"{path}: was replaced or changed since its header was read; start again")
 
     def _options(self, made: MemoryPlan) -> StoreOptions:
         """Layers are wanted in turn, so that what is read ahead is never in vain: as much as there are slots for."""
