@@ -50,6 +50,7 @@ def test_experts_of_a_text_and_of_its_profile_agree(text: Path, saved: Path) -> 
     assert set(measured[1]["hits"]) == {"0.5", "0.25", "0.125"}
     assert 0.25 < measured[1]["follows"] <= 1
     assert measured[0]["follows"] is None
+    assert 0.4 < measured[2]["foreseen"] <= 1
     assert known[0]["hits"] == {}
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from ostinato.memory.heat import LayerHeat, heat_of_routing, stacks_of
 from ostinato.memory.parcels import ExpertStack, Parcel, Parcels
-from ostinato.memory.routing import Routing, followed, joined
+from ostinato.memory.routing import Routing, followed, foreseen, joined
 from ostinato.memory.simulate import hit_rate, hit_rates_by_layer
 
 EXPERTS = 16
@@ -56,6 +56,15 @@ def test_what_follows_is_found_and_what_does_not_is_not() -> None:
     assert sure == 1.0
     assert chance == pytest.approx(2 / EXPERTS, abs=0.03)
     assert followed(routed(first[:1], other[:1])) == [None, None]
+
+
+def test_what_is_foreseen() -> None:
+    chosen = np.array([[3, 1], [0, 2], [4, 5], [6, 7]], np.int32)
+    ahead = np.array([[1, 3], [2, 9], [8, 9], [7, 6]], np.int32)
+    one = Routing(parcels(2), (chosen, chosen), (None, ahead))
+    assert foreseen(one) == [None, 5 / 8]
+    assert foreseen(joined([one, one, one])) == [None, 5 / 8]
+    assert foreseen(routed(chosen, chosen)) == [None, None]
 
 
 def test_heat_of_known_counts() -> None:

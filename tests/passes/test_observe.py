@@ -11,7 +11,7 @@ import pytest
 from ostinato.engine.evaluate import logits, token_outputs
 from ostinato.engine.loading import Opened, Options, open_model
 from ostinato.engine.local import local_engine
-from ostinato.passes.observe import expert_instructions, observe, output_name
+from ostinato.passes.observe import chosen_name, expert_instructions, foreseen_name, observe
 from ostinato.program.verify import verify
 from tests.support import BUILTIN
 
@@ -26,11 +26,14 @@ def opened(request: pytest.FixtureRequest) -> Iterator[Opened]:
 
 
 def test_numbers_stay_and_ids_are_those_of_the_tokens(opened: Opened) -> None:
-    observed = replace(opened, programs=observe(opened.programs))
-    names = [output_name(i) for i in expert_instructions(opened.programs)]
+    observed = replace(opened, programs=observe(opened.programs, opened.file.tensors))
+    stacks = expert_instructions(opened.programs)
+    names, ahead = [chosen_name(i) for i in stacks], [foreseen_name(i) for i in stacks]
     for program in observed.programs:
         verify(program, opened.file.tensors)
-        assert set(program.outputs) == {"logits", *names}
+        assert {"logits", *names} < set(program.outputs) <= {"logits", *names, *ahead}
+        assert set(ahead[1:]) <= set(program.outputs), "every stack but the first has a layer before it"
+        assert "foresee" not in {i.op for i in program.instructions}
     plain, _ = local_engine(opened, opened.compile(), 1)
     engine, _ = local_engine(observed, observed.compile(), 1)
     assert np.array_equal(logits(plain, TOKENS), logits(engine, TOKENS))
@@ -40,5 +43,9 @@ def test_numbers_stay_and_ids_are_those_of_the_tokens(opened: Opened) -> None:
         assert ids.shape == (len(TOKENS), 2)
         assert (ids[:, 0] != ids[:, 1]).all()
         assert set(np.unique(ids)) <= set(range(8)), instruction.layer
+    guessed = token_outputs(engine, TOKENS, ahead[2:])  # the first layers change too much
+    for ids, name in zip(guessed.values(), names[2:], strict=True):
+        right = np.mean([len(set(a) & set(b)) for a, b in zip(ids.tolist(), chosen[name].tolist(), strict=True)]) / 2
+        assert right > 0.4, "a guess that knows nothing is right a quarter of the time"
     again = token_outputs(engine, TOKENS[:30], names)
     assert all(np.array_equal(again[name], chosen[name][:30]) for name in names), "later tokens do not matter"

@@ -2,7 +2,8 @@
 
 ENTROPY   bits of the choice of an expert, and how many equally likely ones have as much
 TOP 1/4   the part of all uses that the most wanted quarter of the experts has
-FOLLOWS   of what a token wanted, the part that guesses from the layer before it named
+FOLLOWS   of what a token wanted, the part that guesses from the choice of the layer before named
+AHEAD     the part that the layer's own router named when it was given what the layer before it looked at
 HIT AT    hit rate of a cache (LFRU) with room for that part of the layer's experts
 USES      an expert a cell, in the order of their numbers; a full one is the most wanted of its layer, a dot nobody's
 """
@@ -97,9 +98,9 @@ def _print(heats: Sequence[LayerHeat], title: str, source: str) -> None:
     from ostinato.memory.heat import ROOMS
 
     print(bold(title) + dim(f"   {source}"))
-    ordered = any(heat.follows is not None for heat in heats)
-    rooms = [f"HIT AT {100 * room:.3g} %" for room in ROOMS] if heats[0].hits else []
-    header = ["LAYER", "ENTROPY", "OF", "EQUAL TO", "TOP 1/4", *(["FOLLOWS"] if ordered else []), *rooms, "USES"]
+    ordered = bool(heats[0].hits)
+    rooms = ["FOLLOWS", "AHEAD", *(f"HIT AT {100 * room:.3g} %" for room in ROOMS)] if ordered else []
+    header = ["LAYER", "ENTROPY", "OF", "EQUAL TO", "TOP 1/4", *rooms, "USES"]
     rows = [_row(heat, ordered) for heat in heats]
     print_table(rows, header, right=range(len(header) - 1))
 
@@ -107,10 +108,10 @@ def _print(heats: Sequence[LayerHeat], title: str, source: str) -> None:
 def _row(heat: LayerHeat, ordered: bool) -> list[str]:
     from math import log2
 
-    follows = [] if not ordered else [""] if heat.follows is None else [percent(heat.follows)]
+    guesses = ["" if part is None else percent(part) for part in (heat.follows, heat.foreseen)] if ordered else []
     return [
         str(heat.layer), f"{heat.entropy:.2f}", f"{log2(len(heat.counts)):.2f}", f"{2**heat.entropy:.1f}",
-        percent(heat.top_quarter), *follows, *map(percent, heat.hits), _shades(heat.counts),
+        percent(heat.top_quarter), *guesses, *map(percent, heat.hits), _shades(heat.counts),
     ]  # fmt: skip
 
 

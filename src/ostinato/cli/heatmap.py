@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 KINDS = (".png", ".svg", ".pdf")
 SHADES = ("#ffffff", "#d6e4ee", "#8fb8d3", "#2f6f9f", "#123450", "#050d16")  # of the map, from untouched on
 LINES = ("#123450", "#2f6f9f", "#8fb8d3")  # of hit rates, from the largest cache on
-FOLLOWS, TOP, GREY = "#c26a2d", "#6b6b6b", "#666666"
+GUESSED, TOP, GREY = "#c26a2d", "#6b6b6b", "#666666"
+GUESSES = (  # of LayerHeat: what it is, and its line
+    ("follows", "guessed by the layer before", "--"),
+    ("foreseen", "guessed by its router, a layer ahead", "-"),
+)
 WIDE, ABOVE, BELOW = 10.0, 0.42, 1.16  # inches: of all, over the map, under it
 BRIGHTEST = 0.995  # of the cells: the few above have the darkest shade too
 
@@ -95,9 +99,10 @@ def _draw_side(axes: Axes, heats: Sequence[LayerHeat]) -> None:
             label = f"hit rate, room for {100 * room:.3g} %"
             axes.plot([heat.hits[index] for heat in heats], rows, color=color, label=label)
     axes.plot([heat.top_quarter for heat in heats], rows, color=TOP, ls=":", label="uses of the top quarter")
-    known = [(heat.follows, row) for row, heat in enumerate(heats) if heat.follows is not None]
-    if known:
-        axes.plot(*zip(*known, strict=True), color=FOLLOWS, ls="--", label="follows from the layer before")
+    for name, label, line in GUESSES:
+        known = [(getattr(heat, name), row) for row, heat in enumerate(heats) if getattr(heat, name) is not None]
+        if known:
+            axes.plot(*zip(*known, strict=True), color=GUESSED, ls=line, label=label)
     axes.set_xlim(0, 1)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25 %", "50 %", "75 %", "100 %"])
     axes.grid(axis="x", color="#e3e3e3", lw=0.6)

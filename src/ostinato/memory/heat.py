@@ -9,7 +9,7 @@ from math import log2
 from ostinato.memory.options import StoreOptions
 from ostinato.memory.parcels import Parcels
 from ostinato.memory.profile import Profile
-from ostinato.memory.routing import Routing, followed
+from ostinato.memory.routing import Routing, followed, foreseen
 from ostinato.memory.simulate import hit_rates_by_layer
 
 ROOMS = (0.5, 0.25, 0.125)  # of a layer's experts: the budgets that are tried
@@ -19,13 +19,14 @@ ROOMS = (0.5, 0.25, 0.125)  # of a layer's experts: the budgets that are tried
 class LayerHeat:
     """One stack of experts: how often each was wanted, and what follows from that.
 
-    `follows` is the recall of guesses from the stack before it, `hits` a hit rate for each of ROOMS; None and empty
-    where only counts are known.
+    `follows` is the recall of guesses from the stack before it, `foreseen` that of its router a layer ahead, `hits` a
+    hit rate for each of ROOMS; None and empty where only counts are known.
     """
 
     layer: int
     counts: tuple[int, ...]
     follows: float | None = None
+    foreseen: float | None = None
     hits: tuple[float, ...] = ()
 
     @property
@@ -53,8 +54,9 @@ def heat_of_profile(profile: Profile) -> list[LayerHeat]:
 def heat_of_routing(routing: Routing, half_life: float = StoreOptions.half_life) -> list[LayerHeat]:
     """With what a recorded order tells beyond the counts; `half_life` is LFRU's, in tokens."""
     hits = zip(*(_hits(routing, room, half_life) for room in ROOMS), strict=True)
-    heats = zip(heat_of_profile(routing.profile), followed(routing), hits, strict=True)
-    return [replace(heat, follows=follows, hits=rates) for heat, follows, rates in heats]
+    guesses = zip(followed(routing), foreseen(routing), strict=True)
+    heats = zip(heat_of_profile(routing.profile), guesses, hits, strict=True)
+    return [replace(heat, follows=one, foreseen=other, hits=rates) for heat, (one, other), rates in heats]
 
 
 def _hits(routing: Routing, room: float, half_life: float) -> Sequence[float]:

@@ -15,12 +15,12 @@ from ostinato.memory.trace import Trace
 
 @dataclass(frozen=True)
 class Routing:
-    """chosen[stack]: int32 [tokens, top_k] of `parcels.stacks`, in whatever order the router gave them. `starts`: the
-    first token of every text; what comes before one has nothing to do with it."""
+    """chosen[stack]: int32 [tokens, top_k] of `parcels.stacks`, in any order. foreseen[stack]:
+    likewise what its router would have chosen a layer earlier, None where nobody asked it."""
 
     parcels: Parcels
     chosen: tuple[NDArray[np.int32], ...]
-    starts: tuple[int, ...] = (0,)
+    foreseen: tuple[NDArray[np.int32] | None, ...] = ()
 
     @property
     def tokens(self) -> int:
@@ -43,9 +43,19 @@ class Routing:
 def joined(parts: Sequence[Routing]) -> Routing:
     """Of several texts of one model, one after the other."""
     chosen = tuple(np.concatenate(layers) for layers in zip(*(part.chosen for part in parts), strict=True))
-    ends = np.cumsum([0, *(part.tokens for part in parts)])
-    starts = [int(end) + start for end, part in zip(ends, parts, strict=False) for start in part.starts]
-    return Routing(parts[0].parcels, chosen, tuple(starts))
+    foreseen = zip(*(part.foreseen for part in parts), strict=True)
+    known = ([own for own in layers if own is not None] for layers in foreseen)
+    return Routing(parts[0].parcels, chosen, tuple(np.concatenate(own) if own else None for own in known))
+
+
+def foreseen(routing: Routing) -> list[float | None]:
+    """How well each stack's experts are foreseen by its own router a layer ahead: of what a token wanted, the part that
+    it named. None where it was not asked."""
+    asked = routing.foreseen or [None] * len(routing.chosen)
+    return [
+        float((guessed[:, :, None] == chosen[:, None, :]).any(axis=1).mean()) if guessed is not None else None
+        for guessed, chosen in zip(asked, routing.chosen, strict=True)
+    ]
 
 
 def followed(routing: Routing) -> list[float | None]:

@@ -1,33 +1,46 @@
-"""Programs that also say which experts they chose: the ids of every router as named outputs.
+"""Programs that also say which experts they chose, and which they would have foreseen: routers' ids as named outputs.
 
-Numbers stay. What is asked for comes with the logits (`Batch.want_logits`), int32 [T, top_k] under `output_name`.
+Numbers stay. What is asked for comes with the logits (`Batch.want_logits`), int32 [T, top_k]: for every stack of
+experts those that were chosen, and, where a layer before it looks at the residual, those that its router would have
+chosen there (passes/foresee.py).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
+from ostinato.model.weights import StoredTensor
+from ostinato.passes.foresee import foresee
 from ostinato.program.ir import Instruction, Program, Programs
 
 
-def output_name(instruction: Instruction) -> str:
-    """Of the ids that an `experts` instruction's rows were sent to: the same in every program that has the stack."""
-    return "experts " + " ".join(str(weight) for weight in instruction.weights[:3])
+def chosen_name(instruction: Instruction) -> str:
+    """The output of the ids that an `experts` instruction's rows were sent to: the same in every program that has the
+    stack."""
+    return "experts " + " ".join(map(str, instruction.weights[:3]))
 
 
-def observe(programs: Programs) -> Programs:
-    """Every program of a model with an output for each of its stacks of experts."""
-    prefill = _observed(programs.prefill)
-    return Programs(prefill, prefill if programs.decode is programs.prefill else _observed(programs.decode))
+def foreseen_name(instruction: Instruction) -> str:
+    """The output of those that were foreseen for it, or for what a `foresee` names."""
+    return "foreseen " + chosen_name(instruction)
+
+
+def observe(programs: Programs, tensors: Mapping[str, StoredTensor]) -> Programs:
+    """Every program of a model with outputs for each of its stacks of experts."""
+    return programs.rewritten(lambda program: _observed(program, tensors))
 
 
 def expert_instructions(programs: Programs) -> list[Instruction]:
     """One `experts` instruction for every stack, in the order of the layers."""
     found = [i for program in programs for i in program.instructions if i.op == "experts"]
-    return list({output_name(i): i for i in found}.values())
+    return list({chosen_name(i): i for i in found}.values())
 
 
-def _observed(program: Program) -> Program:
+def _observed(program: Program, tensors: Mapping[str, StoredTensor]) -> Program:
+    hinted, _ = foresee(program, tensors, lambda instruction: True)
     ids = {i.outputs[0]: str(i.inputs[0]) for i in program.instructions if i.op == "group"}
-    chosen = {output_name(i): ids[str(i.inputs[1])] for i in program.instructions if i.op == "experts"}
-    return replace(program, outputs={**program.outputs, **chosen})
+    chosen = {chosen_name(i): ids[str(i.inputs[1])] for i in program.instructions if i.op == "experts"}
+    foreseen = {foreseen_name(i): str(i.inputs[0]) for i in hinted.instructions if i.op == "foresee"}
+    instructions = tuple(i for i in hinted.instructions if i.op != "foresee")  # nothing is to be read for them
+    return replace(hinted, instructions=instructions, outputs={**program.outputs, **chosen, **foreseen})
