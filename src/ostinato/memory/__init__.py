@@ -6,6 +6,8 @@
     statistics  what a store counted, as rates
     trace       what was wanted, step by step; simulate: what each policy would have hit
     profile     experts that are wanted often, for the next start
+    elastic     slots that move to the caches where they hit most
+    machine     what direct I/O, lockable memory and limits there are
     routing     which experts a text's tokens were sent to; heat: how unevenly, and what a store would hit
 
 Nothing here computes. A backend gets the Store (its native part takes it as ostinato::memory::Store) and, for each
