@@ -52,7 +52,10 @@ def _add_memory(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--per-layer", action="store_true", help="every layer has slots of its own")
     group.add_argument("--fixed", action="store_true", help="slots stay where they are (default: where they hit most)")
     group.add_argument(
-        "--prefetch", choices=("none", "gate", "transitions"), default="none", help="what guesses experts ahead of time"
+        "--prefetch",
+        choices=("none", "gate", "transitions"),
+        default="gate",
+        help="what guesses experts ahead of time (default: gate)",
     )
     group.add_argument(
         "--read-mode", choices=("direct", "cached", "mapped"), default="direct",

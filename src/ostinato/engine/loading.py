@@ -59,7 +59,7 @@ class Options:
     run_steps: int = 0  # decode steps that a backend may do by itself; 1: none but single ones (engine/pace.py)
     memory: str | None = None  # a budget of everything ("8GiB", "50%" of the file): what it does not hold streams
     policy: PolicyName = PolicyName.LFRU
-    prefetch: Prefetch = Prefetch.NONE
+    prefetch: Prefetch = Prefetch.GATE
     read_mode: ReadMode = ReadMode.DIRECT
     per_layer: bool = False  # every layer has slots of its own
     elastic: bool = True  # slots move to where they are worth most, also to and from keys and values

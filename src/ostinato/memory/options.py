@@ -28,12 +28,12 @@ class PolicyName(Enum):
 @dataclass(frozen=True)
 class StoreOptions:
     """How a store reads and what it keeps. `half_life` is LFRU's, in tokens: a short one suits text whose
-    next token wants what this one wanted, a long one experts that stay popular; 8 is never far from the best
-    (docs/log.md), and simulate.best_half_life finds that for a recorded trace."""
+    next token wants what this one wanted, a long one experts that stay popular (docs/log.md has figures);
+    simulate.best_half_life finds the best for a recorded trace."""
 
     mode: ReadMode = ReadMode.DIRECT
     policy: PolicyName = PolicyName.LFRU
-    half_life: float = 8.0
+    half_life: float = 16.0
     locked: bool = False  # slots are locked into memory
     threads: int = THREADS
     chunk: int = CHUNK  # bytes of one read at most
@@ -53,7 +53,7 @@ class Settings:
     """How the weights of a model stream."""
 
     store: StoreOptions = field(default_factory=StoreOptions)
-    prefetch: Prefetch = Prefetch.NONE
+    prefetch: Prefetch = Prefetch.GATE
     per_layer: bool = False  # every layer has slots of its own
     elastic: bool = True  # slots move to where they are worth most (memory/elastic.py)
     replicas: tuple[str, ...] = ()  # copies of the model's files, in their order
