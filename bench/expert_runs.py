@@ -39,6 +39,7 @@ class Engine:
     python: str = sys.executable
     read_ahead: int | None = None  # KiB, of the disk meanwhile; None: as it is
     unlimited: bool = False  # only the engine knows of the limit
+    once: bool = False  # in the first round only
 
     def takes(self, limit: int | None) -> bool:
         """Settings that do nothing without a limit are not run without one."""
@@ -63,7 +64,7 @@ def engines(options: argparse.Namespace) -> list[Engine]:
     peer = Engine(PEER, ("--no-repack", "--flash", "on"), build, options.peer_python)
     all_of_them = [
         Engine(OURS),
-        Engine(UNLIMITED, unlimited=True),
+        Engine(UNLIMITED, unlimited=True, once=True),
         *(Engine(f"{OURS}, {word}", tuple(f"--{word}".split("="))) for word in options.settings),
         peer,
         Engine(f"{PEER}, read-ahead {READ_AHEAD} KiB", peer.words, build, options.peer_python, READ_AHEAD),

@@ -28,8 +28,8 @@ from bench.cgroup import evict, memory_group
 from bench.compare import RESULTS, processor, revision
 from bench.disk import sequential_bandwidth
 from bench.expert_bounds import bounds, save_use
-from bench.expert_figures import lines
-from bench.expert_runs import OURS, Engine, Run, engines, run
+from bench.expert_figures import lines, medians
+from bench.expert_runs import OURS, PEER, Engine, Run, engines, run
 from bench.expert_use import figures, observe
 from bench.figures import Record
 from bench.forced import WARM
@@ -43,6 +43,7 @@ BUDGETS = {"middle": (None, 100, 50, 25, 12), "weak": (None, 50, 25), "strong": 
 PROMPT, TOKENS = 256, 544  # of the text; the first of TOKENS warm up
 CONTEXT = PROMPT + TOKENS
 SEED = 1
+FAR_BEHIND = 2 / 3
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class Bench:
         row |= {"case": case.name, "budget": budget, "limit_bytes": limit}
         for engine in self._engines:
             runs: list[Record] = row["runs"].setdefault(engine.name, [])
-            if len(runs) > number or not engine.takes(limit):
+            if len(runs) > number or not engine.takes(limit) or (number and self._left_out(row, engine)):
                 continue
             if time.monotonic() > self._until:
                 return False
@@ -106,6 +107,14 @@ class Bench:
             print(f"{case.name} {budget}: {engine.name}: {json.dumps(runs[-1])[:300]}", flush=True)
             self._write()
         return True
+
+    @staticmethod
+    def _left_out(row: Record, engine: Engine) -> bool:
+        """After the first round: what is looked at once, and settings of llama.cpp that were far behind its best."""
+        if engine.once or engine.library is None:
+            return engine.once
+        speed = {name: medians(runs[:1]).get("decode", 0.0) for name, runs in row["runs"].items() if PEER in name}
+        return speed[engine.name] < FAR_BEHIND * max(speed.values())
 
     def _run(self, engine: Engine, case: Case, limit: int | None) -> Record:
         evict(case.path)

@@ -56,7 +56,7 @@ def test_the_disk_is_read_in_whole_pieces(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(bytes(2 * CHUNK))
     try:
-        rate = sequential_bandwidth(path, threads=2, seconds=0.05)
+        rate = sequential_bandwidth(path, seconds=0.05)
     except OSError as error:
         pytest.skip(f"this file system has no direct reads: {error}")
     assert rate > 0
