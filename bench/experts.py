@@ -68,7 +68,8 @@ class Bench:
     def _begin(self) -> Record:
         out = self._options.out
         old = json.loads(out.read_text()) if self._options.resume and out.exists() else {}
-        command = f"python -m bench.experts {shlex.join(sys.argv[1:])}"
+        words = (Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:])
+        command = f"python -m bench.experts {shlex.join(words)}"
         return {
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "commands": [*old.get("commands", []), command],
