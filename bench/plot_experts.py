@@ -21,6 +21,7 @@ from matplotlib.axes import Axes  # noqa: E402
 
 from bench.expert_figures import summary  # noqa: E402
 from bench.expert_runs import OURS as OSTINATO  # noqa: E402
+from bench.expert_runs import PEER as LLAMA  # noqa: E402
 from bench.figures import Record  # noqa: E402
 from bench.plot import OURS, PEER, WIDTH  # noqa: E402
 
@@ -51,7 +52,11 @@ def main() -> None:
     parser.add_argument("out", type=Path, help=".svg or .png")
     options = parser.parse_args()
     report = json.loads(options.result.read_text())
-    rows = {key: row for key, row in summary(report).items() if row["engines"].get(OSTINATO)}
+    rows = {
+        key: row
+        for key, row in summary(report).items()
+        if row["engines"].get(OSTINATO) and any(name.startswith(LLAMA) for name in row["engines"])
+    }
     panels = {name: {key: row for key, row in rows.items() if row["case"] == name} for name in TITLES}
     shown = {name: own for name, own in panels.items() if own}
     drawing, axes = plt.subplots(
