@@ -9,16 +9,21 @@ from typing import cast
 import numpy as np
 import pytest
 
+from ostinato.backends.batch import Batch, Enter, Span, TableEdit
+from ostinato.backends.batch_table import Kind
 from ostinato.backends.cpu import CpuBackend
 from ostinato.backends.cpu.executable import CpuExecutable
+from ostinato.backends.sampling import Sampling
 from ostinato.engine.loading import Opened, open_model
+from ostinato.memory import store as memory_store
 from ostinato.memory.budget import BLOCK, MemoryPlan, plan
 from ostinato.memory.options import PolicyName, Prefetch, Settings, StoreOptions
 from ostinato.memory.parcels import expert_parcels, layer_parcels
 from ostinato.memory.residency import Residency
 from ostinato.memory.statistics import Statistics, statistics
 from ostinato.program.ir import Programs
-from tests.passes.programs import logits
+from tests.memory.worlds import ScriptedSource
+from tests.passes.programs import PROMPT, logits
 from tools.tiny_models import write_tiny_model
 
 LAYERS = 5
@@ -93,3 +98,26 @@ def test_a_budget_for_all_streams_nothing(opened: Opened, resident: np.ndarray) 
     whole = with_store(opened, 1.5, Settings(prefetch=Prefetch.GATE))
     np.testing.assert_array_equal(logits(backend, whole, opened.programs), resident)
     assert backend.counted is None
+
+
+def test_a_layer_that_cannot_be_read_fails_the_step_alone(
+    opened: Opened, resident: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = ScriptedSource(np.fromfile(opened.path, np.uint8))
+    monkeypatch.setattr(memory_store, "_source", lambda path, mode: source)
+    streamed = with_store(opened, 0.45, Settings(prefetch=Prefetch.GATE))
+    residency = streamed.plan.residency
+    assert residency is not None
+    executable = CpuBackend().compile(opened.programs, opened.file.tensors, streamed.plan)
+    blocks = range(opened.plan.blocks_per_sequence)
+    batch = Batch([Span(0, Kind.PROMPT, 0, list(PROMPT), logit_rows=len(PROMPT))],
+                  [Enter(0, len(PROMPT), Sampling())], [TableEdit(0, 0, 0, blocks)], want_logits=True)  # fmt: skip
+    offsets = {extent.offset for parcel in residency.parcels.parcels[2:] for extent in parcel.extents}
+    for broken in (offsets, set[int](), offsets, set[int]()):
+        source.broken = broken
+        executable.submit(batch)
+        result = executable.collect()
+        assert bool(result.faults) == bool(broken)
+        if not broken:
+            np.testing.assert_array_equal(result.outputs["logits"], resident[: len(PROMPT)])
+    executable.close()
