@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from pathlib import Path
 
 SAVED = ".json"
@@ -43,6 +42,8 @@ def saved_names() -> list[str]:
 
 def write_private(path: Path, text: str) -> None:
     """The whole file or nothing, for its owner's eyes. Raises OSError."""
+    import tempfile  # with random and shutil: not every chat is saved
+
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:50]}.")  # mode 0600
     try:

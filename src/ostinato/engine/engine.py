@@ -14,12 +14,11 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ostinato.backends.batch_table import MAX_IN_FLIGHT, Kind
 from ostinato.backends.contract import BatchError, Executable, Plan, StepResult
 from ostinato.engine.active import Active, activate
-from ostinato.engine.balance import Balance
 from ostinato.engine.pace import Pace
 from ostinato.engine.paging import Paging
 from ostinato.engine.records_table import Command, FinishReason
@@ -28,6 +27,9 @@ from ostinato.engine.scheduler import Scheduler, Step, Work, make_batch
 from ostinato.engine.sequences import SequenceTable
 from ostinato.memory.statistics import figures
 from ostinato.program.ir import CacheGroup
+
+if TYPE_CHECKING:
+    from ostinato.engine.balance import Balance
 
 
 class Port(Protocol):
@@ -306,6 +308,8 @@ def _balance(executable: Executable, paging: Paging, plan: Plan, caches: Sequenc
     store = executable.store
     if store is None or not store.elastic or store.parcels.dense:
         return None
+    from ostinato.engine.balance import Balance  # with half of memory/, which no other model needs
+
     return Balance(store, executable, paging, plan, caches)
 
 

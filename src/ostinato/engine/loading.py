@@ -18,7 +18,6 @@ from ostinato.backends.contract import Backend, Executable, KVType, Plan, Probe
 from ostinato.backends.host import memory_bytes
 from ostinato.gguf.reader import GGUFFile, open_gguf
 from ostinato.gguf.types_table import TensorType
-from ostinato.memory.budget import parse_budget
 from ostinato.memory.options import PolicyName, Prefetch, ReadMode, Settings, StoreOptions
 from ostinato.model.architectures import ModelError, read_spec
 from ostinato.model.spec import ModelSpec
@@ -148,6 +147,7 @@ def with_budget(plan: Plan, programs: Programs, file: GGUFFile, options: Options
         if options.replicas or options.expert_profile:
             raise PlanError("replicas and a profile of experts are for weights that stream: give a budget of memory")
         return plan
+    from ostinato.memory.budget import parse_budget
     from ostinato.memory.residency import plan_residency
 
     budget = parse_budget(options.memory, file.nbytes)
@@ -205,6 +205,8 @@ def _memory(file: GGUFFile, device_bytes: int, budget: str | None) -> tuple[int,
     """Bytes that keys and values may lie in, and the share of them that is meant for these. On the machine weights
     are pages of a file, which give way; in a budget they take what is left."""
     if budget is not None:
+        from ostinato.memory.budget import parse_budget
+
         return min(memory_bytes(), parse_budget(budget, file.nbytes)), KV_SHARE_OF_BUDGET
     if not device_bytes:
         return memory_bytes(), KV_SHARE_OF_MEMORY

@@ -1,18 +1,21 @@
-"""Programs whose weights stream: hints for experts, layers that are fetched and dropped, and where each weight lies."""
+"""Programs whose weights stream: hints for experts, layers that are fetched and dropped, and where each weight lies.
+
+Every model passes here, few stream: what only those need is imported by the functions that need it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ostinato.memory.budget import kept_layers
 from ostinato.memory.options import Prefetch
-from ostinato.memory.parcels import Parcels
-from ostinato.memory.residency import Residency, WeightStore
 from ostinato.model.weights import StoredTensor, WeightExpr
-from ostinato.passes.foresee import Foresight, foresee
-from ostinato.passes.stream import stream
 from ostinato.program.ir import Instruction, Programs
+
+if TYPE_CHECKING:
+    from ostinato.memory.parcels import Parcels
+    from ostinato.memory.residency import Residency, WeightStore
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ def with_hints(programs: Programs, tensors: Mapping[str, StoredTensor], residenc
     parcels, prefetch = residency.parcels, residency.settings.prefetch
     if prefetch is Prefetch.NONE:
         return programs
+    from ostinato.passes.foresee import Foresight, foresee
 
     def streams(instruction: Instruction) -> bool:
         return parcels.stack(instruction) is not None
@@ -42,6 +46,9 @@ def with_hints(programs: Programs, tensors: Mapping[str, StoredTensor], residenc
 
 def with_fetches(programs: Programs, store: WeightStore) -> Programs:
     """Layers that stream are fetched and dropped."""
+    from ostinato.memory.budget import kept_layers
+    from ostinato.passes.stream import stream
+
     places, kept = streamed(store.parcels), kept_layers(store.plan)
 
     def parcels_of(instruction: Instruction) -> list[int]:
