@@ -38,8 +38,8 @@ COMMANDS = {
     "doctor": "what this machine can do, and what would be chosen",
     "completion": "a script that completes commands and options in a shell",
 }
-# Collections come after so many new objects instead of 700: a start makes a hundred thousand that stay, and looking
-# through them again and again would take 5 % of it.
+# Collections come after so many new objects instead of 700: a command makes objects by the thousand while it starts,
+# and nearly all stay.
 OBJECTS = 50_000
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 

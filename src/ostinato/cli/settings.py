@@ -96,6 +96,7 @@ def defaults() -> Values:
 def for_model(values: Mapping[str, Any], context: int) -> Values:
     """As ostinato.api.Settings; a seed is drawn where none was given."""
     settings = {name: values[name] for name, setting in SETTINGS.items() if setting.sampling}
+    # Not by `secrets`, which imports hmac, base64 and random: a start waits for them.
     seed = int.from_bytes(os.urandom(4), "big") if values["seed"] is None else values["seed"]
     return {**settings, "seed": seed, "stop": values["stop"], "max_tokens": values["max_tokens"] or context}
 
