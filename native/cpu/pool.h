@@ -1,6 +1,6 @@
-// Persistent threads that share parallel loops. Loops end when all their
-// *tasks* are done, not when all threads have arrived: a thread that lost
-// its core delays the others by the one task it holds. Idle threads sleep.
+// Persistent threads that share parallel loops. Loops end when all their *tasks* are done, not when all
+// threads have arrived: a thread that lost its core delays the others by the one task it holds. Idle threads
+// sleep.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -50,9 +50,9 @@ class Pool {
   bool take_one(int thread);
   void wait_for_tasks();
 
-  // Loop number in the upper half, tasks not yet taken in the lower half.
-  // A thread takes a task by decrementing it; only then it reads call_,
-  // self_ and tasks_, which cannot change before that task is done.
+  // Loop number in the upper half, in the lower half tasks that nobody has claimed yet. A thread claims one
+  // by decrementing it: not a certain task, which the loop's ranges deal out, but the right to one. Only then
+  // it reads call_, self_ and tasks_, which cannot change before that task is done.
   std::atomic<uint64_t> ticket_{0};
   Call call_ = nullptr;
   void* self_ = nullptr;
