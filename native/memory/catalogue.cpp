@@ -1,16 +1,13 @@
 #include "memory/catalogue.h"
 
-#include <stdexcept>
 #include <string>
+
+#include "memory/expect.h"
 
 namespace ostinato::memory {
 namespace {
 
 constexpr int32_t kMostLayers = 1 << 20;
-
-void expect(bool fits, const std::string& what) {
-  if (!fits) throw std::invalid_argument(what);
-}
 
 bool inside(const Extent& extent, std::span<const int64_t> sizes) {
   if (extent.file < 0 || extent.file >= static_cast<int64_t>(sizes.size())) return false;

@@ -1,17 +1,13 @@
 // Store: from a plan that was checked to slots with memory behind them.
 #include <algorithm>
-#include <stdexcept>
 #include <string>
 
+#include "memory/expect.h"
 #include "memory/store.h"
 #include "memory/system.h"
 
 namespace ostinato::memory {
 namespace {
-
-void expect(bool fits, const std::string& what) {
-  if (!fits) throw std::invalid_argument(what);
-}
 
 int32_t layers_of(const Catalogue& catalogue) {
   const auto last = std::max_element(catalogue.layer.begin(), catalogue.layer.end());
