@@ -13,6 +13,7 @@
 #include <tuple>
 #include <vector>
 
+#include "arrays.h"
 #include "cpu/executor.h"
 #include "cpu/roofline.h"
 
@@ -26,16 +27,6 @@ using Array1 = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 template <class T>
 using Array2 = nb::ndarray<const T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Bytes = nb::ndarray<uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-
-// A NumPy array that owns a copy of the data.
-template <class T>
-nb::object numpy(const T* data, std::initializer_list<size_t> shape) {
-  size_t count = 1;
-  for (const size_t n : shape) count *= n;
-  auto* copy = new std::vector<T>(data, data + count);
-  nb::capsule owner(copy, [](void* p) noexcept { delete static_cast<std::vector<T>*>(p); });
-  return nb::cast(nb::ndarray<nb::numpy, T>(copy->data(), shape, owner));
-}
 
 const Kernels& chosen_kernels() {
   const char* why = nullptr;

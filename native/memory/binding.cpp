@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "arrays.h"
 #include "memory/checksum.h"
 #include "memory/checksums.h"
 #include "memory/request.h"
@@ -39,17 +40,6 @@ using Unlocked = nb::call_guard<nb::gil_scoped_release>;
 template <class T>
 std::vector<T> vector_of(const Array<T>& array) {
   return {array.data(), array.data() + array.size()};
-}
-
-// A NumPy array that owns a copy of the data.
-template <class T>
-nb::object numpy(const T* data, std::initializer_list<size_t> shape) {
-  size_t size = 1;
-  for (const size_t length : shape) size *= length;
-  auto copy = std::make_unique<T[]>(size);
-  std::copy_n(data, size, copy.get());
-  nb::capsule owner(copy.get(), [](void* memory) noexcept { delete[] static_cast<T*>(memory); });
-  return nb::cast(nb::ndarray<nb::numpy, T>(copy.release(), shape, owner));
 }
 
 // A source written in Python, for tests: size(), block() and read(offset, to), where `to` is uint8, to be
