@@ -54,7 +54,7 @@ struct ExpertScratch {
   Buffer<float> gate, up;                            // [assignments, hidden]
   Buffer<float> scaled;                              // [assignments, width] where inputs are scaled
   Buffer<int32_t> active, rows;                      // buckets and sorted rows that are being computed
-  std::vector<int32_t> parcels, counts;                      // of a store, that are wanted
+  std::vector<int32_t> parcels, counts;              // of a store, that are wanted
   Buffer<float> tile;                                // [threads, kExpertRows, kExpertOutputs]
 };
 
