@@ -51,8 +51,8 @@ struct Scales8 {
 struct Q6_K {
   using Row = SuperRow;
   static constexpr int kDots = 4, kLanes = 16, kPanels = 2;
-  static constexpr int kTileWeights = 8, kTileRows = 8;
-  static constexpr int64_t kTilesFrom = 2, kPanelsFrom = 9;
+  static constexpr int kTileWeights = 8, kTileRows = 5;
+  static constexpr int64_t kTilesFrom = 2, kPanelsFrom = 6;
 
   using Product = SuperProduct<16, 63, 32, false>;
   using Panel = Product::Panel;
