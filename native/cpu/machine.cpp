@@ -30,9 +30,9 @@ Machine::Machine(Model&& given, const Kernels& kernels, const Vectors& vectors, 
       rows(model.limits),
       scratch(model, kernels, threads),
       arena(std::max(model.prefill.arena_bytes, model.decode.arena_bytes)),
-      store(store) {
-  if (store != nullptr) request.emplace(*store);
-  followers = Followers::of(model.decode);
+      store(store),
+      request(store == nullptr ? nullptr : std::make_unique<memory::Request>(*store)),
+      followers(Followers::of(model.decode)) {
   for (const StateGroup& group : model.states) {
     recurrent.emplace_back(model.limits.max_sequences * group.layers * group.elements);
   }

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
-#include <optional>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -54,8 +54,8 @@ struct Followers {
   std::vector<int32_t> first;  // parcel of every stack, in the order of the statistics
   memory::Transitions transitions;
 
-  // None where no hint of the program wants them.
-  static std::optional<Followers> of(const Program& program);
+  // Nothing where no hint of the program wants them.
+  static std::unique_ptr<Followers> of(const Program& program);
 };
 
 struct Machine {
@@ -72,9 +72,9 @@ struct Machine {
   Buffer<uint8_t> arena;
   std::vector<Buffer<float>> recurrent;  // of every state group [slots, layers, elements]
 
-  memory::Store* const store;              // nullptr: all weights are resident
-  std::optional<memory::Request> request;  // where there is a store
-  std::optional<Followers> followers;
+  memory::Store* const store;                      // nullptr: all weights are resident
+  const std::unique_ptr<memory::Request> request;  // where there is a store
+  const std::unique_ptr<Followers> followers;      // where a hint wants them
 
   // Of the step that runs:
   Program* program = nullptr;

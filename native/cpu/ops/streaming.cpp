@@ -2,7 +2,7 @@
 // Without a store all weights are resident.
 #include <algorithm>
 #include <cstddef>
-#include <optional>
+#include <memory>
 #include <span>
 #include <utility>
 #include <vector>
@@ -34,7 +34,7 @@ std::vector<int32_t> guesses(const op::Foresee& i, Machine& m) {
 
 // The first stack in the order of the statistics is the one that the last hint is for: it speaks of the next
 // token.
-std::optional<Followers> Followers::of(const Program& program) {
+std::unique_ptr<Followers> Followers::of(const Program& program) {
   std::vector<int32_t> first, experts;
   const std::vector<int32_t>& words = program.instructions;
   for (size_t at = 0; at < words.size(); at += op::kWords[words[at]]) {
@@ -43,10 +43,11 @@ std::optional<Followers> Followers::of(const Program& program) {
     const Weight& up = program.weights[i.up];
     first.push_back(up.parcel), experts.push_back(static_cast<int32_t>(up.experts));
   }
-  if (first.empty()) return std::nullopt;
+  if (first.empty()) return nullptr;
   std::rotate(first.begin(), first.end() - 1, first.end());
   std::rotate(experts.begin(), experts.end() - 1, experts.end());
-  return Followers{std::move(first), memory::Transitions(std::move(experts), kHalfLife)};
+  return std::make_unique<Followers>(
+      Followers{std::move(first), memory::Transitions(std::move(experts), kHalfLife)});
 }
 
 // What most rows may go to is hinted first.
