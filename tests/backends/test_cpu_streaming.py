@@ -18,7 +18,7 @@ from ostinato.engine.loading import Opened, open_model
 from ostinato.memory import store as memory_store
 from ostinato.memory.budget import BLOCK, MemoryPlan, plan
 from ostinato.memory.options import PolicyName, Prefetch, Settings, StoreOptions
-from ostinato.memory.parcels import expert_parcels, layer_parcels
+from ostinato.memory.parcels import expert_parcels, streaming_parcels
 from ostinato.memory.residency import Residency
 from ostinato.memory.statistics import Statistics, statistics
 from ostinato.program.ir import Programs
@@ -71,9 +71,7 @@ def resident(opened: Opened) -> np.ndarray:
 
 
 def with_store(opened: Opened, share: float, settings: Settings) -> Opened:
-    parcels = expert_parcels(opened.programs, opened.file)
-    if not parcels.parcels:
-        parcels = layer_parcels(opened.programs, opened.file)
+    parcels = streaming_parcels(opened.programs, opened.file)
     residency = Sliced(parcels, int(share * parcels.nbytes), 0, opened.file, settings)
     return replace(opened, plan=replace(opened.plan, residency=residency))
 

@@ -11,7 +11,7 @@ from typing import Any
 from ostinato.engine.loading import Opened, Options, open_model
 from ostinato.memory.budget import BLOCK, MemoryPlan
 from ostinato.memory.options import ReadMode, Settings, StoreOptions
-from ostinato.memory.parcels import expert_parcels
+from ostinato.memory.parcels import streaming_parcels
 from ostinato.memory.residency import Residency
 from tests.support import BUILTIN
 
@@ -38,7 +38,7 @@ def opened_with(
     opened = open_model(path, options)
     with opened.file:
         if part:
-            parcels = expert_parcels(opened.programs, opened.file)
+            parcels = streaming_parcels(opened.programs, opened.file)
             budget = parcels.resident_bytes + int(part * parcels.nbytes)
             how = Settings(store or StoreOptions(mode=ReadMode.CACHED), **settings)
             opened = replace(

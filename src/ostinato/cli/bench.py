@@ -14,21 +14,22 @@ and with --memory, of the prompts (prefill_...) and of the tokens after the firs
     ..._prefetch_recall         the part that had been foreseen
     ..._prefetch_precision      of those that were foreseen, the part that was wanted
     ..._stall_seconds_per_token time in which a step waited for experts
+    unforeseen                  layers whose experts the prefetcher that was asked for cannot guess, and why
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import resource
 import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ostinato.cli.digest import digest
 from ostinato.cli.errors import USAGE, CliError
 from ostinato.cli.options import BUILTIN, MODEL_HELP, add_json, add_machine, machine, positive
 from ostinato.cli.output import print_json, print_table, size
@@ -73,6 +74,7 @@ def run(options: argparse.Namespace) -> int:
     with Spinner(f"loading {options.model.name}"):
         session = Session.open(options)
     load_seconds = time.perf_counter() - started
+    unforeseen = session.executable.store.unforeseen if session.executable.store else ()
     try:
         profiler = _profiler(session) if options.profile else None
         with progress("measuring", len(options.batch) * (options.rounds + 1), "rounds") as bar:
@@ -82,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
         session.executable.close()
     report = {
         "model": str(options.model),
-        "model_sha256": digest(session.opened),
+        "model_sha256": digest([part.path for part in session.opened.file.parts], direct=bool(options.memory)),
         "backend": session.opened.backend.name,
         "device": session.opened.backend.probe().device,
         "threads": options.threads,
@@ -94,6 +96,7 @@ def run(options: argparse.Namespace) -> int:
         **{key: value for key, value in batches[0].items() if key != "batch"},
         "peak_memory_bytes": peak_memory_bytes(),
         "batches": batches,
+        "unforeseen": [asdict(layer) for layer in unforeseen],
         **({"profile": profile.as_json()} if profile else {}),
     }
     if options.json:
@@ -240,19 +243,6 @@ def _counts(text: str) -> list[int]:
     return [positive(part) for part in text.split(",")]
 
 
-def digest(opened: Opened) -> str:
-    """SHA-256 over the model's files, in their order."""
-    total = hashlib.sha256()
-    paths = [part.path for part in opened.file.parts]
-    with progress("hashing the model", sum(path.stat().st_size for path in paths)) as bar:
-        for path in paths:
-            with open(path, "rb") as file:
-                while block := file.read(1 << 20):
-                    total.update(block)
-                    bar.advance(len(block))
-    return total.hexdigest()
-
-
 def peak_memory_bytes() -> int:
     """The largest resident set of this process so far (`ru_maxrss`: KiB on Linux, bytes on macOS)."""
     unit = 1 if sys.platform == "darwin" else 1024
@@ -278,6 +268,8 @@ def _print(report: dict[str, Any]) -> None:
     if "decode_hit_rate" in batches[0]:
         print()
         print_table([_store_row(f, what) for f in batches for what in ("prefill", "decode")], STORE_HEADER, range(2, 7))
+    for layer in report["unforeseen"]:
+        print(f"layer {layer['layer']} has no hints: {layer['reason']}")
 
 
 def _store_row(figures: Figures, what: str) -> tuple[str, ...]:

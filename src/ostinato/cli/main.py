@@ -35,6 +35,7 @@ COMMANDS = {
     "bench": "how fast a model runs here",
     "experts": "which experts of a mixture are wanted, layer by layer",
     "profile": "which experts texts want, saved for later starts",
+    "checksums": "what experts are verified with when they are read",
     "doctor": "what this machine can do, and what would be chosen",
     "completion": "a script that completes commands and options in a shell",
 }

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 BUILTIN = Path(__file__).resolve().parent.parent / "models" / "ostinato-tiny.gguf"
 MODEL_HELP = "a GGUF file (default: the built-in model)"
-KV_TYPES = ("f16", "f32", "q8_0")  # KVType's values: --help imports no backend
+# Values of KVType and of the enums in memory/options.py: --help imports no other folder.
+KV_TYPES = ("f16", "f32", "q8_0")
+POLICIES = ("lru", "lfu", "lfru")  # without the oracle, which needs a recorded trace
+PREFETCHES = ("none", "gate", "transitions")
+READ_MODES = ("direct", "cached", "mapped")
 CONTEXT_HELP = "tokens of a prompt and its answer together (default: the model's own, at most 8192)"
 
 
@@ -46,19 +50,14 @@ def _add_memory(parser: argparse.ArgumentParser) -> None:
         "--memory", metavar="AMOUNT",
         help="a budget of everything, as 8GiB or 50%% of the file; experts that it does not hold are read when needed",
     )  # fmt: skip
-    group.add_argument(
-        "--policy", choices=("lru", "lfu", "lfru"), default="lfru", help="which experts stay (default: lfru)"
-    )
+    group.add_argument("--policy", choices=POLICIES, default="lfru", help="which experts stay (default: lfru)")
     group.add_argument("--per-layer", action="store_true", help="every layer has slots of its own")
     group.add_argument("--fixed", action="store_true", help="slots stay where they are (default: where they hit most)")
     group.add_argument(
-        "--prefetch",
-        choices=("none", "gate", "transitions"),
-        default="gate",
-        help="what guesses experts ahead of time (default: gate)",
+        "--prefetch", choices=PREFETCHES, default="gate", help="what guesses experts ahead of time (default: gate)"
     )
     group.add_argument(
-        "--read-mode", choices=("direct", "cached", "mapped"), default="direct",
+        "--read-mode", choices=READ_MODES, default="direct",
         help="past the page cache, through it, or from a mapping (default: direct)",
     )  # fmt: skip
     group.add_argument(
@@ -66,6 +65,9 @@ def _add_memory(parser: argparse.ArgumentParser) -> None:
         help="a copy of the model's file that serves failed reads; one for each part",
     )  # fmt: skip
     group.add_argument("--expert-profile", metavar="FILE", help="experts to keep, as `ostinato profile` saved them")
+    group.add_argument(
+        "--checksums", metavar="FILE", help="what experts are verified with when read, as `ostinato checksums` saved it"
+    )
 
 
 def kv_type(options: argparse.Namespace) -> KVType | None:
@@ -94,6 +96,7 @@ def machine(options: argparse.Namespace) -> Options:
         elastic=not options.fixed,
         replicas=tuple(options.replica),
         expert_profile=options.expert_profile,
+        checksums=options.checksums,
     )
 
 

@@ -64,6 +64,7 @@ class Options:
     elastic: bool = True  # slots move to where they are worth most, also to and from keys and values
     replicas: tuple[str, ...] = ()  # copies of the model's files, in their order, that serve failed reads
     expert_profile: str | None = None  # experts to keep, by a file of `ostinato profile`
+    checksums: str | None = None  # a file of `ostinato checksums`: what is read is verified
 
 
 @dataclass(frozen=True)
@@ -144,8 +145,8 @@ def served_context(spec: ModelSpec, options: Options) -> int:
 def with_budget(plan: Plan, programs: Programs, file: GGUFFile, options: Options, beside_bytes: int) -> Plan:
     """The plan with the residency of the weights, where `options.memory` says how much there is. Raises BudgetError."""
     if options.memory is None:
-        if options.replicas or options.expert_profile:
-            raise PlanError("replicas and a profile of experts are for weights that stream: give a budget of memory")
+        if options.replicas or options.expert_profile or options.checksums:
+            raise PlanError("replicas, profiles and checksums are for weights that stream: give a budget of memory")
         return plan
     from ostinato.memory.budget import parse_budget
     from ostinato.memory.residency import plan_residency
@@ -154,8 +155,9 @@ def with_budget(plan: Plan, programs: Programs, file: GGUFFile, options: Options
     plan = replace(plan, max_rows=rows_within(budget, programs, plan))
     store = StoreOptions(mode=options.read_mode, policy=options.policy)
     settings = Settings(
-        store, options.prefetch, options.per_layer, options.elastic, options.replicas, options.expert_profile
-    )
+        store, options.prefetch, options.per_layer, options.elastic, options.replicas, options.expert_profile,
+        options.checksums,
+    )  # fmt: skip
     state_bytes = sum(plan.cache_bytes(group) for group in programs.caches)
     return replace(plan, residency=plan_residency(programs, file, settings, budget, state_bytes, beside_bytes))
 

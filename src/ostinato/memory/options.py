@@ -58,3 +58,4 @@ class Settings:
     elastic: bool = True  # slots move to where they are worth most (memory/elastic.py)
     replicas: tuple[str, ...] = ()  # copies of the model's files, in their order
     profile: str | None = None  # a file of `ostinato profile`
+    checksums: str | None = None  # a file of `ostinato checksums`

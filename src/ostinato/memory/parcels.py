@@ -108,6 +108,12 @@ class Parcels:
         )
 
 
+def streaming_parcels(programs: Programs, file: GGUFFile) -> Parcels:
+    """Experts where there are any, else layers."""
+    experts = expert_parcels(programs, file)
+    return experts if experts.parcels else layer_parcels(programs, file)
+
+
 def expert_parcels(programs: Programs, file: GGUFFile) -> Parcels:
     """A parcel for every expert of every layer. Stacks whose experts are not each in one piece, or that
     share a matrix, stay resident."""

@@ -17,14 +17,17 @@ from typing import TYPE_CHECKING
 from ostinato.gguf.reader import GGUFFile
 from ostinato.memory.budget import MemoryPlan, kept_layers, plan
 from ostinato.memory.options import Prefetch, ReadMode, Settings, StoreOptions
-from ostinato.memory.parcels import Parcels, expert_parcels, layer_parcels
+from ostinato.memory.parcels import Parcels, streaming_parcels
 from ostinato.memory.profile import hottest, load_profile
 from ostinato.memory.store import block_of, open_store
 from ostinato.memory.store_table import BLOCK
 from ostinato.program.ir import Programs
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ostinato import _memory
+    from ostinato.passes.foresee import Unforeseen
 
 ALLOWANCE = 24 << 20  # bytes that a process takes after it was planned: threads, modules, tables
 
@@ -46,17 +49,19 @@ class Residency:
         return plan(self.parcels, self.budget, other_bytes=held, per_layer=self.settings.per_layer, block=block)
 
     def open(self, working_bytes: int) -> WeightStore | None:
-        """A store with slots in what is left of the budget, or None where everything fits and no replicas are to serve
-        failed reads. Begins to read what is resident. Raises BudgetError, ProfileError, what `open_store` raises."""
+        """A store with slots in what is left of the budget, or None where everything fits and neither replicas nor
+        checksums are to guard reads. Begins to read what is resident. Raises BudgetError, ProfileError,
+        ChecksumsError, what `open_store` raises."""
         made = self.plan(working_bytes)
-        if made.complete and not self.settings.replicas:
+        if made.complete and not self.settings.replicas and self.settings.checksums is None:
             self.file.populate()
             return None
         replicas = [Path(path) for path in self.settings.replicas]
         paths = [part.path for part in self.file.parts]
         made = self.plan(working_bytes, block_of(paths, replicas, self.settings.store.mode))
         kept_of = self._kept_of()
-        store = open_store(self.parcels, made, paths, self._options(made), replicas=replicas)
+        sums = self._checksums()
+        store = open_store(self.parcels, made, paths, self._options(made), replicas=replicas, checksums=sums)
         try:
             self._check_files(paths)
             _keep(store, kept_of(made))
@@ -65,6 +70,13 @@ class Residency:
             raise
         self.file.populate(_runs(self.parcels, len(paths)))
         return WeightStore(self.parcels, made, store, self.settings.prefetch, kept_of, self.settings.elastic)
+
+    def _checksums(self) -> np.ndarray | None:
+        if self.settings.checksums is None:
+            return None
+        from ostinato.memory.checksums import load_checksums
+
+        return load_checksums(Path(self.settings.checksums), self.parcels)
 
     def _check_files(self, paths: Sequence[Path]) -> None:
         """That the store has opened the files that are mapped. Raises _memory.ReadError."""
@@ -94,7 +106,8 @@ class Residency:
 @dataclass(frozen=True)
 class WeightStore:
     """Parcels, what the budget gave them at first, and the open store that has them. Close it after all who compute
-    with it. `kept_of`: the parcels that never go, for any plan; `elastic`: slots may move (memory/elastic.py)."""
+    with it. `kept_of`: the parcels that never go, for any plan; `elastic`: slots may move (memory/elastic.py);
+    `unforeseen`: layers whose experts are read without hints, though hints were asked for."""
 
     parcels: Parcels
     plan: MemoryPlan
@@ -102,6 +115,7 @@ class WeightStore:
     prefetch: Prefetch
     kept_of: Callable[[MemoryPlan], Sequence[int]]
     elastic: bool
+    unforeseen: tuple[Unforeseen, ...] = ()
 
     def close(self) -> None:
         self.native.close()
@@ -113,9 +127,7 @@ def plan_residency(
     """Experts stream where there are any, else layers. `state_bytes` are of keys and values and the like,
     `beside_bytes` of other processes that share the budget. Raises BudgetError where the budget holds not even what
     must be there; what a backend works in comes on top."""
-    parcels = expert_parcels(programs, file)
-    if not parcels.parcels:
-        parcels = layer_parcels(programs, file)
+    parcels = streaming_parcels(programs, file)
     held = state_bytes + beside_bytes + process_bytes(os.getpid()) + ALLOWANCE
     residency = Residency(parcels, budget, held, file, settings)
     residency.plan(0)

@@ -9,12 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from ostinato.program.ir import Instruction, Program, Programs
-
-
-def fuse_all(programs: Programs) -> Programs:
-    """Every program of a model fused."""
-    return programs.rewritten(fuse)
+from ostinato.program.ir import Instruction, Program
 
 
 def fuse(program: Program) -> Program:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ from ostinato.backends.vocabulary import check_positions, embeddable
 from ostinato.model.weights import StoredTensor, WeightExpr, WeightView, resolve
 from ostinato.passes.buffers import plan_buffers
 from ostinato.passes.encode import ABSENT, encode
-from ostinato.passes.fuse import fuse_all
+from ostinato.passes.fuse import fuse
 from ostinato.program.ir import CacheGroup, Program, Programs
 from ostinato.program.ops_table import DType
 from ostinato.program.verify import verify
@@ -48,7 +49,7 @@ class CpuExecutable:
         self._plan, self._vocab = plan, programs.vocab_size
         self._outputs = output_names(programs)
         self._pools = [make_pool(group, plan).reshape(-1) for group in programs.caches]
-        self._programs, self.store = _with_store(fuse_all(programs), tensors, plan, self._pools)
+        self._programs, self.store = _with_store(programs.rewritten(fuse), tensors, plan, self._pools)
         programs = self._programs
         self._parts = [_by_block(*each, plan) for each in zip(self._pools, programs.caches, strict=True)]
         try:
@@ -135,9 +136,11 @@ def _with_store(
     BudgetError."""
     if plan.residency is None:
         return programs, None
-    hinted = with_hints(programs, tensors, plan.residency)
+    hinted, unforeseen = with_hints(programs, tensors, plan.residency)
     store = plan.residency.open(_described(hinted, tensors, plan, pools, {}).working_bytes(plan.threads))
-    return (programs, None) if store is None else (with_fetches(hinted, store), store)
+    if store is None:
+        return programs, None
+    return with_fetches(hinted, store), replace(store, unforeseen=unforeseen)
 
 
 def _build(

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 from ostinato.memory.options import Prefetch
 from ostinato.model.weights import StoredTensor, WeightExpr
-from ostinato.program.ir import Instruction, Programs
+from ostinato.program.ir import Instruction, Program, Programs
 
 if TYPE_CHECKING:
     from ostinato.memory.parcels import Parcels
     from ostinato.memory.residency import Residency, WeightStore
+    from ostinato.passes.foresee import Unforeseen
 
 
 @dataclass(frozen=True)
@@ -30,18 +31,26 @@ class Place:
 RESIDENT = Place()
 
 
-def with_hints(programs: Programs, tensors: Mapping[str, StoredTensor], residency: Residency) -> Programs:
-    """Hints for the experts that stream, as the settings say."""
+def with_hints(
+    programs: Programs, tensors: Mapping[str, StoredTensor], residency: Residency
+) -> tuple[Programs, tuple[Unforeseen, ...]]:
+    """Hints for the experts that stream, as the settings say; and those that get none, though they should."""
     parcels, prefetch = residency.parcels, residency.settings.prefetch
     if prefetch is Prefetch.NONE:
-        return programs
+        return programs, ()
     from ostinato.passes.foresee import Foresight, foresee
+
+    unforeseen: dict[Unforeseen, None] = {}  # each once, in the order of layers
 
     def streams(instruction: Instruction) -> bool:
         return parcels.stack(instruction) is not None
 
-    by = Foresight(prefetch.value)
-    return programs.rewritten(lambda program: foresee(program, tensors, streams, by)[0])
+    def hinted(program: Program) -> Program:
+        rewritten, left = foresee(program, tensors, streams, Foresight(prefetch.value))
+        unforeseen.update(dict.fromkeys(left))
+        return rewritten
+
+    return programs.rewritten(hinted), tuple(unforeseen)
 
 
 def with_fetches(programs: Programs, store: WeightStore) -> Programs:

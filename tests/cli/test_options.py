@@ -1,0 +1,35 @@
+"""Options that several commands share: what is typed twice, so that `--help` is quick, says the same twice."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+
+from ostinato.backends.contract import KVType
+from ostinato.cli.options import KV_TYPES, POLICIES, PREFETCHES, READ_MODES, add_machine, machine
+from ostinato.engine.loading import Options
+from ostinato.memory.options import PolicyName, Prefetch, ReadMode
+
+
+def test_choices_are_the_enums() -> None:
+    assert tuple(kind.value for kind in KVType) == KV_TYPES
+    assert tuple(name.value for name in PolicyName if name is not PolicyName.ORACLE) == POLICIES
+    assert tuple(prefetch.value for prefetch in Prefetch) == PREFETCHES
+    assert tuple(mode.value for mode in ReadMode) == READ_MODES
+
+
+def test_defaults_are_the_engine_s() -> None:
+    parser = argparse.ArgumentParser()
+    add_machine(parser)
+    assert machine(parser.parse_args([])) == Options()
+
+
+def test_describing_them_imports_no_other_folder() -> None:
+    code = (
+        "import argparse, sys; from ostinato.cli.options import add_machine;"
+        "parser = argparse.ArgumentParser(); add_machine(parser); parser.format_help();"
+        "print(*sorted(name for name in sys.modules if name.startswith('ostinato.')))"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert [name for name in loaded if not name.startswith("ostinato.cli")] == []
