@@ -66,7 +66,7 @@ def test_the_next_router_sees_what_this_one_saw(moe: Opened) -> None:
 
 
 def test_statistics_need_only_the_ids(moe: Opened) -> None:
-    program, left = foresee(moe.programs.decode, moe.file.tensors, every, Foresight.TRANSITIONS, more=1)
+    program, left = foresee(moe.programs.decode, moe.file.tensors, every, Foresight.TRANSITIONS, part=1.5)
     verify(program, moe.file.tensors)
     assert left == ()
     hints = [i for i in program.instructions if i.op == "foresee"]
@@ -84,9 +84,9 @@ def test_only_what_is_streamed(moe: Opened) -> None:
     assert foresee(moe.programs.decode, moe.file.tensors, lambda _: False) == (moe.programs.decode, ())
 
 
-@pytest.mark.parametrize(("more", "wanted"), [(0, 2), (1, 3), (99, 8)])
-def test_more_than_will_be_used(moe: Opened, more: int, wanted: int) -> None:
-    program, _ = foresee(moe.programs.decode, moe.file.tensors, every, more=more)
+@pytest.mark.parametrize(("part", "wanted"), [(0.5, 1), (0.6, 2), (1.0, 2), (1.5, 3), (50.0, 8)])
+def test_fewer_or_more_than_will_be_used(moe: Opened, part: float, wanted: int) -> None:
+    program, _ = foresee(moe.programs.decode, moe.file.tensors, every, part=part)
     verify(program, moe.file.tensors)
     foreseen = {str(i.inputs[0]) for i in program.instructions if i.op == "foresee"}
     assert {i.fields["top_k"] for i in program.instructions if i.op == "route" and i.outputs[0] in foreseen} == {wanted}
@@ -133,9 +133,9 @@ def _mixture(b: Builder, w: Weights, h: str) -> str:
     return b.add("combine", out, shares)
 
 
-def rewritten(case: OpCase, **options: int) -> tuple[Program, dict[str, StoredTensor], tuple[Unforeseen, ...]]:
+def rewritten(case: OpCase, part: float = 1.0) -> tuple[Program, dict[str, StoredTensor], tuple[Unforeseen, ...]]:
     programs, tensors = case.programs()
-    program, left = foresee(programs.decode, tensors, every, **options)
+    program, left = foresee(programs.decode, tensors, every, part=part)
     verify(program, tensors)
     return program, tensors, left
 
@@ -165,7 +165,7 @@ def test_where_layers_add_nothing_all_is_foreseen(kinds: tuple[str, ...], left: 
 
 
 def test_a_router_chooses_from_its_groups_only() -> None:
-    program, _, _ = rewritten(layers("dense", "moe"), more=EXPERTS)
+    program, _, _ = rewritten(layers("dense", "moe"), part=EXPERTS / USED)
     routes = [i for i in program.instructions if i.op == "route"]
     assert [i.fields["top_k"] for i in routes] == [4, USED], "two groups of two"
     assert [[w is not None for w in i.weights] for i in routes] == [[True, True, True, False], [True] * 4]

@@ -14,6 +14,7 @@ ids speak of the next token's first. Numbers stay in either case.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -65,15 +66,15 @@ class _Mixture:
 
 def foresee(
     program: Program, tensors: Mapping[str, StoredTensor], streamed: Callable[[Instruction], bool],
-    by: Foresight = Foresight.GATE, more: int = 0,
+    by: Foresight = Foresight.GATE, part: float = 1.0,
 ) -> tuple[Program, tuple[Unforeseen, ...]]:  # fmt: skip
     """The program with hints for every `experts` that is streamed, to be verified; and those that have none.
 
-    `more`: how many experts are hinted for a row beyond the number that it will use.
+    `part`: how many experts are hinted for a row, of the number that it will use; the most likely ones, rounded up.
     """
     looks = _looks(program)
     mixtures, left = _mixtures(program, looks, streamed)
-    draft = _Draft(program, tensors, more)
+    draft = _Draft(program, tensors, part)
     for number, mixture in enumerate(mixtures):
         if by is Foresight.TRANSITIONS:
             draft.after(mixtures[number - 1], mixture)
@@ -132,8 +133,8 @@ def _before(program: Program, looks: Iterable[_Look], mixture: _Mixture) -> _Loo
 class _Draft:
     """The program, and what will stand behind its instructions."""
 
-    def __init__(self, program: Program, tensors: Mapping[str, StoredTensor], more: int) -> None:
-        self._program, self._tensors, self._more = program, tensors, more
+    def __init__(self, program: Program, tensors: Mapping[str, StoredTensor], part: float) -> None:
+        self._program, self._tensors, self._part = program, tensors, part
         self._values = dict(program.values)
         self._behind: dict[int, list[Instruction]] = {}
 
@@ -168,7 +169,7 @@ class _Draft:
         route = mixture.route
         experts = operands_of(route, self._values, self._tensors).weight(0, 2).dims[0]
         most = experts // int(route.fields["groups"]) * int(route.fields["top_groups"])
-        return min(int(route.fields["top_k"]) + self._more, most)
+        return min(math.ceil(int(route.fields["top_k"]) * self._part), most)
 
     def _add(self, before: _Look, draft: Instruction) -> tuple[str, ...]:
         """Puts it behind `before`, in that layer, and names what it makes."""

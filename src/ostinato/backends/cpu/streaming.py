@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from ostinato.memory.residency import Residency, WeightStore
     from ostinato.passes.foresee import Unforeseen
 
+# Of the experts that a row will use, the part that is hinted: what a router ahead of time ranks first. On three traces
+# (12 layers of 64 experts, 8 a token; slots for 15 and 42 % of them) 68 to 98 % of the absent ones at rank 4 were
+# wanted, 23 to 53 % at rank 8. Decoding waits no longer with the first 4 than with all 8, which read 12 to 31 % more.
+HINTED = 0.5
+
 
 @dataclass(frozen=True)
 class Place:
@@ -34,7 +39,7 @@ RESIDENT = Place()
 def with_hints(
     programs: Programs, tensors: Mapping[str, StoredTensor], residency: Residency
 ) -> tuple[Programs, tuple[Unforeseen, ...]]:
-    """Hints for the experts that stream, as the settings say; and those that get none, though they should."""
+    """Hints for the likeliest experts, as the settings say; and what streams and gets none, though it should."""
     parcels, prefetch = residency.parcels, residency.settings.prefetch
     if prefetch is Prefetch.NONE:
         return programs, ()
@@ -46,7 +51,7 @@ def with_hints(
         return parcels.stack(instruction) is not None
 
     def hinted(program: Program) -> Program:
-        rewritten, left = foresee(program, tensors, streams, Foresight(prefetch.value))
+        rewritten, left = foresee(program, tensors, streams, Foresight(prefetch.value), HINTED)
         unforeseen.update(dict.fromkeys(left))
         return rewritten
 
