@@ -173,6 +173,30 @@ def test_what_is_kept_follows_the_slots() -> None:
     store.check_integrity()
 
 
+def test_what_is_kept_is_whole_again_where_a_move_is_given_up() -> None:
+    store, plan = opened(small_world(), 8)
+    kept = [layer * EXPERTS + n for layer in range(LAYERS) for n in range(4)]
+    store.keep(ints(kept))
+    want_all(store, 1, range(LAYERS), 4)
+    elastic = Elastic(store, plan, lambda made: kept if made == plan else kept[4:])
+    request = _memory.Request(store)
+    request.want(ints(range(8)))  # all slots of layer 0
+    assert all(request.wait(parcel) == "" for parcel in range(8))
+    want_all(store, 40, range(1, LAYERS), 10)
+    elastic.look()
+    assert not elastic.move()
+    request.clear()
+    want_all(store, 400, range(1), 8)
+    want_all(store, 40, range(1, LAYERS), 8)
+    elastic.look()
+    assert elastic.move()
+    assert elastic.plan == plan, "now all layers are alike"
+    assert elastic.moves == 0
+    want_all(store, 3, range(LAYERS), EXPERTS)
+    assert all(store.states()[parcel] == 3 for parcel in kept), "whoever came, these stayed"
+    store.check_integrity()
+
+
 def test_slots_shrink_and_grow_with_the_memory_there_is() -> None:
     w = small_world()
     store, plan = opened(w, 8)

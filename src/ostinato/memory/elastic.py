@@ -90,8 +90,9 @@ class Elastic:
     ) -> None:
         self.plan = self._target = plan
         self.bytes = plan.slot_bytes
-        self.looks = self.moves = 0  # moves: divisions that were carried out
+        self.looks = self.moves = 0  # moves: of the slots of one pool
         self._store, self._kept_of = store, kept_of
+        self._moving = False  # what the store keeps is narrowed for a move that is not done
         self._steps = 0
         self._seen = store.uses()
         self._heat = np.zeros(len(self._seen))
@@ -132,10 +133,11 @@ class Elastic:
 
     def move(self) -> bool:
         """Towards the target, pools that shrink first. False while something that would have to go is in use."""
-        if self._target == self.plan:
+        if self._target == self.plan and not self._moving:
             return True
         kept = set(self._kept_of(self._target))
         self._keep(kept.intersection(self._kept_of(self.plan)))
+        self._moving = True
         grown = [new.slots - old.slots for new, old in zip(self._target.pools, self.plan.pools, strict=True)]
         for pool in sorted(range(len(grown)), key=grown.__getitem__):
             wanted, present = (
@@ -146,8 +148,9 @@ class Elastic:
             if not self._store.resize(pool, self._target.pools[pool].slots, wanted):
                 return False
             self.plan = _with_pool(self.plan, self._target, pool)
+            self.moves += 1
         self._keep(kept)
-        self.moves += 1
+        self._moving = False
         return True
 
     def _best(self, nbytes: int) -> MemoryPlan:
