@@ -9,10 +9,13 @@ import pytest
 from ostinato.backends.choose import BackendError
 from ostinato.backends.contract import KVType, Probe
 from ostinato.backends.null import NullBackend
+from ostinato.engine import loading
 from ostinato.engine.loading import FEWEST_ROWS, Options, PlanError, open_model, rows_within
 from ostinato.engine.shared import Shared, Sizes
 from ostinato.gguf.errors import GGUFError
 from ostinato.gguf.reader import open_gguf
+from ostinato.memory import residency
+from ostinato.memory.budget import BudgetError
 from tests.support import BUILTIN
 
 
@@ -49,6 +52,19 @@ def test_a_small_budget_is_not_spent_on_rows() -> None:
     middle = [rows_within(1 << bits, opened.programs, opened.plan) for bits in range(20, 34)]
     assert middle == sorted(middle)
     assert len(set(middle)) > 2
+
+
+def test_a_budget_that_the_machine_has_not_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In words, not by the system's ending the process."""
+    options = Options(backend="cpu", memory="50TiB", context=64, max_sequences=1)
+    open_model(BUILTIN, options).file.close()  # all of a small model fits, whatever it might have had
+    monkeypatch.setattr(residency, "cgroup_limit", lambda: 20 << 20)
+    with pytest.raises(BudgetError, match=r"takes .* MiB of memory; there are 20\.00 MiB"):
+        open_model(BUILTIN, options)
+    monkeypatch.setattr(residency, "cgroup_limit", lambda: None)
+    monkeypatch.setattr(loading, "memory_bytes", lambda: 30 << 20)
+    with pytest.raises(BudgetError, match=r"there are 30\.00 MiB"):
+        open_model(BUILTIN, options)
 
 
 def test_no_such_file() -> None:

@@ -159,7 +159,8 @@ def with_budget(plan: Plan, programs: Programs, file: GGUFFile, options: Options
         options.checksums,
     )  # fmt: skip
     state_bytes = sum(plan.cache_bytes(group) for group in programs.caches)
-    return replace(plan, residency=plan_residency(programs, file, settings, budget, state_bytes, beside_bytes))
+    residency = plan_residency(programs, file, settings, budget, state_bytes, memory_bytes(), beside_bytes)
+    return replace(plan, residency=residency)
 
 
 def rows_within(budget: int, programs: Programs, plan: Plan) -> int:

@@ -98,7 +98,7 @@ def plan(
     fixed = parcels.resident_bytes + other_bytes
     smallest = fixed + sum(size * slots for (size, _), slots in zip(pools, least, strict=True))
     if budget < smallest:
-        raise BudgetError(f"{_amount(budget)} is too little memory; this model needs at least {_amount(smallest)}")
+        raise BudgetError(f"{amount(budget)} is too little memory; this model needs at least {amount(smallest)}")
     slots = _share(pools, least, budget - fixed)
     planned = tuple(PoolPlan(size, n, count) for (size, count), n in zip(pools, slots, strict=True))
     return MemoryPlan(parcels.resident_bytes, planned, _quotas(groups, members, slots), cache, block)
@@ -178,7 +178,7 @@ def _round_up(value: int, unit: int) -> int:
     return -(-value // unit) * unit
 
 
-def _amount(nbytes: int) -> str:
+def amount(nbytes: int) -> str:
     """Rounded up, so that the amount named is enough."""
     return (
         f"{-(-nbytes * 100 // 2**30) / 100:.2f} GiB"

@@ -7,6 +7,7 @@ backend that computes with them.
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ostinato.gguf.reader import GGUFFile
-from ostinato.memory.budget import MemoryPlan, kept_layers, plan
+from ostinato.memory.budget import BudgetError, MemoryPlan, amount, kept_layers, plan
+from ostinato.memory.machine import cgroup_limit
 from ostinato.memory.options import Prefetch, ReadMode, Settings, StoreOptions
 from ostinato.memory.parcels import Parcels, streaming_parcels
 from ostinato.memory.profile import hottest, load_profile
@@ -122,15 +124,19 @@ class WeightStore:
 
 
 def plan_residency(
-    programs: Programs, file: GGUFFile, settings: Settings, budget: int, state_bytes: int, beside_bytes: int = 0
-) -> Residency:
+    programs: Programs, file: GGUFFile, settings: Settings, budget: int, state_bytes: int, machine_bytes: int,
+    beside_bytes: int = 0,
+) -> Residency:  # fmt: skip
     """Experts stream where there are any, else layers. `state_bytes` are of keys and values and the like,
     `beside_bytes` of other processes that share the budget. Raises BudgetError where the budget holds not even what
-    must be there; what a backend works in comes on top."""
+    must be there, or more of the model than `machine_bytes` or the limit of the process's group; what a backend works
+    in comes on top."""
     parcels = streaming_parcels(programs, file)
     held = state_bytes + beside_bytes + process_bytes(os.getpid()) + ALLOWANCE
     residency = Residency(parcels, budget, held, file, settings)
-    residency.plan(0)
+    most, taken = min(machine_bytes, cgroup_limit() or machine_bytes), held + residency.plan(0).nbytes
+    if taken // mmap.PAGESIZE > most // mmap.PAGESIZE:  # a group's limit is in whole pages
+        raise BudgetError(f"this budget takes {amount(taken)} of memory; there are {amount(most)}: give a smaller one")
     return residency
 
 
