@@ -91,6 +91,18 @@ def test_numbers_are_those_of_resident_weights(
     assert (backend.counted.counts["hinted"] > 0) == (dense or prefetch is not Prefetch.NONE)
 
 
+@pytest.mark.parametrize("prefetch", Prefetch)
+def test_layers_without_hints_are_named(opened: Opened, prefetch: Prefetch) -> None:
+    """Nothing comes before the first layer; dense layers come in turn and need no hints."""
+    plan = with_store(opened, 0.45, Settings(prefetch=prefetch)).plan
+    executable = CpuBackend().compile(opened.programs, opened.file.tensors, plan)
+    assert executable.store is not None
+    dense = not executable.store.parcels.stacks
+    first = () if dense or prefetch is not Prefetch.GATE else ((0, "no layer before it looks at the residual"),)
+    assert tuple((left.layer, left.reason) for left in executable.store.unforeseen) == first
+    executable.close()
+
+
 def test_a_budget_for_all_streams_nothing(opened: Opened, resident: np.ndarray) -> None:
     backend = Watched()
     whole = with_store(opened, 1.5, Settings(prefetch=Prefetch.GATE))
