@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ostinato import _memory
     from ostinato.passes.foresee import Unforeseen
 
-ALLOWANCE = 24 << 20  # bytes that a process takes after it was planned: threads, modules, tables
+ALLOWANCE = 8 << 20  # bytes that a process takes after it was planned: threads, modules, tables, the kernel's for it
 
 
 @dataclass(frozen=True)
