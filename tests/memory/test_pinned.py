@@ -17,6 +17,7 @@ from ostinato.memory.residency import WeightStore
 from tests.memory.streamed import OPTIONS, opened_with
 from tests.memory.test_statistics import answered
 from tests.support import BUILTIN
+from tools.tiny_models import write_tiny_model
 
 RESIDENT = 3
 HOT = (7, 2, 5)  # of every layer, the hottest first
@@ -65,10 +66,20 @@ def test_hot_experts_are_there_before_and_after(profile: str, per_layer: bool) -
         executable.close()
 
 
-def test_a_profile_of_another_model_is_refused_when_it_is_compiled(tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", [0.5, 2.0])
+def test_a_profile_of_another_model_is_refused_when_it_is_compiled(tmp_path: Path, part: float) -> None:
+    """Also where everything fits, so that nothing need be kept."""
     path = tmp_path / "other.json"
     Profile((0, 1), ((1,) * 8,) * 2).save(path)
-    with opened_with(0.5, profile=str(path)) as opened, pytest.raises(ProfileError, match="another model"):
+    with opened_with(part, profile=str(path)) as opened, pytest.raises(ProfileError, match="another model"):
+        opened.compile()
+
+
+def test_a_profile_is_not_for_layers(profile: str, tmp_path: Path) -> None:
+    path = tmp_path / "dense.gguf"
+    write_tiny_model(path)
+    opened = open_model(path, Options(backend="cpu", context=64, memory="4GiB", expert_profile=profile))
+    with opened.file, pytest.raises(ProfileError, match="another model"):
         opened.compile()
 
 

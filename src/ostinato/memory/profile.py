@@ -50,7 +50,7 @@ def load_profile(path: Path, parcels: Parcels) -> Profile:
     """A saved profile that fits the model. Raises ProfileError."""
     profile = _parsed(path, read_json(path, LARGEST, ProfileError))
     shape = [(stack.layer, stack.count) for stack in parcels.stacks]
-    if shape != [(layer, len(own)) for layer, own in zip(profile.layers, profile.counts, strict=True)]:
+    if not shape or shape != [(layer, len(own)) for layer, own in zip(profile.layers, profile.counts, strict=True)]:
         raise ProfileError(f"{path}: is of another model: its layers or their numbers of experts differ")
     return profile
 

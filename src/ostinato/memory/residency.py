@@ -54,14 +54,13 @@ class Residency:
         """A store with slots in what is left of the budget, or None where everything fits and neither replicas nor
         checksums are to guard reads. Begins to read what is resident. Raises BudgetError, ProfileError,
         ChecksumsError, what `open_store` raises."""
-        made = self.plan(working_bytes)
+        kept_of, made = self._kept_of(), self.plan(working_bytes)
         if made.complete and not self.settings.replicas and self.settings.checksums is None:
             self.file.populate()
             return None
         replicas = [Path(path) for path in self.settings.replicas]
         paths = [part.path for part in self.file.parts]
         made = self.plan(working_bytes, block_of(paths, replicas, self.settings.store.mode))
-        kept_of = self._kept_of()
         sums = self._checksums()
         store = open_store(self.parcels, made, paths, self._options(made), replicas=replicas, checksums=sums)
         try:
@@ -97,11 +96,9 @@ class Residency:
 
     def _kept_of(self) -> Callable[[MemoryPlan], list[int]]:
         """Parcels that never go: of a dense model's layers, or a profile's hottest experts in half of the slots."""
-        if self.parcels.dense:
-            return kept_layers
         if self.settings.profile is None:
-            return lambda made: []
-        profile = load_profile(Path(self.settings.profile), self.parcels)
+            return kept_layers if self.parcels.dense else lambda made: []
+        profile = load_profile(Path(self.settings.profile), self.parcels)  # refuses what has no stacks
         return lambda made: hottest(profile, self.parcels, made.cache, [cache.quota // 2 for cache in made.caches])
 
 
