@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from ostinato import _memory
 
-LOOK_STEPS = 64  # a look takes as long as a pass over the parcels' counts: about a ten thousandth of so many steps
+LOOK_STEPS = 64  # a look at 6144 parcels takes 3 ms, with a cache for each of 48 layers 10
 HALF_LIFE = 8.0  # looks: some hundred steps; the policy follows faster changes
 MARGIN = 0.01  # of what is wanted
 NAP = 0.0005  # seconds between two tries while something is in use
