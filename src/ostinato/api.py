@@ -20,7 +20,7 @@ from ostinato.backends.sampling import Sampling
 from ostinato.engine.evaluate import embedding, logits, logprobs
 from ostinato.engine.loading import Opened, Options, open_model
 from ostinato.engine.local import Stream, local_engine
-from ostinato.engine.records_table import NOT_FINITE, UNREADABLE, FinishReason
+from ostinato.engine.records_table import FinishReason
 from ostinato.engine.request import Request, TokenEvent
 from ostinato.text import StopMatcher
 
@@ -30,10 +30,6 @@ if TYPE_CHECKING:
     from ostinato.gguf.tokenizer import StreamDecoder
 
 CAPACITY = 256  # sequences running and waiting
-REFUSALS = {
-    FinishReason.ERROR: "the backend refused the request",
-    FinishReason.NUMBERS: NOT_FINITE,
-}
 MAX_TOKENS = 256  # where nothing is said
 
 Prompt = str | Sequence[int]
@@ -245,10 +241,8 @@ class Model:
                 self._engine.step()
             events = list(stream.events)
             stream.events.clear()
-        if events and stream.finish is FinishReason.WEIGHTS:
-            raise RuntimeError(UNREADABLE.format(events[-1].reason))
-        if events and (reason := REFUSALS.get(stream.finish)):
-            raise RuntimeError(reason)
+        if events and stream.failure:
+            raise RuntimeError(stream.failure)
         return events
 
     def _cancel(self, stream: Stream) -> None:

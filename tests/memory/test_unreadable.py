@@ -15,6 +15,8 @@ import pytest
 
 from ostinato.api import Model
 from ostinato.backends.sampling import Sampling
+from ostinato.cli.bench import Session
+from ostinato.cli.errors import CliError
 from ostinato.engine.records_table import FinishReason
 from ostinato.engine.request import Request
 from ostinato.memory import store as memory_store
@@ -70,6 +72,15 @@ def test_a_request_fails_with_the_reader_s_words_and_can_be_asked_again(
             source.broken.clear()
             assert tokens(model, prompt(seed)) == expected[seed], "nothing of the failed prompt is in the prefix cache"
         model._engine.check_integrity()
+
+
+def test_a_benchmark_of_what_cannot_be_read_has_no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    with model_over(monkeypatch) as (model, source):
+        session = Session(model._opened, model._executable, model._port, model._engine)
+        assert min(session.measure([prompt(0)], TOKENS)) > 0
+        break_all(source, model)
+        with pytest.raises(CliError, match=FAULT):
+            session.measure([prompt(1), prompt(2)], TOKENS)
 
 
 @pytest.mark.parametrize("steps", [0, 3, 9, 30])

@@ -144,7 +144,7 @@ class Session:
         self, prompts: Sequence[Sequence[int]], tokens: int, at_first: Callable[[], None] = lambda: None
     ) -> tuple[float, float]:
         """Seconds until every prompt has its first token, and from there until each has `tokens` greedy ones more.
-        `at_first` is called in between."""
+        `at_first` is called in between. Raises CliError where one fails: its tokens would seem to take no time."""
         from ostinato.backends.sampling import Sampling
         from ostinato.engine.request import Request
 
@@ -159,6 +159,9 @@ class Session:
                 at_first()
         ended = time.perf_counter()
         self.engine.drain()
+        for stream in streams:
+            if stream.failure:
+                raise CliError(stream.failure)
         return first - started, ended - first
 
     def _submit(self, request: Request) -> Stream:

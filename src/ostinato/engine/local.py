@@ -11,7 +11,7 @@ import numpy as np
 
 from ostinato.backends.contract import Executable, Plan
 from ostinato.engine.engine import Engine
-from ostinato.engine.records_table import Command, FinishReason
+from ostinato.engine.records_table import NOT_FINITE, UNREADABLE, Command, FinishReason
 from ostinato.engine.request import Request, TokenEvent
 from ostinato.engine.sequences import SequenceTable
 
@@ -19,13 +19,22 @@ if TYPE_CHECKING:
     from ostinato.engine.loading import Opened
 
 
+FAILURES = {
+    FinishReason.ERROR: "the backend refused the request",
+    FinishReason.NUMBERS: NOT_FINITE,
+    FinishReason.WEIGHTS: UNREADABLE,
+}
+
+
 class Stream:
-    """What came of one request so far; `events` are to be taken from the left."""
+    """What came of one request so far; `events` are to be taken from the left. `failure`: why there is no answer, or
+    no more of it; "" where nothing went wrong."""
 
     def __init__(self, record: int, generation: int) -> None:
         self.record, self.generation = record, generation
         self.events: deque[TokenEvent] = deque()
         self.finish = FinishReason.NONE
+        self.failure = ""
 
 
 class LocalPort:
@@ -66,6 +75,7 @@ class LocalPort:
             self.table.ack(event.request, event.index + (event.token >= 0))
             if event.finish:
                 stream.finish = event.finish
+                stream.failure = FAILURES.get(event.finish, "").format(event.reason)
                 del self._streams[event.request]
                 self.table.free(event.request)
 
