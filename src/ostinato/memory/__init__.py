@@ -2,7 +2,8 @@
 
     parcels     a program's experts or layers as parcels: extents of the model's files
     budget      "8GiB" or "50%" -> slots of each size, or the least that would do
-    store       a plan -> native/memory's Store, which reads, keeps and evicts; residency: what a backend is given of all this
+    store       a plan -> native/memory's Store, which reads, keeps and evicts
+    residency   all this as a backend is given it
     checksums   what reads are verified with
     statistics  what a store counted, as rates
     trace       what was wanted, step by step; simulate: what each policy would have hit
@@ -14,6 +15,6 @@
 Nothing here computes. A backend gets the Store (its native part takes it as ostinato::memory::Store) and, for each
 `experts` instruction, the first parcel of its ExpertStack: it wants the parcels of the experts that `group` has found,
 computes those that have arrived while others are being read, and releases each as soon as it has been used. A pass that
-applies the next layer's router ahead of time gives its guesses to `hint`. Dense layers are wanted two ahead, in order, and
-budget.kept_layers says which never go.
+applies the next layer's router ahead of time gives its guesses to `hint`. Dense layers are wanted two ahead, in order,
+and budget.kept_layers says which never go.
 """
