@@ -61,6 +61,12 @@ def revision() -> str:
     return subprocess.run(command, capture_output=True, text=True, cwd=RESULTS.parent, check=False).stdout.strip()
 
 
+def recorded_command(module: str) -> str:
+    """How this benchmark was called, to be kept with its figures; of folders elsewhere their names only."""
+    words = (Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:])
+    return f"python -m {module} {shlex.join(words)}"
+
+
 def medians(rounds: Sequence[Record]) -> dict[str, float]:
     """The median of every field that all rounds have."""
     shared = [field for field in FIELDS if all(field in record for record in rounds)]

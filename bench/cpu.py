@@ -15,7 +15,6 @@ import hashlib
 import json
 import os
 import platform
-import shlex
 import statistics
 import sys
 from collections.abc import Callable
@@ -23,7 +22,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.candidates import Peers
-from bench.compare import RESULTS, processor, revision
+from bench.compare import RESULTS, processor, recorded_command, revision
 from bench.cpu_life import busy, idle, memory, start
 from bench.cpu_rows import Result, Setup, long_context, one_stream, several
 from bench.figures import Figure, Record, from_json, table
@@ -60,11 +59,9 @@ class Bench:
 
     def _begin(self, flags: list[str]) -> Record:
         old = json.loads(self._options.out.read_text()) if self._options.resume and self._options.out.exists() else {}
-        words = (Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:])
-        command = f"python -m bench.cpu {shlex.join(words)}"
         return {
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "commands": [*old.get("commands", []), command],
+            "commands": [*old.get("commands", []), recorded_command("bench.cpu")],
             "processor": processor(),
             "instructions": [flag for flag in flags if flag.startswith(("avx", "amx", "fma", "f16c"))],
             "cores": os.cpu_count(),

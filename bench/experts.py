@@ -16,7 +16,6 @@ import hashlib
 import json
 import os
 import platform
-import shlex
 import signal
 import sys
 import time
@@ -25,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.cgroup import evict, memory_group
-from bench.compare import RESULTS, processor, revision
+from bench.compare import RESULTS, processor, recorded_command, revision
 from bench.disk import sequential_bandwidth
 from bench.expert_bounds import bounds, save_use
 from bench.expert_figures import lines, medians
@@ -68,11 +67,9 @@ class Bench:
     def _begin(self) -> Record:
         out = self._options.out
         old = json.loads(out.read_text()) if self._options.resume and out.exists() else {}
-        words = (Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:])
-        command = f"python -m bench.experts {shlex.join(words)}"
         return {
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "commands": [*old.get("commands", []), command],
+            "commands": [*old.get("commands", []), recorded_command("bench.experts")],
             "processor": processor(),
             "cores": os.cpu_count(),
             "threads": self._options.threads,
