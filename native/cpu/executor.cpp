@@ -1,5 +1,6 @@
 #include "cpu/executor.h"
 
+#include <exception>
 #include <utility>
 
 namespace ostinato::cpu {
@@ -26,15 +27,22 @@ constexpr auto kDispatch =
                    op::Part, op::Join, op::Select, op::Pool, op::Route, op::Group, op::Experts, op::Combine,
                    op::Conv, op::Delta, op::Scan, op::Foresee, op::Fetch, op::Drop, op::Sample>();
 
-// An abandoned step draws what its sequences get instead of tokens.
-bool runs(int32_t opcode, const Machine& m) {
-  return !m.abandoned || opcode == static_cast<int32_t>(op::Sample::kOpcode);
+// Of an abandoned step only what draws is run: its sequences get that instead of tokens. What fails for the
+// coordinator itself (a store that was closed, no memory for what is wanted of it) fails the step's
+// sequences, not the process.
+void run_one(const int32_t* words, Machine& m) {
+  if (m.abandoned && words[0] != static_cast<int32_t>(op::Sample::kOpcode)) return;
+  try {
+    kDispatch[words[0]](words, m);
+  } catch (const std::exception& error) {
+    m.abandon(error.what());
+  }
 }
 
 void execute(const Program& program, Machine& m) {
   const std::vector<int32_t>& words = program.instructions;
   for (size_t at = 0; at < words.size(); at += op::kWords[words[at]]) {
-    if (runs(words[at], m)) kDispatch[words[at]](&words[at], m);
+    run_one(&words[at], m);
   }
 }
 
@@ -51,7 +59,7 @@ void execute(const Program& program, Machine& m, Profile& profile) {
   Stopwatch watch;
   auto nanoseconds = profile.nanoseconds.begin();
   for (size_t at = 0; at < words.size(); at += op::kWords[words[at]]) {
-    if (runs(words[at], m)) kDispatch[words[at]](&words[at], m);
+    run_one(&words[at], m);
     *nanoseconds++ += watch.lap();
   }
 }

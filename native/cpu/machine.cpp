@@ -62,7 +62,7 @@ void Machine::fail_row(int32_t value, int64_t row, const std::string& reason) {
 void Machine::abandon(const std::string& reason) {
   for (int64_t token = 0; token < rows.count; ++token) fail_token(token, reason);
   abandoned = true;
-  request->clear();
+  if (request != nullptr) request->clear();
 }
 
 void Machine::fail_token(int64_t token, const std::string& reason) {

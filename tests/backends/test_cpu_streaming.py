@@ -119,9 +119,7 @@ def test_a_layer_that_cannot_be_read_fails_the_step_alone(
     residency = streamed.plan.residency
     assert residency is not None
     executable = CpuBackend().compile(opened.programs, opened.file.tensors, streamed.plan)
-    blocks = range(opened.plan.blocks_per_sequence)
-    batch = Batch([Span(0, Kind.PROMPT, 0, list(PROMPT), logit_rows=len(PROMPT))],
-                  [Enter(0, len(PROMPT), Sampling())], [TableEdit(0, 0, 0, blocks)], want_logits=True)  # fmt: skip
+    batch = whole_prompt(opened)
     offsets = {extent.offset for parcel in residency.parcels.parcels[2:] for extent in parcel.extents}
     for broken in (offsets, set[int](), offsets, set[int]()):
         source.broken = broken
@@ -131,3 +129,20 @@ def test_a_layer_that_cannot_be_read_fails_the_step_alone(
         if not broken:
             np.testing.assert_array_equal(result.outputs["logits"], resident[: len(PROMPT)])
     executable.close()
+
+
+def test_a_store_that_was_closed_fails_the_step_alone(opened: Opened) -> None:
+    streamed = with_store(opened, 0.45, Settings(prefetch=Prefetch.GATE))
+    executable = CpuBackend().compile(opened.programs, opened.file.tensors, streamed.plan)
+    assert executable.store is not None
+    executable.store.native.close()
+    executable.submit(whole_prompt(opened))
+    assert executable.collect().faults == {0: "the store is closed"}
+    executable.close()
+
+
+def whole_prompt(opened: Opened) -> Batch:
+    """All rows at once, with logits."""
+    blocks = range(opened.plan.blocks_per_sequence)
+    return Batch([Span(0, Kind.PROMPT, 0, list(PROMPT), logit_rows=len(PROMPT))],
+                 [Enter(0, len(PROMPT), Sampling())], [TableEdit(0, 0, 0, blocks)], want_logits=True)  # fmt: skip

@@ -7,7 +7,7 @@ import os
 from dataclasses import replace
 
 from ostinato.api import Model
-from ostinato.memory.residency import process_bytes
+from ostinato.memory.machine import process_bytes
 from tests.memory.streamed import OPTIONS, opened_with
 
 PART = 0.5  # of the experts, in slots

@@ -52,13 +52,21 @@ def answer(url: str, killing: bool = True) -> str:
 
 
 def kill_engine(url: str) -> None:
-    """Returns when the next one is there."""
+    """Returns when the next one is there, which counts the server as the first did: a budget stays enough."""
     (engine,) = httpx.get(f"{url}/engines").json()
+    beside = counted_beside(engine["engine_pid"])
     os.kill(engine["engine_pid"], signal.SIGKILL)
     while httpx.get(f"{url}/engines").json()[0]["restarts"] == 0 or httpx.get(f"{url}/ready").status_code != 200:
         time.sleep(0.01)
+    assert counted_beside(httpx.get(f"{url}/engines").json()[0]["engine_pid"]) == beside
 
 
 def expected() -> str:
     with opened_with(0) as opened, Model(opened) as model:
         return model.generate(model.tokenize(PROMPT), max_tokens=TOKENS, ignore_eos=True)
+
+
+def counted_beside(pid: int) -> int:
+    """Bytes of the server that an engine's command line tells."""
+    words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    return int(words[words.index("--beside") + 1])

@@ -99,14 +99,14 @@ def stamp(path: str | os.PathLike[str]) -> str:
     return f"{status.st_dev}-{status.st_ino}-{status.st_size}-{status.st_mtime_ns}"
 
 
-def build_model(path: str, options: str, expected: str, shared: Shared, port: RingPort) -> Steps:
+def build_model(path: str, options: str, expected: str, beside: int, shared: Shared, port: RingPort) -> Steps:
     """The engine for a GGUF file, its KV in the shared mapping unless it lies on a device; `options` as
-    `encode_options` makes them, `expected` the file's stamp when the server opened it."""
+    `encode_options` makes them, `expected` the file's stamp when the server opened it, `beside` bytes of the server
+    that share a budget of memory."""
     from ostinato.engine.engine import Engine
     from ostinato.engine.loading import open_model
-    from ostinato.memory.residency import process_bytes
 
-    opened = open_model(path, decode_options(options), beside_bytes=process_bytes(os.getppid()))
+    opened = open_model(path, decode_options(options), beside_bytes=beside)
     if stamp(path) != expected:
         raise StaleFileError(f"{path} has changed since the server opened it; start the server again")
     caches = opened.programs.caches
@@ -138,8 +138,9 @@ def main() -> int:
     parser.add_argument("--model", required=True, help="path of the GGUF file")
     parser.add_argument("--options", required=True, help="loading.Options as JSON")
     parser.add_argument("--stamp", required=True, help="the file's stamp when the server opened it")
+    parser.add_argument("--beside", type=int, default=0, help="bytes of the supervisor that share a budget of memory")
     given = parser.parse_args()
-    return serve(given.link, partial(build_model, given.model, given.options, given.stamp))
+    return serve(given.link, partial(build_model, given.model, given.options, given.stamp, given.beside))
 
 
 if __name__ == "__main__":

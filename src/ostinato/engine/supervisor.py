@@ -84,12 +84,14 @@ class Stream:
 class Supervisor:
     """One engine process and the streams it feeds. Everything runs on one event loop.
 
-    `command` is the engine's command line; the supervisor appends `--link`. `sizes` are those of the plan that the
-    engine will make for itself.
+    `command` is the engine's command line; the supervisor appends `--link`, and where the engine is `budgeted`
+    `--beside`: what this process held at the first start. (What it holds later must not make a budget too small that
+    was enough.) `sizes` are those of the plan that the engine will make for itself.
     """
 
-    def __init__(self, command: Sequence[str], sizes: Sizes, *, backend: str = "") -> None:
+    def __init__(self, command: Sequence[str], sizes: Sizes, *, backend: str = "", budgeted: bool = False) -> None:
         self._argv = list(command)
+        self._budgeted = budgeted
         self._backend = backend
         self._shared = Shared.create(sizes)
         self._commands, self._tokens = Bell.create(), Bell.create()
@@ -111,7 +113,7 @@ class Supervisor:
         command = [sys.executable, "-P", "-m", "ostinato.engine.process", "--model", str(opened.path)]
         command += ["--options", encode_options(options), "--stamp", stamp(opened.path)]
         sizes = Sizes.of(opened.plan, opened.programs.caches, capacity, opened.hosted)
-        return cls(command, sizes, backend=opened.backend.name)
+        return cls(command, sizes, backend=opened.backend.name, budgeted=options.memory is not None)
 
     async def start(self) -> None:
         """Returns when the engine takes requests. Raises EngineDownError when it cannot run the model."""
@@ -256,6 +258,11 @@ class Supervisor:
 
     async def _spawn(self, engine_end: int) -> asyncio.subprocess.Process:
         self._progress = False
+        if self._budgeted:
+            from ostinato.memory.machine import process_bytes
+
+            self._argv += ["--beside", str(process_bytes(os.getpid()))]
+            self._budgeted = False
         link = Link(self._shared.fd, self._commands, self._tokens, engine_end)
         return await asyncio.create_subprocess_exec(
             *self._argv,

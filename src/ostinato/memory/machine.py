@@ -59,3 +59,13 @@ def _limits(root: Path, group: str, name: str) -> list[int]:
     folders = [folder for folder in (inside, *inside.parents) if folder == root or root in folder.parents]
     texts = [(folder / name).read_text().strip() for folder in folders if (folder / name).is_file()]
     return [int(text) for text in texts if text.isdecimal()]
+
+
+def process_bytes(pid: int) -> int:
+    """Anonymous memory of a process, with that which it shares; files that it maps can be let go. 0 where unknown."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    fields = dict(line.split(":", 1) for line in lines if ":" in line)
+    return sum(1024 * int(fields.get(name, "0 kB").split()[0]) for name in ("RssAnon", "RssShmem"))

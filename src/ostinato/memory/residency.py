@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from ostinato.gguf.reader import GGUFFile
 from ostinato.memory.budget import BudgetError, MemoryPlan, amount, kept_layers, plan
-from ostinato.memory.machine import cgroup_limit
+from ostinato.memory.machine import cgroup_limit, process_bytes
 from ostinato.memory.options import Prefetch, ReadMode, Settings, StoreOptions
 from ostinato.memory.parcels import Parcels, streaming_parcels
 from ostinato.memory.profile import hottest, load_profile
@@ -135,16 +135,6 @@ def plan_residency(
     if taken // mmap.PAGESIZE > most // mmap.PAGESIZE:  # a group's limit is in whole pages
         raise BudgetError(f"this budget takes {amount(taken)} of memory; there are {amount(most)}: give a smaller one")
     return residency
-
-
-def process_bytes(pid: int) -> int:
-    """Anonymous memory of a process, with that which it shares; files that it maps can be let go. 0 where unknown."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return 0
-    fields = dict(line.split(":", 1) for line in lines if ":" in line)
-    return sum(1024 * int(fields.get(name, "0 kB").split()[0]) for name in ("RssAnon", "RssShmem"))
 
 
 def _runs(parcels: Parcels, files: int) -> list[list[tuple[int, int]]]:
