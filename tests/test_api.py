@@ -12,9 +12,10 @@ import pytest
 
 import ostinato
 from ostinato.api import Model
-from ostinato.backends.contract import BatchError
+from ostinato.backends.contract import BatchError, CompileError
 from ostinato.backends.sampling import SamplingError
 from ostinato.engine.records_table import FinishReason
+from ostinato.memory.budget import BudgetError
 from tools.tiny_models import write_tiny_model
 
 
@@ -170,6 +171,15 @@ def test_what_is_out_of_range_is_refused_by_name(model: Model) -> None:
         model.logits([3] * 129)
     with pytest.raises(BatchError, match="vocabulary"):
         model.logits([3, -1])
+
+
+def test_a_budget_of_memory_changes_no_answer(path: Path) -> None:
+    with pytest.raises(BudgetError, match="'much' is not an amount of memory"):
+        ostinato.load(path, context=128, memory="much")
+    with pytest.raises(CompileError, match="null"):
+        ostinato.load(path, backend="null", context=128, memory="1GiB").close()
+    with ostinato.load(path, context=128) as free, ostinato.load(path, context=128, memory="1GiB") as budgeted:
+        assert budgeted.generate([3, 4, 5], max_tokens=8) == free.generate([3, 4, 5], max_tokens=8)
 
 
 def test_a_closed_model_says_so(path: Path) -> None:

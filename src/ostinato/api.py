@@ -60,16 +60,20 @@ def load(
     threads: int = 0,
     context: int | None = None,
     max_sequences: int = 64,
+    memory: str | None = None,
     embed: bool = False,
 ) -> Model:
     """Loads a GGUF file. `backend` None takes the best one here; `threads` 0 one per core; `context` None what
-    the model was trained for (at most 8192); `max_sequences` run side by side, others wait. `embed`:
-    embeddings instead of answers, from a model that generates but whose file says how to pool; encoders need no such
-    word.
+    the model was trained for (at most 8192); `max_sequences` run side by side, others wait. `memory` is a
+    budget for the process ("8GiB", or "50%" of the file): weights beyond it are read when they are needed, on the CPU.
+    `embed`: embeddings instead of answers, from a model that generates but whose file says how to pool; encoders need
+    no such word.
 
     Raises what `open_model` raises, or CompileError: ValueErrors all, each saying what is wrong and where.
     """
-    options = Options(backend=backend, threads=threads, context=context, max_sequences=max_sequences, embed=embed)
+    options = Options(
+        backend=backend, threads=threads, context=context, max_sequences=max_sequences, memory=memory, embed=embed
+    )
     return Model(open_model(path, options))
 
 
