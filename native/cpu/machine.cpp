@@ -53,10 +53,14 @@ void Machine::hint_foreseen() {
   foreseen.clear();
 }
 
-void Machine::fail_row(int32_t value, int64_t row, const std::string& reason) {
+int64_t Machine::token_of(int32_t value, int64_t row) const {
   const Value& v = program->values[value];
   const int64_t index = row / v.factor;
-  fail_token(v.axis == Axis::kR ? rows.logit[index] : index, reason);
+  return v.axis == Axis::kR ? rows.logit[index] : index;
+}
+
+void Machine::fail_row(int32_t value, int64_t row, const std::string& reason) {
+  fail_token(token_of(value, row), reason);
 }
 
 void Machine::abandon(const std::string& reason) {

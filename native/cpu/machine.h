@@ -53,6 +53,7 @@ struct Result {
 struct Followers {
   std::vector<int32_t> first;  // parcel of every stack, in the order of the statistics
   memory::Transitions transitions;
+  std::vector<int64_t> next{};  // after each row that the last stack had last: slot x 2^32 + position
 
   // Nothing where no hint of the program wants them.
   static std::unique_ptr<Followers> of(const Program& program);
@@ -91,6 +92,8 @@ struct Machine {
   int64_t count(int32_t value) const;
   int64_t prompt_count(int32_t value) const;
   int64_t width(int32_t value) const { return program->values[value].width; }
+  // The token, in T, that the value's row is of.
+  int64_t token_of(int32_t value, int64_t row) const;
   Weight& weight(int32_t index) const { return program->weights[index]; }
   // A piece of a streamed weight lies where `parcel`, which `request` holds, has its extent.
   void place(Piece& piece, int32_t parcel, int32_t extent) const {

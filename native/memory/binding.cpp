@@ -325,6 +325,7 @@ NB_MODULE(_memory, m) {
             self.observe(stack, {ids.data(), ids.size()}, static_cast<int32_t>(ids.shape(1)));
           },
           "stack"_a, "ids"_a)
+      .def("restart", &Transitions::restart)
       .def("predict", predict, "stack"_a, "ids"_a, "count"_a);
   m.def(
       "simulate",

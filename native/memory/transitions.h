@@ -21,6 +21,9 @@ class Transitions {
   // a stack or ids that are not there.
   void observe(int32_t stack, std::span<const int32_t> ids, int32_t top_k);
 
+  // What is observed next does not follow from what was observed before: its rows are others.
+  void restart() { last_ = -1; }
+
   // Appends at most `count` experts of the stack after `stack`, the likeliest first, for a row that wants
   // `ids`; none that never followed.
   void predict(int32_t stack, std::span<const int32_t> ids, int32_t count, std::vector<int32_t>& out);

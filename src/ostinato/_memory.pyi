@@ -86,6 +86,7 @@ class Request:
 class Transitions:
     def __init__(self, experts: Sequence[int], half_life: float) -> None: ...
     def observe(self, stack: int, ids: NDArray[np.int32]) -> None: ...  # [rows, top_k]
+    def restart(self) -> None: ...  # the rows that come are others
     def predict(self, stack: int, ids: NDArray[np.int32], count: int) -> list[int]: ...  # of one row
 
 def block(files: Sequence[tuple[Source, Source | None]]) -> int: ...  # what reads of all of them are aligned to

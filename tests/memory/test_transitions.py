@@ -7,7 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ostinato._memory import Transitions
+from ostinato._memory import COUNTERS, Transitions
+from ostinato.api import Model
+from ostinato.memory.options import Prefetch
+from tests.memory.streamed import opened_with
 from tests.memory.worlds import ints
 
 STACKS = (5, 7, 3)
@@ -84,6 +87,33 @@ def test_nothing_is_foretold_of_what_was_never_seen() -> None:
     transitions.observe(2, table([[0, 1]]))  # not the next stack
     transitions.observe(0, table([[0, 1], [2, 3]]))  # of another number of rows
     assert [transitions.predict(stack, ints([0, 1]), 9) for stack in range(3)] == [[], [], []]
+
+
+def test_nothing_is_learned_across_a_restart() -> None:
+    transitions = Transitions(STACKS, HALF_LIFE)
+    transitions.observe(0, table([[0, 1]]))
+    transitions.restart()
+    transitions.observe(1, table([[2, 3]]))
+    transitions.observe(2, table([[0, 1]]))
+    assert transitions.predict(0, ints([0, 1]), 9) == []
+    assert transitions.predict(1, ints([2, 3]), 9) == [0, 1]
+
+
+def test_the_first_layer_follows_only_from_the_token_before() -> None:
+    """A prompt's rows and other sequences' tell nothing about the next token of this one."""
+    with opened_with(0.5, prefetch=Prefetch.TRANSITIONS) as opened, Model(opened) as model:
+        store = model._executable.store
+        assert store is not None
+
+        def hinted(tokens: int) -> int:
+            """Of the first layer, after a prompt of one token and so many more."""
+            list(model.events([300 + tokens], max_tokens=tokens, ignore_eos=True))
+            return int(store.native.counters()[0][COUNTERS.index("hinted")])
+
+        model.logits([5, 6, 7])
+        model.logits([8, 9, 10])
+        assert [hinted(1), hinted(1)] == [0, 0]
+        assert hinted(4) > 0
 
 
 @pytest.mark.parametrize(

@@ -14,18 +14,40 @@ namespace {
 
 constexpr double kHalfLife = 64;  // uses of an expert, after which what followed it counts half
 
+// Of every row of a value: slot x 2^32 + position.
+std::vector<int64_t> places(int32_t value, const Machine& m) {
+  std::vector<int64_t> rows;
+  for (int64_t row = 0; row < m.count(value); ++row) {
+    const int64_t token = m.token_of(value, row);
+    rows.push_back((int64_t{m.rows.slot[token]} << 32) + m.rows.position[token]);
+  }
+  return rows;
+}
+
+// What the step before wanted of its last stack, this one's first follows only where each row is the next
+// token of its sequence. A prompt's are not: their next ones stand beside them in the same step.
+void learn(Followers& followers, int32_t stack, const op::Foresee& i, const Machine& m) {
+  const int64_t top_k = m.width(i.ids);
+  if (stack == 0 && places(i.ids, m) != followers.next) followers.transitions.restart();
+  followers.transitions.observe(stack, {m.data<int32_t>(i.ids), static_cast<size_t>(m.count(i.ids) * top_k)},
+                                static_cast<int32_t>(top_k));
+  if (stack + 1 < followers.transitions.stacks()) return;
+  followers.next = places(i.ids, m);
+  for (int64_t& place : followers.next) ++place;
+}
+
 // The experts that are guessed, once for every row that may go to them.
 std::vector<int32_t> guesses(const op::Foresee& i, Machine& m) {
   const int64_t rows = m.count(i.ids), top_k = m.width(i.ids);
   const std::span<const int32_t> ids(m.data<int32_t>(i.ids), rows * top_k);
   if (i.follow == 0) return {ids.begin(), ids.end()};
-  auto& [first, transitions] = *m.followers;
+  const std::vector<int32_t>& first = m.followers->first;
   const auto stack = std::find(first.begin(), first.end(), m.weight(i.up).parcel) - first.begin();
   const auto before = static_cast<int32_t>((stack + first.size() - 1) % first.size());
-  transitions.observe(before, ids, static_cast<int32_t>(top_k));
+  learn(*m.followers, before, i, m);
   std::vector<int32_t> found;
   for (int64_t row = 0; row < rows; ++row) {
-    transitions.predict(before, ids.subspan(row * top_k, top_k), i.follow, found);
+    m.followers->transitions.predict(before, ids.subspan(row * top_k, top_k), i.follow, found);
   }
   return found;
 }
