@@ -61,19 +61,23 @@ def load(
     context: int | None = None,
     max_sequences: int = 64,
     memory: str | None = None,
+    gpu_memory: str | None = None,
     embed: bool = False,
 ) -> Model:
     """Loads a GGUF file. `backend` None takes the best one here; `threads` 0 one per core; `context` None what
     the model was trained for (at most 8192); `max_sequences` run side by side, others wait. `memory` is a
     budget for the process ("8GiB", or "50%" of the file): weights beyond it are read when they are needed, on the CPU.
+    `gpu_memory` is one of a card's memory, for backend "cuda": experts beyond it lie in the machine's, of which
+    `memory` then is the most that they may take.
     `embed`: embeddings instead of answers, from a model that generates but whose file says how to pool; encoders need
     no such word.
 
     Raises what `open_model` raises, or CompileError: ValueErrors all, each saying what is wrong and where.
     """
     options = Options(
-        backend=backend, threads=threads, context=context, max_sequences=max_sequences, memory=memory, embed=embed
-    )
+        backend=backend, threads=threads, context=context, max_sequences=max_sequences, memory=memory, embed=embed,
+        gpu_memory=gpu_memory,
+    )  # fmt: skip
     return Model(open_model(path, options))
 
 

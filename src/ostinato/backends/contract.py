@@ -92,6 +92,9 @@ class Plan:
     threads: int = 0  # 0: one per core this process may use
     memory: Mapping[str, memoryview] = field(default_factory=dict)
     residency: Residency | None = None  # weights stream from the model's files, in a budget
+    device_memory: int | None = None  # bytes of a device that all of the model may take; None: all that is free
+    pinned_memory: int = 0  # bytes that may be pinned for experts that lie beside it, where there is a device_memory
+    expert_profile: str | None = None  # a file of `ostinato profile`: which experts are on the device at first
 
     @property
     def blocks_per_sequence(self) -> int:
@@ -205,6 +208,12 @@ def refuse_streaming(backend: str, plan: Plan) -> None:
     """For backends that have no store. Raises CompileError."""
     if plan.residency is not None:
         raise CompileError(f"{backend}: its weights are all resident; a budget of memory needs the cpu backend")
+
+
+def refuse_device_budget(backend: str, plan: Plan) -> None:
+    """For backends that have no slots for experts in a device's memory. Raises CompileError."""
+    if plan.device_memory is not None:
+        raise CompileError(f"{backend}: it keeps no experts on a card; a budget of --gpu-memory needs the cuda backend")
 
 
 def check_batch(batch: Batch, plan: Plan, vocab_size: int, max_steps: int = 1) -> None:

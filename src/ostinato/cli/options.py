@@ -50,6 +50,11 @@ def _add_memory(parser: argparse.ArgumentParser) -> None:
         "--memory", metavar="AMOUNT",
         help="a budget of everything, as 8GiB or 50%% of the file; experts that it does not hold are read when needed",
     )  # fmt: skip
+    group.add_argument(
+        "--gpu-memory", metavar="AMOUNT",
+        help="the same of a card's memory: experts that it does not hold are read across the bus; --memory is then the "
+        "most that the machine's own may take for them",
+    )  # fmt: skip
     group.add_argument("--policy", choices=POLICIES, default="lfru", help="which experts stay (default: lfru)")
     group.add_argument("--per-layer", action="store_true", help="every layer has slots of its own")
     group.add_argument("--fixed", action="store_true", help="slots stay where they are (default: where they hit most)")
@@ -97,6 +102,7 @@ def machine(options: argparse.Namespace) -> Options:
         replicas=tuple(options.replica),
         expert_profile=options.expert_profile,
         checksums=options.checksums,
+        gpu_memory=options.gpu_memory,
     )
 
 

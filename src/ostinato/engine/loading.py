@@ -65,6 +65,7 @@ class Options:
     replicas: tuple[str, ...] = ()  # copies of the model's files, in their order, that serve failed reads
     expert_profile: str | None = None  # experts to keep, by a file of `ostinato profile`
     checksums: str | None = None  # a file of `ostinato checksums`: what is read is verified
+    gpu_memory: str | None = None  # a budget of a device's memory; experts beyond it lie in pinned host memory
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ def open_model(
     try:
         backend = choose(options.backend)
         probe = look(backend)
-        if options.memory is not None:
+        if options.memory is not None and options.gpu_memory is None:
             file.sparse()
         elif not probe.memory_bytes and file.nbytes <= memory_bytes():
             file.populate()  # while all that follows is computed
@@ -130,7 +131,11 @@ def open_model(
         if options.embed and spec.pooling is None:
             raise PlanError(f"{path}: the file does not say how its rows become an embedding (`pooling_type`)")
         programs = compile_model(spec, file.tensors, served_context(spec, options), options.embed)
-        plan = with_budget(make_plan(spec, programs, file, options, probe), programs, file, options, beside_bytes)
+        plan = make_plan(spec, programs, file, options, probe)
+        if options.gpu_memory is None:
+            plan = with_budget(plan, programs, file, options, beside_bytes)
+        else:
+            plan = with_device_budget(plan, file, options, probe, beside_bytes)
         return Opened(Path(path), file, spec, programs, plan, backend, options.run_steps, not probe.memory_bytes)
     except BaseException:
         file.close()
@@ -163,6 +168,21 @@ def with_budget(plan: Plan, programs: Programs, file: GGUFFile, options: Options
     return replace(plan, residency=residency)
 
 
+def with_device_budget(plan: Plan, file: GGUFFile, options: Options, probe: Probe, beside_bytes: int) -> Plan:
+    """The plan with a budget of the device's memory, and what experts beside it may be pinned in: of `options.memory`,
+    or else of the machine's and its group's, what this process and others do not hold. Raises BudgetError."""
+    if options.replicas or options.checksums:
+        raise PlanError("replicas and checksums are for weights that stream from files: give --memory alone")
+    from ostinato.memory.budget import parse_budget
+    from ostinato.memory.device import check_device, pinnable_bytes
+
+    assert options.gpu_memory is not None
+    device = check_device(parse_budget(options.gpu_memory, file.nbytes), probe.memory_bytes)
+    budget = None if options.memory is None else parse_budget(options.memory, file.nbytes)
+    pinned = pinnable_bytes(budget, memory_bytes(), beside_bytes)
+    return replace(plan, device_memory=device, pinned_memory=pinned, expert_profile=options.expert_profile)
+
+
 def rows_within(budget: int, programs: Programs, plan: Plan) -> int:
     """Rows of a step whose values leave nearly all of a budget to weights: at a small one, fewer than asked for."""
     from ostinato.passes.buffers import plan_buffers
@@ -185,7 +205,7 @@ def make_plan(spec: ModelSpec, programs: Programs, file: GGUFFile, options: Opti
     kv_type = options.kv_type or kv_type_of(file)
     per_block = max(1, sum(kv_type.bytes(g.elements(options.block_size)) for g in programs.caches))
     per_sequence = -(-context // options.block_size)
-    memory, share = _memory(file, probe.memory_bytes, options.memory)
+    memory, share = _memory(file, probe.memory_bytes, options)
     memory -= _state_bytes(programs, options.max_sequences, memory)
     per_layer = max((kv_type.bytes(g.elements(options.block_size)) // g.layers for g in programs.caches), default=1)
     possible = probe.layer_bytes // per_layer if probe.layer_bytes else memory // per_block
@@ -204,16 +224,23 @@ def make_plan(spec: ModelSpec, programs: Programs, file: GGUFFile, options: Opti
     )
 
 
-def _memory(file: GGUFFile, device_bytes: int, budget: str | None) -> tuple[int, int]:
+def _memory(file: GGUFFile, device_bytes: int, options: Options) -> tuple[int, int]:
     """Bytes that keys and values may lie in, and the share of them that is meant for these. On the machine weights
-    are pages of a file, which give way; in a budget they take what is left."""
-    if budget is not None:
-        from ostinato.memory.budget import parse_budget
+    are pages of a file, which give way; in a budget they take what is left; on a device they come first, unless a
+    budget leaves little or nothing behind them: then experts give way."""
+    from ostinato.memory.budget import parse_budget
 
-        return min(memory_bytes(), parse_budget(budget, file.nbytes)), KV_SHARE_OF_BUDGET
+    weights = sum(tensor.data.nbytes for tensor in file.tensors.values())
+    if options.gpu_memory is not None:
+        budget = parse_budget(options.gpu_memory, file.nbytes)
+        most = min(budget, device_bytes or budget)
+        few = most - weights < most // KV_SHARE_OF_BUDGET
+        return (most, KV_SHARE_OF_BUDGET) if few else (most - weights, KV_SHARE_OF_DEVICE)
+    if options.memory is not None:
+        return min(memory_bytes(), parse_budget(options.memory, file.nbytes)), KV_SHARE_OF_BUDGET
     if not device_bytes:
         return memory_bytes(), KV_SHARE_OF_MEMORY
-    return max(0, device_bytes - sum(t.data.nbytes for t in file.tensors.values())), KV_SHARE_OF_DEVICE
+    return max(0, device_bytes - weights), KV_SHARE_OF_DEVICE
 
 
 def _state_bytes(programs: Programs, sequences: int, memory: int) -> int:

@@ -113,7 +113,12 @@ class Supervisor:
         command = [sys.executable, "-P", "-m", "ostinato.engine.process", "--model", str(opened.path)]
         command += ["--options", encode_options(options), "--stamp", stamp(opened.path)]
         sizes = Sizes.of(opened.plan, opened.programs.caches, capacity, opened.hosted)
-        return cls(command, sizes, backend=opened.backend.name, budgeted=options.memory is not None)
+        return cls(
+            command,
+            sizes,
+            backend=opened.backend.name,
+            budgeted=options.memory is not None or options.gpu_memory is not None,
+        )
 
     async def start(self) -> None:
         """Returns when the engine takes requests. Raises EngineDownError when it cannot run the model."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ostinato.backends.contract import Plan, Probe
+from ostinato.backends.contract import Plan, Probe, refuse_device_budget
 from ostinato.model.weights import StoredTensor
 from ostinato.program.ir import Programs
 
@@ -31,4 +31,5 @@ class CpuBackend:
         """Raises CompileError naming the op, tensor or instruction level that is lacking."""
         from ostinato.backends.cpu.executable import CpuExecutable
 
+        refuse_device_budget(self.name, plan)
         return CpuExecutable(programs, tensors, plan)

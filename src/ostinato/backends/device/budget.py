@@ -28,7 +28,9 @@ class Budget:
 
     def check(self, backend: str, available: int, plan: Plan) -> None:
         """Raises CompileError, naming what is needed and what context would fit, where `available` bytes are too
-        few."""
+        few, or more than the plan's device_memory."""
+        if plan.device_memory is not None:
+            available = min(available, plan.device_memory)
         if self.total <= available:
             return
         needs = ", ".join(f"{name} {size_text(getattr(self, name))}" for name in ("weights", "kv", "arena", "step"))

@@ -25,6 +25,7 @@ from ostinato.backends.contract import (
     StateAction,
     StepResult,
     check_batch,
+    refuse_device_budget,
     refuse_streaming,
 )
 from ostinato.backends.pools import make_pool, move_blocks
@@ -51,6 +52,7 @@ class NullBackend:
 
     def compile(self, programs: Programs, tensors: Mapping[str, StoredTensor], plan: Plan) -> NullExecutable:
         refuse_streaming(self.name, plan)
+        refuse_device_budget(self.name, plan)
         return NullExecutable(programs, plan, _fault())
 
 

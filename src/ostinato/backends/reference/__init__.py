@@ -16,6 +16,7 @@ from ostinato.backends.contract import (
     StateAction,
     StepResult,
     check_batch,
+    refuse_device_budget,
     refuse_streaming,
 )
 from ostinato.backends.pools import make_pool, move_blocks
@@ -40,6 +41,7 @@ class ReferenceBackend:
 
     def compile(self, programs: Programs, tensors: Mapping[str, StoredTensor], plan: Plan) -> ReferenceExecutable:
         refuse_streaming(self.name, plan)
+        refuse_device_budget(self.name, plan)
         return ReferenceExecutable(programs, tensors, plan)
 
 

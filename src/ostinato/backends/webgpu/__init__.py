@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ostinato.backends.contract import CompileError, Plan, Probe, refuse_streaming
+from ostinato.backends.contract import CompileError, Plan, Probe, refuse_device_budget, refuse_streaming
 from ostinato.model.weights import StoredTensor
 from ostinato.program.ir import Programs
 
@@ -49,9 +49,10 @@ class WebGpuBackend:
 
     def compile(self, programs: Programs, tensors: Mapping[str, StoredTensor], plan: Plan) -> WebGpuExecutable:
         """Raises CompileError naming the op, type or limit that is lacking, or what memory would be needed."""
+        refuse_streaming(self.name, plan)
+        refuse_device_budget(self.name, plan)
         from ostinato.backends.webgpu.executable import WebGpuExecutable
 
-        refuse_streaming(self.name, plan)
         if self._pipelines is None:
             self._pipelines = self._open()
         return WebGpuExecutable(self._pipelines, programs, tensors, plan, self._restriction.weight_bytes)
