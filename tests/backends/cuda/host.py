@@ -6,7 +6,7 @@ Every array lies between guard words; memory that a kernel may not read before i
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,6 +15,7 @@ from ostinato.backends.batch import Batch
 from ostinato.backends.contract import Plan, StepResult
 from ostinato.backends.cuda import machine as joint
 from ostinato.backends.cuda.ring import Ring, Taken
+from ostinato.backends.cuda.stacks import find_stacks, parcel_count, resident_table, weight_entries
 from ostinato.backends.device.lower import Call, Lowered, lower
 from ostinato.backends.device.planes import device_bytes, to_planes
 from ostinato.backends.device.results import step_result
@@ -79,7 +80,7 @@ class HostMachine:
         self._put("state", initial(self.layout))
         self._make("packet", 4 * packet_words(plan, caches, vocab))
         self._make("result", 4 * sum(result_words(plan, self.max_steps)))
-        self._put("weights", np.array([self._weight(expr) for expr in exprs], np.uint64))
+        self._put("weights", np.array(self._weights(exprs), np.uint64))
         groups = [(group.name, plan.cache_bytes(group)) for group in programs.caches]
         self._put("kv", np.array([self._make(f"kv {name}", size).address for name, size in groups], np.uint64))
         for record, name in ((joint.GRID, "grid"), (joint.COMMAND, "command"), (joint.STATUS, "status")):
@@ -180,6 +181,14 @@ class HostMachine:
             return 1, len(self.lowered[0].calls)
         count = len(self.lowered[-1].calls)
         return len(self.calls) - count, count
+
+    def _weights(self, exprs: Sequence[WeightExpr]) -> list[int]:
+        stacks, parcels = find_stacks(self.lowered, self.tensors), parcel_count(self.lowered)
+        places = {expr: self._weight(expr) for expr in exprs}
+        self._put("experts", resident_table(stacks, parcels, places))
+        self._put("uses", np.zeros(parcels, np.int32))
+        places |= weight_entries(stacks, self.arrays["experts"].address)
+        return [places[expr] for expr in exprs]
 
     def _weight(self, expr: WeightExpr) -> int:
         view = resolve(expr, self.tensors)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from ostinato.backends.contract import Plan
+from ostinato.backends.cuda.machine import EXPERT_OPERANDS
 from ostinato.backends.cuda.prompt.launches import Addresses, Cubins, Launch, prompt_calls
 from ostinato.backends.cuda.prompt.manifest import BLOCK_M, BLOCK_N, FORMATS, KERNELS, MANIFEST, source_hash
 from ostinato.backends.device.lower import lower
@@ -102,14 +103,14 @@ def test_experts(kernels: Any, kind: TensorType, gelu: int) -> None:
     offsets[1:] = np.cumsum(np.bincount(ids.reshape(-1), minlength=2 * experts))
     stacks = [weight(kind, shape, seed) for seed, shape in enumerate(
         ((experts, hidden, width), (experts, hidden, width), (experts, width, hidden)))]  # fmt: skip
-    (gate, gate_planes), (up, up_planes), (down, down_planes) = stacks
+    gate, up, down = (dense for dense, _ in stacks)
+    homes, table = scattered([planes for _, planes in stacks], experts)
     x = normal(rows, width)
     inner = np.full((rows * top_k, hidden), np.nan, np.float32)
     out = np.full((rows * top_k, width), np.nan, np.float32)
     tiles = -(-rows * top_k // BLOCK_M) + experts
     for first, count in ((0, 3), (3, 2)):  # as if split over two bindings
-        gates, ups = (p[first * hidden : (first + count) * hidden] for p in (gate_planes, up_planes))
-        downs = down_planes[first * width : (first + count) * width]
+        gates, ups, downs = (table[EXPERT_OPERANDS * first + operand :] for operand in range(EXPERT_OPERANDS))
         run(kernels, "experts_in", kind, (-(-hidden // BLOCK_N), tiles),
             (x, order, offsets, gates, ups, inner, experts, first, count, hidden, width, top_k, gelu,
              row_bytes(kind, width)))  # fmt: skip
@@ -121,6 +122,27 @@ def test_experts(kernels: Any, kind: TensorType, gelu: int) -> None:
         g = gate[e] @ row
         g = 0.5 * g * (1 + np.tanh(np.sqrt(2 / np.pi) * (g + 0.044715 * g**3))) if gelu else g / (1 + np.exp(-g))
         assert nmse(out[a], down[e] @ (g * (up[e] @ row))) < 3 * QUANTISED
+    assert len(homes) == EXPERT_OPERANDS * experts
+
+
+def scattered(stacks: Sequence[np.ndarray], experts: int) -> tuple[list[np.ndarray], np.ndarray]:
+    """Every expert's planes on their own, in another order, and int64 addresses of them as kernels take these."""
+    parts = {(e, o): part for o, planes in enumerate(stacks) for e, part in enumerate(np.split(planes, experts))}
+    homes = {key: aligned_copy(parts[key]) for key in sorted(parts, reverse=True)}
+    return list(homes.values()), np.array([homes[key].ctypes.data for key in sorted(homes)], np.int64)
+
+
+def aligned_copy(values: np.ndarray, alignment: int = 16) -> np.ndarray:
+    """As a card's memory is aligned."""
+    whole = np.zeros(values.nbytes + alignment, np.uint8)
+    start = -whole.ctypes.data % alignment
+    out = whole[start : start + values.nbytes].reshape(values.shape)
+    out[...] = values
+    return out
+
+
+def test_entries_of_an_expert_are_as_far_apart_as_kernels_take_them(kernels: Any) -> None:
+    assert kernels._APART.value == EXPERT_OPERANDS
 
 
 def test_the_cubins_are_of_these_sources() -> None:

@@ -105,6 +105,19 @@ def test_logits_that_are_no_numbers_choose_experts_that_exist(scoring: Scoring) 
     assert sorted(order[:, 0].tolist()) == list(range(48))
 
 
+@pytest.mark.parametrize("grid", GRIDS)
+def test_every_assignment_is_counted(grid: tuple[int, int]) -> None:
+    """Rows of both kinds, over steps, modulo 2^32."""
+    routing, random = Routing(33, 3, Scoring.SOFTMAX, 1), np.random.default_rng(6)
+    uses = routing.small.machine.words("uses").view(np.uint32)
+    uses[:] = start = np.where(np.arange(33) % 2, 0, 2**32 - 5).astype(np.uint32)
+    wanted = start.copy()
+    for rows, prompt in ((ROWS, 30), (1, 0), (17, 17)):
+        ids = routing.run(random.normal(0, 2, (rows, 33)).astype(np.float32), prompt, grid)[0]
+        wanted += np.bincount(ids.reshape(-1), minlength=33).astype(np.uint32)
+    np.testing.assert_array_equal(uses, wanted)
+
+
 def test_the_grid_changes_no_bit() -> None:
     routing, logits = Routing(40, 6, Scoring.SOFTMAX, 1), np.random.default_rng(4).normal(size=(ROWS, 40))
     first = routing.run(logits.astype(np.float32), 21)

@@ -12,6 +12,7 @@ from ostinato.backends.contract import CompileError, Plan
 from ostinato.backends.cuda import machine
 from ostinato.backends.cuda.machine import COMMAND, ENTRY_WORDS, GRID, STATUS
 from ostinato.backends.cuda.memory import Memory, Upload, aligned
+from ostinato.backends.cuda.stacks import find_stacks, parcel_count, resident_table, weight_entries
 from ostinato.backends.device.lower import Call, Lowered
 from ostinato.backends.device.planes import device_bytes, to_planes
 from ostinato.backends.device.state import initial, layout, packet_words, result_words
@@ -85,7 +86,11 @@ def build_image(
     kv = tuple(memory.allocate(f"kv {group.name}", plan.cache_bytes(group)) for group in programs.caches)
     with Upload(memory) as upload:
         weights = _weights(memory, upload, exprs, tensors)
+        stacks, parcels = find_stacks(lowered, tensors), parcel_count(lowered)
+        experts = upload.array("expert table", resident_table(stacks, parcels, weights))
+        weights |= weight_entries(stacks, experts)
         fields |= {
+            "uses": upload.array("uses", np.zeros(parcels, np.int32)),
             "state": upload.array("state", initial(limits)),
             "calls": upload.array("calls", words),
             "weights": upload.array("weight table", np.array([weights[expr] for expr in exprs], np.uint64)),

@@ -23,6 +23,7 @@ from ostinato.model.weights import WeightExpr
 WARPS = 8  # of a block, at most
 SHARED_BYTES = 32 << 10  # of a block, split up by each phase
 PERSISTENT_SEQUENCES = 8  # that one persistent launch may decode
+EXPERT_OPERANDS = 3  # gate, up, down: addresses of an expert, side by side
 GENERATED_ONLY = 1  # flag of a launch: phases with rows of both kinds leave prompt rows to another kernel
 
 
@@ -68,8 +69,9 @@ _POINTERS = (
     ("state", "int32_t*", "StepState: Layout, Step, ..."),
     ("packet", "const int32_t*", "Header, ..."),
     ("result", "int32_t*", "Drawn [max_steps, max_sequences], Best alike"),
-    ("weights", "const uint8_t* const*", "planes of each weight"),
+    ("weights", "const uint8_t* const*", "planes of each weight; of experts, where their addresses are"),
     ("kv", "uint8_t* const*", "blocks of each cache group"),
+    ("uses", "int32_t*", "assignments to each expert of each layer so far, modulo 2^32"),
     ("grid", "Grid*", ""),
     ("command", "const Command*", ""),
     ("status", "Status*", ""),
@@ -89,6 +91,7 @@ TABLES = emit.Tables(
         "kSharedBytes": SHARED_BYTES,
         "kPersistentSequences": PERSISTENT_SEQUENCES,
         "kEntryWords": ENTRY_WORDS,
+        "kExpertOperands": EXPERT_OPERANDS,
         "kGeneratedOnly": GENERATED_ONLY,
     },
     enums=(Left,),

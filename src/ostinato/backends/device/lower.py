@@ -73,6 +73,7 @@ class _Lowering:
         self._calls: list[Call] = []
         self._areas: dict[str, _Area] = {}
         self._number = -1
+        self._experts = 0  # of the layers so far
 
     def run(self) -> Lowered:
         self._emit("rows", {})
@@ -164,7 +165,8 @@ class _Lowering:
     def group(self, i: Instruction) -> None:
         ids = self._program.values[self._input(i, 0)]
         words = {"ids": self._at(self._input(i, 0)), "order": self._at(i.outputs[0]),
-                 "offsets": self._at(i.outputs[1]), "top_k": ids.width}  # fmt: skip
+                 "offsets": self._at(i.outputs[1]), "top_k": ids.width, "uses": self._experts}  # fmt: skip
+        self._experts += int(i.fields["experts"])
         self._emit("group", words | self._rows(ids) | dict(i.fields))
 
     def experts(self, i: Instruction) -> None:

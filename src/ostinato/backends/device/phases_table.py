@@ -73,7 +73,8 @@ PHASES: tuple[Phase, ...] = (
     Phase("select", ("out", "x"), ("width",), (), "As the op."),
     Phase("route", ("ids", "weights", "logits"), ("experts", "top_k", "scoring", "normalise", "scale:f", *_ROWS), (),
           "As the op, from router logits."),
-    Phase("group", ("order", "offsets", "ids"), ("experts", "top_k", *_ROWS), (), "As the op."),
+    Phase("group", ("order", "offsets", "ids", "uses"), ("experts", "top_k", *_ROWS), (),
+          "As the op. uses: number of its expert 0 among all layers' experts, where a device counts assignments."),
     Phase("experts_in", ("out", "gate_x", "up_x", "order", "offsets", "first", "count"),
           ("experts", "n", "k", "gate_type", "up_type", "act", "top_k", *_ROWS), ("gate", "up"),
           "out[s, n] = act(gate_e . x[order[s] / top_k]) x (up_e . x), s in the order of (kind, expert), for experts "

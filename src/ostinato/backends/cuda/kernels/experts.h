@@ -1,9 +1,16 @@
 // How the phases of `experts` share out their work: (bucket, tile of outputs), a bucket being a kind and an
-// expert.
+// expert. And where an expert's planes lie.
 #pragma once
 #include "machine.h"
 
 namespace ostinato::cuda {
+
+// Planes of expert `part` of a stack (counted from the first expert of the call): in device memory or in
+// mapped host memory. A stack's entry in the weight table is the address of its first expert's entry in the
+// table of experts, where an expert's operands stand side by side. Entries change between launches only.
+OSTINATO_DEVICE inline const uint8_t* expert_planes(const Machine& m, int32_t stack, int32_t part) {
+  return reinterpret_cast<const uint8_t* const*>(m.weights[stack])[kExpertOperands * part];
+}
 
 // Calls f(expert, first, last, tile) for this warp's share: the bucket's assignments are first .. last in the
 // order of `group`, and tile counts from 0 to `tiles`. Only experts `from` .. `from + count`, the others are

@@ -11,6 +11,8 @@ import triton.language as tl
 
 from ostinato.backends.cuda.prompt.unpack import unpack
 
+_APART = tl.constexpr(3)  # machine.EXPERT_OPERANDS: how far an operand's entries of neighbouring experts are apart
+
 
 @triton.jit
 def _product(x, weights, INTERPRETED: tl.constexpr):
@@ -60,13 +62,21 @@ def _tile_of(offsets, experts, BLOCK_M: tl.constexpr):
 
 
 @triton.jit
+def _rows_of(table, part, i, row_bytes):
+    """First bytes of rows i of expert `part`, [len(i), 1]; `table` is at the first expert's entry."""
+    planes = tl.load(table + _APART * part).to(tl.pointer_type(tl.uint8))
+    planes = tl.multiple_of(planes, 16)  # of the pointer: the compiler does not follow it through the cast
+    return planes + i.to(tl.int64)[:, None] * row_bytes
+
+
+@triton.jit
 def experts_in(
     x, order, offsets, gate, up, out, experts, first_expert, count, n, k, top_k, gelu,
     row_bytes,
     FORMAT: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, INTERPRETED: tl.constexpr,
 ):  # fmt: skip
     """out[s, i] = act(gate_e[i] . x[order[s] / top_k]) x (up_e[i] . x) for prompt assignments s of experts
-    first_expert .. first_expert + count; weights of those experts only, gate and up of one type.
+    first_expert .. first_expert + count; gate and up are where addresses of the first of these lie, and of one type.
     Grid (n / BN, tiles)."""
     expert, first, last = _tile_of(offsets, experts, BLOCK_M)
     part = expert - first_expert
@@ -75,8 +85,7 @@ def experts_in(
         i = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
         row = tl.load(order + s, s < last, other=0) // top_k
         source = x + row.to(tl.int64)[:, None] * k
-        index = part.to(tl.int64) * n + i
-        gates, ups = gate + index[:, None] * row_bytes, up + index[:, None] * row_bytes
+        gates, ups = _rows_of(gate, part, i, row_bytes), _rows_of(up, part, i, row_bytes)
         a = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
         b = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
         for k0 in range(0, k, 64):
@@ -98,14 +107,15 @@ def experts_out(
     x, order, offsets, down, out, experts, first_expert, count, n, k, row_bytes,
     FORMAT: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, INTERPRETED: tl.constexpr,
 ):  # fmt: skip
-    """out[order[s], i] = down_e[i] . x[s] for prompt assignments s of the experts given. Grid (n / BN, tiles)."""
+    """out[order[s], i] = down_e[i] . x[s] for prompt assignments s of the experts given, as experts_in takes them.
+    Grid (n / BN, tiles)."""
     expert, first, last = _tile_of(offsets, experts, BLOCK_M)
     part = expert - first_expert
     if (part >= 0) & (part < count) & (first < last):
         s = first + tl.arange(0, BLOCK_M)
         i = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
         source = x + s.to(tl.int64)[:, None] * k
-        packed = down + (part.to(tl.int64) * n + i)[:, None] * row_bytes
+        packed = _rows_of(down, part, i, row_bytes)
         total = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
         for k0 in range(0, k, 64):
             at = k0 + tl.arange(0, 64)[None, :]

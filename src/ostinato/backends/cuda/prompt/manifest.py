@@ -24,12 +24,12 @@ KERNELS: Mapping[str, Mapping[str, str]] = {
         "rows": "i32", "n": "i32", "k": "i32!", "stride": "i32", "row_bytes": "i32!", "has_bias": "i32",
     },
     "experts_in": {
-        "x": "*fp32!", "order": "*i32", "offsets": "*i32", "gate": "*u8!", "up": "*u8!", "out": "*fp32",
+        "x": "*fp32!", "order": "*i32", "offsets": "*i32", "gate": "*i64", "up": "*i64", "out": "*fp32",
         "experts": "i32", "first_expert": "i32", "count": "i32", "n": "i32", "k": "i32!", "top_k": "i32",
         "gelu": "i32", "row_bytes": "i32!",
     },
     "experts_out": {
-        "x": "*fp32!", "order": "*i32", "offsets": "*i32", "down": "*u8!", "out": "*fp32",
+        "x": "*fp32!", "order": "*i32", "offsets": "*i32", "down": "*i64", "out": "*fp32",
         "experts": "i32", "first_expert": "i32", "count": "i32", "n": "i32", "k": "i32!", "row_bytes": "i32!",
     },
 }  # fmt: skip

@@ -54,6 +54,13 @@ struct Weight {
     }
   }
 
+  // The same type and length, elsewhere.
+  OSTINATO_DEVICE Weight at(const uint8_t* elsewhere) const {
+    Weight out = *this;
+    out.data = elsewhere;
+    return out;
+  }
+
   OSTINATO_DEVICE const uint8_t* row(int64_t i) const { return data + i * row_bytes; }
 
   // Words between activation rows.

@@ -1,5 +1,6 @@
 // group: assignments sorted by (kind, expert, assignment). A warp per (kind, expert), which counts those
-// before it and then finds its own; so it needs no memory between warps.
+// before it and then finds its own; so it needs no memory between warps. Each counts its own for who decides
+// where experts lie; nothing that is computed depends on these counts.
 #pragma once
 #include "machine.h"
 #include "scan.h"
@@ -33,6 +34,7 @@ OSTINATO_DEVICE inline void run(const call::Group& c, const Machine& m, Work& w)
     m.ints(c.offsets)[mine] = at;
     if (mine == 2 * c.experts - 1) m.ints(c.offsets)[mine + 1] = count;
     if (sum(own) == 0) continue;
+    atomic_add_where(lane_index() == 0, m.uses, c.uses + mine % c.experts, sum(own));
     group::for_each(c, m, count,
                     [&](const Lane<int32_t>& assignment, const Lane<int32_t>& bucket, const Mask& inside) {
                       const Lane<int32_t> found = convert<int32_t>(inside && bucket == mine);

@@ -1,0 +1,104 @@
+"""Stacks of experts: which weights they are, and the table that tells kernels where each expert's planes lie.
+
+An expert of one layer is a parcel: gate, up and down, which move together. The table has three addresses for each
+(kernels/experts.h); a weight's entry in the table of weights is where the first of its experts stands there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from ostinato.backends.cuda.machine import EXPERT_OPERANDS
+from ostinato.backends.cuda.memory import aligned
+from ostinato.backends.device.lower import Call, Lowered
+from ostinato.backends.device.planes import row_bytes
+from ostinato.gguf.types_table import TensorType
+from ostinato.model.weights import StoredTensor, WeightExpr, resolve
+
+ADDRESS = np.dtype(np.uint64)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The experts of one layer: gate, up, down. Expert e is parcel `first + e`, numbered as the program's `group` calls
+    count uses. `sizes`: bytes of each operand's planes, of one expert."""
+
+    weights: tuple[WeightExpr, ...]
+    first: int
+    experts: int
+    sizes: tuple[int, ...]
+
+    @property
+    def parcel_bytes(self) -> int:
+        """Of one expert with all its operands, each of which begins aligned."""
+        return sum(map(aligned, self.sizes))
+
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        """Where each operand begins in a parcel."""
+        return tuple(sum(map(aligned, self.sizes[:operand])) for operand in range(len(self.sizes)))
+
+    @property
+    def parcels(self) -> range:
+        return range(self.first, self.first + self.experts)
+
+
+def find_stacks(lowered: Sequence[Lowered], tensors: Mapping[str, StoredTensor]) -> tuple[Stack, ...]:
+    """In the order of their parcels. Programs share a layer's experts; a program that counts them otherwise, or a layer
+    with the experts of another, has stacks of its own."""
+    stacks: dict[tuple[WeightExpr, ...], Stack] = {}
+    for low in lowered:
+        for first, weights in _layers(low.calls):
+            stacks.setdefault(weights, _stack(weights, first, tensors))
+    return tuple(sorted(stacks.values(), key=lambda stack: stack.first))
+
+
+def parcel_count(lowered: Sequence[Lowered]) -> int:
+    """Counters of uses that kernels write."""
+    groups = (call.words for low in lowered for call in low.calls if call.phase == "group")
+    return max((int(words["uses"] + words["experts"]) for words in groups), default=0)
+
+
+def weight_entries(stacks: Sequence[Stack], table: int) -> dict[WeightExpr, int]:
+    """What the table of weights has for each weight of a stack, if the experts' table lies at `table`."""
+    return {
+        weight: table + ADDRESS.itemsize * (EXPERT_OPERANDS * stack.first + operand)
+        for stack in stacks
+        for operand, weight in enumerate(stack.weights)
+    }
+
+
+def resident_table(stacks: Sequence[Stack], count: int, place: Mapping[WeightExpr, int]) -> np.ndarray:
+    """uint64 [count, EXPERT_OPERANDS]: experts one after the other from their weight's address on."""
+    table = np.zeros((count, EXPERT_OPERANDS), ADDRESS)
+    for stack in stacks:
+        for operand, (weight, size) in enumerate(zip(stack.weights, stack.sizes, strict=True)):
+            table[stack.parcels, operand] = place[weight] + size * np.arange(stack.experts, dtype=ADDRESS)
+    return table
+
+
+def _layers(calls: Sequence[Call]) -> list[tuple[int, tuple[WeightExpr, ...]]]:
+    """Number of the first expert, and the weights, of each `experts` instruction."""
+    counted: dict[int | float, int] = {}  # by the place of the order that `group` made
+    inside: dict[int, tuple[int, tuple[WeightExpr, ...]]] = {}  # by instruction
+    found = []
+    for call in calls:
+        weights = tuple(weight for weight in call.weights if weight is not None)
+        if call.phase == "group":
+            counted[call.words["order"]] = int(call.words["uses"])
+        elif call.phase == "experts_in":
+            inside[call.instruction] = counted[call.words["order"]], weights
+        elif call.phase == "experts_out":
+            first, before = inside[call.instruction]
+            found.append((first, before + weights))
+    return found
+
+
+def _stack(weights: tuple[WeightExpr, ...], first: int, tensors: Mapping[str, StoredTensor]) -> Stack:
+    views = [resolve(weight, tensors) for weight in weights]
+    sizes = tuple(row_bytes(TensorType(view.type), view.dims[-1]) * prod(view.dims[1:-1]) for view in views)
+    return Stack(weights, first, views[0].dims[0], sizes)
