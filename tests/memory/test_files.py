@@ -76,9 +76,9 @@ def test_a_profile_comes_back(tmp_path: Path) -> None:
     profile = make_profile(PARCELS, make_trace([[0, 4], [4], [5, 0], [4]]))
     assert profile == Profile((0, 1), ((2, 0, 0), (0, 3, 1)))
     profile.save(tmp_path / "p.json")
-    assert load_profile(tmp_path / "p.json", PARCELS) == profile
-    assert hottest(profile, PARCELS, [0] * 6, [2]) == [4, 0]
-    assert hottest(profile, PARCELS, [0, 0, 0, 1, 1, 1], [3, 1]) == [4, 0], "what was never wanted is not kept"
+    assert load_profile(tmp_path / "p.json", PARCELS.stacks) == profile
+    assert hottest(profile, PARCELS.stacks, [0] * 6, [2]) == [4, 0]
+    assert hottest(profile, PARCELS.stacks, [0, 0, 0, 1, 1, 1], [3, 1]) == [4, 0], "what was never wanted is not kept"
 
 
 GOOD: dict[str, Any] = {
@@ -100,17 +100,17 @@ GOOD: dict[str, Any] = {
 def test_a_profile_of_strangers(tmp_path: Path, change: dict[str, Any]) -> None:
     path = tmp_path / "p.json"
     path.write_text(json.dumps(GOOD))
-    load_profile(path, PARCELS)
+    load_profile(path, PARCELS.stacks)
     path.write_text(json.dumps(GOOD | change))
     with pytest.raises(ProfileError, match=str(path)):
-        load_profile(path, PARCELS)
+        load_profile(path, PARCELS.stacks)
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[" * 100_000, b"1" * 10_000, b"[1, 2]", b"NaN"])
 def test_a_profile_that_is_no_json(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "p.json").write_bytes(content)
     with pytest.raises(ProfileError):
-        load_profile(tmp_path / "p.json", PARCELS)
+        load_profile(tmp_path / "p.json", PARCELS.stacks)
 
 
 @pytest.mark.timeout(20)
@@ -118,7 +118,7 @@ def test_a_fifo_is_neither_a_trace_nor_a_profile(tmp_path: Path) -> None:
     """And is not waited for."""
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(ProfileError, match="fifo: not a regular file"):
-        load_profile(tmp_path / "fifo", PARCELS)
+        load_profile(tmp_path / "fifo", PARCELS.stacks)
     with pytest.raises(TraceError, match="fifo: not a regular file"):
         load_trace(tmp_path / "fifo", 6)
 

@@ -52,7 +52,7 @@ def test_hot_experts_are_there_before_and_after(profile: str, per_layer: bool) -
         assert store is not None
         kept = list(store.kept_of(store.plan))
         assert kept == hottest(
-            load_profile(Path(profile), store.parcels), store.parcels, store.plan.cache,
+            load_profile(Path(profile), store.parcels.stacks), store.parcels.stacks, store.plan.cache,
             [cache.quota // 2 for cache in store.plan.caches],
         )  # fmt: skip
         assert {parcel % 8 for parcel in kept} <= set(HOT)
@@ -90,4 +90,4 @@ def test_a_profile_without_a_budget_is_a_mistake_and_options_travel(profile: str
         open_model(BUILTIN, options)
     opened = open_model(BUILTIN, Options(backend="cpu"))
     with opened.file:
-        assert len(load_profile(Path(profile), expert_parcels(opened.programs, opened.file)).counts) == 4
+        assert len(load_profile(Path(profile), expert_parcels(opened.programs, opened.file).stacks).counts) == 4

@@ -82,7 +82,7 @@ def _saved(options: argparse.Namespace) -> tuple[list[LayerHeat], str, str]:
         parcels = expert_parcels(compile_model(read_spec(file), file.tensors), file)
         if not parcels.stacks:
             raise CliError(f"{options.model}: has no experts")
-        heats = heat_of_profile(load_profile(options.profile, parcels))
+        heats = heat_of_profile(load_profile(options.profile, parcels.stacks))
     return heats, stacks_of(parcels), f"the profile {options.profile.name}"
 
 

@@ -6,6 +6,7 @@
     residency   all this as a backend is given it
     checksums   what reads are verified with
     statistics  what a store counted, as rates
+    device      slots in a device's budget; hot: which experts lie in them, and when a move pays
     trace       what was wanted, step by step; simulate: what each policy would have hit
     profile     experts that are wanted often, for the next start
     elastic     slots that move to the caches where they hit most

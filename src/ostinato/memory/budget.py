@@ -15,7 +15,7 @@ from ostinato.memory.parcels import Parcel, Parcels
 from ostinato.memory.store_table import BLOCK
 
 LEAST_SLOTS = 2  # of a cache: one to compute with while another is read
-_SAME_SIZE = 16  # parcels whose sizes differ by less than one 16th share a pool
+SAME_SIZE = 16  # parcels whose sizes differ by less than one 16th share a pool
 
 _UNITS = {"": 1, "B": 1, "K": 2**10, "KB": 10**3, "KIB": 2**10, "M": 2**20, "MB": 10**6, "MIB": 2**20, "G": 2**30,
           "GB": 10**9, "GIB": 2**30, "T": 2**40, "TB": 10**12, "TIB": 2**40}  # fmt: skip
@@ -87,7 +87,8 @@ def plan(
     first. With `per_layer` every layer has slots of its own. `block` is what reads are aligned to (store.block_of
     asks the files' disks). Raises BudgetError."""
     per_layer = per_layer and not parcels.dense  # those pass through their slots in turn
-    pools, pool_of = _size_classes(parcels.parcels, 1 if parcels.dense else _SAME_SIZE, block)
+    sizes = [padded(parcel, block) for parcel in parcels.parcels]
+    pools, pool_of = size_classes(sizes, 1 if parcels.dense else SAME_SIZE)
     groups = sorted({_group(pool, parcel, per_layer) for pool, parcel in zip(pool_of, parcels.parcels, strict=True)})
     cache_of = {group: number for number, group in enumerate(groups)}
     cache = tuple(
@@ -99,7 +100,7 @@ def plan(
     smallest = fixed + sum(size * slots for (size, _), slots in zip(pools, least, strict=True))
     if budget < smallest:
         raise BudgetError(f"{amount(budget)} is too little memory; this model needs at least {amount(smallest)}")
-    slots = _share(pools, least, budget - fixed)
+    slots = share(pools, least, budget - fixed)
     planned = tuple(PoolPlan(size, n, count) for (size, count), n in zip(pools, slots, strict=True))
     return MemoryPlan(parcels.resident_bytes, planned, _quotas(groups, members, slots), cache, block)
 
@@ -125,10 +126,9 @@ def padded(parcel: Parcel, block: int = BLOCK) -> int:
     return _round_up(blocks * block, max(block, mmap.PAGESIZE))
 
 
-def _size_classes(parcels: Sequence[Parcel], same: int, block: int) -> tuple[list[tuple[int, int]], list[int]]:
+def size_classes(sizes: Sequence[int], same: int = SAME_SIZE) -> tuple[list[tuple[int, int]], list[int]]:
     """(slot bytes, parcels) of every pool, largest first, and the pool of each parcel. Sizes that differ by less than
     one part in `same` share a pool."""
-    sizes = [padded(parcel, block) for parcel in parcels]
     tops: list[int] = []
     for size in sorted(set(sizes), reverse=True):
         if not tops or size * same < tops[-1] * (same - 1):
@@ -145,7 +145,7 @@ def _least(pool: int, groups: Sequence[tuple[int, int]], members: Sequence[int])
     return sum(min(LEAST_SLOTS, n) for (own, _), n in zip(groups, members, strict=True) if own == pool)
 
 
-def _share(pools: Sequence[tuple[int, int]], least: Sequence[int], rest: int) -> list[int]:
+def share(pools: Sequence[tuple[int, int]], least: Sequence[int], rest: int) -> list[int]:
     """Slots of each pool in `rest` bytes: the same fraction of its parcels, and what is left one by one."""
     wanted = sum(size * count for size, count in pools)
     fraction = min(1.0, rest / wanted) if wanted else 0.0

@@ -13,7 +13,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from ostinato.gguf.reader import GGUFFile
-from ostinato.model.weights import Piece, WeightExpr, WeightView, resolve
+from ostinato.model.weights import Piece, StoredTensor, WeightExpr, WeightView, resolve
 from ostinato.program.ir import Instruction, Programs
 
 if TYPE_CHECKING:
@@ -114,25 +114,36 @@ def streaming_parcels(programs: Programs, file: GGUFFile) -> Parcels:
     return experts if experts.parcels else layer_parcels(programs, file)
 
 
+def expert_stacks(programs: Programs, tensors: Mapping[str, StoredTensor]) -> tuple[ExpertStack, ...]:
+    """The stacks of all `experts` instructions, but for those that share a matrix: a weight lies in one place."""
+    layers = {i.weights[:_EXPERT_OPERANDS]: i.layer for i in _instructions(programs, ("experts",))}
+    users = Counter(weight for weights in layers for weight in set(weights))
+    stacks: list[ExpertStack] = []
+    first = 0
+    for weights, layer in layers.items():
+        if any(users[weight] > 1 for weight in weights if weight is not None):
+            continue
+        views = [resolve(weight, tensors) for weight in weights if weight is not None]
+        strides = tuple(view.pieces[0].stride for view in views)
+        stacks.append(ExpertStack(layer, weights, first, views[0].dims[0], strides))
+        first += views[0].dims[0]
+    return tuple(stacks)
+
+
 def expert_parcels(programs: Programs, file: GGUFFile) -> Parcels:
     """A parcel for every expert of every layer. Stacks whose experts are not each in one piece, or that
     share a matrix, stay resident."""
     locate = _locator(file)
     parcels: list[Parcel] = []
     stacks: dict[tuple[WeightExpr | None, ...], ExpertStack] = {}
-    layers = {i.weights[:_EXPERT_OPERANDS]: i.layer for i in _instructions(programs, ("experts",))}
-    users = Counter(weight for weights in layers for weight in set(weights))
-    for weights, layer in layers.items():
-        if any(users[weight] > 1 for weight in weights if weight is not None):
-            continue  # a weight lies in one place
-        views = [resolve(weight, file.tensors) for weight in weights if weight is not None]
+    for stack in expert_stacks(programs, file.tensors):
+        views = [resolve(weight, file.tensors) for weight in stack.weights if weight is not None]
         slices = [_matrices(view, locate) for view in views]
         whole = [part for part in slices if part is not None]
         if len(whole) < len(views):
             continue
-        strides = tuple(view.pieces[0].stride for view in views)
-        stacks[weights] = ExpertStack(layer, weights, len(parcels), views[0].dims[0], strides)
-        parcels += [Parcel(layer, extents) for extents in zip(*whole, strict=True)]
+        stacks[stack.weights] = replace(stack, first=len(parcels))
+        parcels += [Parcel(stack.layer, extents) for extents in zip(*whole, strict=True)]
     return _parcels(file, parcels, stacks=tuple(stacks.values()), stack_of=stacks)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ostinato.files import read_json
-from ostinato.memory.parcels import Parcels
+from ostinato.memory.parcels import ExpertStack, Parcels
 from ostinato.memory.trace import Trace
 
 FORMAT = "ostinato-experts"
@@ -46,20 +46,20 @@ def make_profile(parcels: Parcels, trace: Trace) -> Profile:
     return Profile(tuple(stack.layer for stack in parcels.stacks), own)
 
 
-def load_profile(path: Path, parcels: Parcels) -> Profile:
-    """A saved profile that fits the model. Raises ProfileError."""
+def load_profile(path: Path, stacks: Sequence[ExpertStack]) -> Profile:
+    """A saved profile that fits the model with these. Raises ProfileError."""
     profile = _parsed(path, read_json(path, LARGEST, ProfileError))
-    shape = [(stack.layer, stack.count) for stack in parcels.stacks]
+    shape = [(stack.layer, stack.count) for stack in stacks]
     if not shape or shape != [(layer, len(own)) for layer, own in zip(profile.layers, profile.counts, strict=True)]:
         raise ProfileError(f"{path}: is of another model: its layers or their numbers of experts differ")
     return profile
 
 
-def hottest(profile: Profile, parcels: Parcels, cache: Sequence[int], keep: Sequence[int]) -> list[int]:
+def hottest(profile: Profile, stacks: Sequence[ExpertStack], cache: Sequence[int], keep: Sequence[int]) -> list[int]:
     """For every cache its `keep[cache]` parcels that were wanted most often, and at all; the hottest first."""
     counts = {
         stack.first + expert: count
-        for stack, own in zip(parcels.stacks, profile.counts, strict=True)
+        for stack, own in zip(stacks, profile.counts, strict=True)
         for expert, count in enumerate(own)
         if count
     }

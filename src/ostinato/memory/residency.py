@@ -98,8 +98,10 @@ class Residency:
         """Parcels that never go: of a dense model's layers, or a profile's hottest experts in half of the slots."""
         if self.settings.profile is None:
             return kept_layers if self.parcels.dense else lambda made: []
-        profile = load_profile(Path(self.settings.profile), self.parcels)  # refuses what has no stacks
-        return lambda made: hottest(profile, self.parcels, made.cache, [cache.quota // 2 for cache in made.caches])
+        profile = load_profile(Path(self.settings.profile), self.parcels.stacks)  # refuses what has no stacks
+        return lambda made: hottest(
+            profile, self.parcels.stacks, made.cache, [cache.quota // 2 for cache in made.caches]
+        )
 
 
 @dataclass(frozen=True)
