@@ -277,6 +277,7 @@ nb::tuple names_of(const All& all, NameOf name_of) {
 
 NB_MODULE(_memory, m) {
   nb::exception<ReadError>(m, "ReadError", PyExc_OSError);
+  nb::exception<NoMemory>(m, "NoMemoryError", PyExc_RuntimeError);
   nb::class_<Source, PySource>(m, "Source", "Something that serves reads of whole blocks from any thread.")
       .def(nb::init<>());
   nb::class_<FileSource, Source>(m, "FileSource",
@@ -338,6 +339,7 @@ NB_MODULE(_memory, m) {
         return numpy(hits.data(), {hits.size()});
       },
       "trace"_a, "cache"_a, "quotas"_a, "kept"_a, "policy"_a, "half_life"_a);
+  m.attr("READING") = static_cast<int>(Store::State::kReading);
   m.attr("COUNTERS") = names_of(kCounters, [](const NamedCounter& own) { return own.name; });
   m.attr("MODES") = names_of(kModes, [](const NamedMode& own) { return own.name; });
   m.attr("POLICIES") = names_of(policy_names(), [](const std::string& own) { return own.c_str(); });

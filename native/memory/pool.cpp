@@ -2,7 +2,6 @@
 
 #include <cerrno>
 #include <cstring>
-#include <stdexcept>
 #include <string>
 #include <utility>
 
@@ -13,7 +12,7 @@ namespace ostinato::memory {
 Pool::Pool(int64_t slot_bytes, int32_t most, bool locked)
     : slot_bytes_(slot_bytes), most_(most), locked_(locked), memory_(reserve(slot_bytes * most)) {
   if (memory_ == nullptr) {
-    throw std::runtime_error("no address space for " + std::to_string(slot_bytes * most) + " bytes of slots");
+    throw NoMemory("no address space for " + std::to_string(slot_bytes * most) + " bytes of slots");
   }
 }
 
@@ -40,9 +39,8 @@ void Pool::populate(int32_t first, int32_t last) const {
   if (memory::populate(at(first), bytes, locked_)) return;
   const int error = errno;
   give_back(first, last);
-  throw std::runtime_error("no memory for " + std::to_string(bytes) +
-                           " bytes of slots: " + std::strerror(error) +
-                           (locked_ ? " (locked memory has a limit of its own: ulimit -l)" : ""));
+  throw NoMemory("no memory for " + std::to_string(bytes) + " bytes of slots: " + std::strerror(error) +
+                 (locked_ ? " (locked memory has a limit of its own: ulimit -l)" : ""));
 }
 
 void Pool::give_back(int32_t first, int32_t last) const {

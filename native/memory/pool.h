@@ -3,8 +3,15 @@
 #pragma once
 #include <cstdint>
 #include <set>
+#include <stdexcept>
 
 namespace ostinato::memory {
+
+// The system has no more memory, or none that may be locked; the text says how much was wanted.
+class NoMemory : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
 
 class Pool {
  public:
@@ -27,7 +34,7 @@ class Pool {
   void put_back(int32_t slot) { free_.insert(slot); }
 
   // Growing has two parts, so that the slow one (memory is found and zeroed) needs no lock.
-  void populate(int32_t first, int32_t last) const;  // throws std::runtime_error where the system has no more
+  void populate(int32_t first, int32_t last) const;  // throws NoMemory
   void open(int32_t slots);                          // slots below are there from now on, and free
 
   // So has shrinking: the slots from `slots` on, all free, are no more; then their memory goes.

@@ -43,7 +43,7 @@ struct Options {
 class Store {
  public:
   // Throws std::invalid_argument where the plan does not fit the catalogue, the files or the budget, and
-  // std::runtime_error where there is no memory.
+  // NoMemory.
   Store(Catalogue catalogue, std::vector<File> files, const std::vector<PoolPlan>& pools,
         const std::vector<CachePlan>& caches, std::unique_ptr<Policy> policy, const Options& options);
   ~Store();
@@ -63,6 +63,7 @@ class Store {
 
   // The pool has so many slots from now on, shared by its caches as `quotas` say. What must go, goes by its
   // worth. False, and quotas and slots are as before, while too many parcels are in use: try again later.
+  // Throws NoMemory, and then too they are as before.
   bool resize(int32_t pool, int32_t slots, std::span<const int32_t> quotas);
   bool set_budget(int64_t bytes);  // false where the slots take more
 

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 COUNTERS: tuple[str, ...]  # what the columns of Store.counters() are
 MODES: tuple[str, ...]  # of FileSource
 POLICIES: tuple[str, ...]
+READING: int  # of Store.states(): a parcel that is being read
 
 class ReadError(OSError): ...
+class NoMemoryError(RuntimeError): ...
 
 class Source:
     def __init__(self) -> None: ...

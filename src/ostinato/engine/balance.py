@@ -53,11 +53,11 @@ class Balance:
         self.elastic.grow(nbytes)
 
     def _recall(self, count: int) -> None:
-        """At least so many blocks come back, or all there are."""
+        """At least so many blocks come back, or all there are; none while their slots are in use for too long."""
         paging = self._paging
         count = min(paging.lent, max(count, self._reserve))
-        self.elastic.shrink(self._worth(paging.lent) - self._worth(paging.lent - count))
-        paging.take_back(count)
+        if self.elastic.shrink(self._worth(paging.lent) - self._worth(paging.lent - count)):
+            paging.take_back(count)
 
     def _worth(self, blocks: int) -> int:
         """Bytes of slots that so many lent blocks stand for."""

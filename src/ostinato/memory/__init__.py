@@ -9,7 +9,7 @@
     device      slots in a device's budget; hot: which experts lie in them, and when a move pays
     trace       what was wanted, step by step; simulate: what each policy would have hit
     profile     experts that are wanted often, for the next start
-    elastic     slots that move to the caches where they hit most
+    elastic     slots that move to the caches where they hit most; division: how many each should have
     cost        latency and rate of a disk or a bus, from a few timings
     machine     what direct I/O, lockable memory and limits there are
     routing     which experts a text's tokens were sent to; heat: how unevenly, and what a store would hit
