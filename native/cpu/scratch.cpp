@@ -175,7 +175,6 @@ Scratch::Scratch(const Model& model, const Kernels& kernels, int threads) {
   experts.gate_input = Buffer<uint8_t>(needs.gate_input);
   experts.up_input = Buffer<uint8_t>(needs.up_input);
   experts.down_input = Buffer<uint8_t>(needs.down_input);
-  experts.gate = Buffer<float>(needs.hidden);
   experts.up = Buffer<float>(needs.hidden);
   experts.scaled = Buffer<float>(needs.scaled);
   experts.active = Buffer<int32_t>(needs.buckets);
@@ -198,8 +197,8 @@ int64_t Scratch::bytes() const {
   for (const RecurrentScratch& s : recurrent) add(s.window, s.kept);
   for (const SampleScratch& s : sample) add(s.scores, s.kept, s.ids, s.counts, s.keys);
   add(splits.max, splits.sum, splits.value, tiles, gates, heads, router, wanted, totals);
-  add(experts.gate_input, experts.up_input, experts.down_input, experts.gate, experts.up, experts.scaled,
-      experts.active, experts.rows, experts.tile);
+  add(experts.gate_input, experts.up_input, experts.down_input, experts.up, experts.scaled, experts.active,
+      experts.rows, experts.tile);
   return sum;
 }
 

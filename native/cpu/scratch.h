@@ -51,7 +51,7 @@ struct SplitScratch {
 // Used by `experts`, rows sorted by (kind, expert).
 struct ExpertScratch {
   Buffer<uint8_t> gate_input, up_input, down_input;  // packed rows
-  Buffer<float> gate, up;                            // [assignments, hidden]
+  Buffer<float> up;                                  // [assignments, hidden]
   Buffer<float> scaled;                              // [assignments, width] where inputs are scaled
   Buffer<int32_t> active, rows;                      // buckets and sorted rows that are being computed
   std::vector<int32_t> parcels, counts;              // of a store, that are wanted

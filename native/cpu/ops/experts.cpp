@@ -9,6 +9,10 @@
 namespace ostinato::cpu {
 namespace {
 
+// Rows (at least) that go through an expert's three weights before the next ones begin: what one product
+// makes is still in a cache when the next wants it.
+constexpr int64_t kGroupRows = 1024;
+
 // One `experts` in progress. "Sorted" rows are assignments in the order of (kind, expert).
 class ExpertStep {
  public:
@@ -30,8 +34,11 @@ class ExpertStep {
     m_.by_rows(assignments_, 2 * up_.k, [&](int64_t sorted) { pack_input(sorted); });
     if (up_.streamed()) return stream();
     m_.hint_foreseen();
-    for (int32_t expert = 0; expert < up_.experts; ++expert) take_in(expert);
-    compute();
+    for (int32_t expert = 0; expert < up_.experts; ++expert) {
+      take_in(expert);
+      if (rows_ >= kGroupRows) compute();
+    }
+    if (active_ > 0) compute();
   }
 
  private:
@@ -71,12 +78,9 @@ class ExpertStep {
 
   // All outputs of the experts that were taken in.
   void compute() {
-    by_outputs(hidden(),
-               [&](int32_t bucket, int64_t first, int64_t count, int) { enter(bucket, first, count); });
-    m_.by_rows(rows_, 8 * hidden(), [&](int64_t row) { activate(m_.scratch.experts.rows[row]); });
-    by_outputs(m_.width(i_.out), [&](int32_t bucket, int64_t first, int64_t count, int thread) {
-      leave(bucket, first, count, thread);
-    });
+    by_outputs(hidden(), [&](const Part& part) { enter(part); });
+    m_.by_rows(rows_, 2 * hidden(), [&](int64_t row) { pack_hidden(m_.scratch.experts.rows[row]); });
+    by_outputs(m_.width(i_.out), [&](const Part& part) { leave(part); });
     active_ = rows_ = 0;
   }
 
@@ -123,13 +127,26 @@ class ExpertStep {
     });
   }
 
-  // Calls body(bucket, first output, count, thread) for all outputs of all buckets that have rows.
+  // Outputs [first, first + count) of sorted rows [begin, end), all of one bucket.
+  struct Part {
+    int64_t expert, first, count, begin, end;
+    float* tile;  // [kExpertRows, kExpertOutputs], the thread's own
+
+    int64_t rows() const { return end - begin; }
+  };
+
+  // Calls body(part) for `outputs` outputs of all rows of the experts that were taken in.
   template <class Body>
   void by_outputs(int64_t outputs, Body body) {
+    const ExpertScratch& s = m_.scratch.experts;
     const int64_t parts = (outputs + kExpertOutputs - 1) / kExpertOutputs;
     m_.share(active_ * parts, rows_ * hidden() * up_.k, [&](int64_t task, int thread) {
-      const int64_t first = task % parts * kExpertOutputs;
-      body(m_.scratch.experts.active[task / parts], first, std::min(kExpertOutputs, outputs - first), thread);
+      const int32_t bucket = s.active[task / parts], end = offsets_[bucket + 1];
+      const int64_t first = task % parts * kExpertOutputs, count = std::min(kExpertOutputs, outputs - first);
+      for (int64_t at = offsets_[bucket]; at < end; at += kExpertRows) {
+        body(Part{bucket % up_.experts, first, count, at, std::min<int64_t>(at + kExpertRows, end),
+                  s.tile.data() + thread * kExpertRows * kExpertOutputs});
+      }
     });
   }
 
@@ -145,53 +162,42 @@ class ExpertStep {
     if (!one_form()) gate_input_.pack(sorted, x);
   }
 
-  // Adds outputs [first, first + count) of the bucket's expert, of `width`, to rows that are `stride` apart.
-  void add_bias(int32_t weight, int32_t bucket, int64_t width, int64_t first, int64_t count, int64_t rows,
-                float* out, int64_t stride) {
-    if (weight < 0) return;
-    const float* bias = m_.vector(weight) + bucket % up_.experts * width + first;
-    for (int64_t row = 0; row < rows; ++row, out += stride) m_.vectors.add(out, bias, 1, count, out);
+  // Multiplies a part by the rows of its expert in a weight with `width` outputs each, and adds the bias, if
+  // there is one (else -1); rows of `out` are `stride` apart.
+  void multiply(const PackedRows& input, int32_t bias, int64_t width, const Part& p, float* out,
+                int64_t stride) {
+    const int64_t row = p.expert * width + p.first;
+    input.multiply(row, p.count, p.begin, p.end, out, stride);
+    if (bias < 0) return;
+    for (int64_t i = 0; i < p.rows(); ++i, out += stride)
+      m_.vectors.add(out, m_.vector(bias) + row, 1, p.count, out);
   }
 
-  // Outputs of gate and up for the rows of a bucket.
-  void enter(int32_t bucket, int64_t first, int64_t count) {
-    ExpertScratch& s = m_.scratch.experts;
-    const int64_t begin = offsets_[bucket], end = offsets_[bucket + 1], rows = end - begin;
-    const int64_t weight_row = bucket % up_.experts * hidden() + first, out = begin * hidden() + first;
-    up_input_.multiply(weight_row, count, begin, end, s.up.data() + out, hidden());
-    add_bias(i_.up_bias, bucket, hidden(), first, count, rows, s.up.data() + out, hidden());
-    if (!gated()) return;
-    gate_input_.multiply(weight_row, count, begin, end, s.gate.data() + out, hidden());
-    add_bias(i_.gate_bias, bucket, hidden(), first, count, rows, s.gate.data() + out, hidden());
-  }
-
-  void activate(int64_t sorted) {
-    ExpertScratch& s = m_.scratch.experts;
-    float* up = s.up.data() + sorted * hidden();
+  // What goes into `down`: up, and gate, with their activation.
+  void enter(const Part& p) {
     const auto act = static_cast<Activation>(i_.act);
-    if (gated()) {
-      m_.vectors.glu({act, i_.limit, i_.shift}, s.gate.data() + sorted * hidden(), hidden(), up, hidden(),
-                     up);
-    } else {
-      m_.vectors.activate(act, up, hidden(), up);
+    float* up = m_.scratch.experts.up.data() + p.begin * hidden() + p.first;
+    multiply(up_input_, i_.up_bias, hidden(), p, up, hidden());
+    if (gated()) multiply(gate_input_, i_.gate_bias, hidden(), p, p.tile, kExpertOutputs);
+    for (int64_t row = 0; row < p.rows(); ++row, up += hidden()) {
+      if (gated()) {
+        const float* gate = p.tile + row * kExpertOutputs;
+        m_.vectors.glu({act, i_.limit, i_.shift}, gate, p.count, up, p.count, up);
+      } else {
+        m_.vectors.activate(act, up, p.count, up);
+      }
     }
-    down_input_.pack(sorted, up);
+  }
+
+  void pack_hidden(int64_t sorted) {
+    down_input_.pack(sorted, m_.scratch.experts.up.data() + sorted * hidden());
   }
 
   // Outputs of down, each row put at its assignment.
-  void leave(int32_t bucket, int64_t first, int64_t count, int thread) {
-    ExpertScratch& s = m_.scratch.experts;
-    float* tile = s.tile.data() + thread * kExpertRows * kExpertOutputs;
-    const int64_t weight_row = bucket % up_.experts * m_.width(i_.out) + first;
-    const Arithmetic& arithmetic = bucket < up_.experts ? m_.kernels.prompt : m_.kernels.generated;
-    const int64_t most = arithmetic.rows / 2;  // what they make is still near when it is copied
-    for (int64_t at = offsets_[bucket]; at < offsets_[bucket + 1]; at += most) {
-      const int64_t rows = std::min<int64_t>(most, offsets_[bucket + 1] - at);
-      down_input_.multiply(weight_row, count, at, at + rows, tile, kExpertOutputs);
-      add_bias(i_.down_bias, bucket, m_.width(i_.out), first, count, rows, tile, kExpertOutputs);
-      for (int64_t row = 0; row < rows; ++row) {
-        std::copy_n(tile + row * kExpertOutputs, count, m_.row(i_.out, order_[at + row]) + first);
-      }
+  void leave(const Part& p) {
+    multiply(down_input_, i_.down_bias, m_.width(i_.out), p, p.tile, kExpertOutputs);
+    for (int64_t row = 0; row < p.rows(); ++row) {
+      std::copy_n(p.tile + row * kExpertOutputs, p.count, m_.row(i_.out, order_[p.begin + row]) + p.first);
     }
   }
 
