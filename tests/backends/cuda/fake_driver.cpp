@@ -227,6 +227,11 @@ int cuStreamSynchronize(Stream* stream) {
   stream->wait();
   return kOk;
 }
+int cuStreamWaitEvent(Stream* stream, Event* event, uint32_t) {
+  stream->wait();
+  stream->running = event->before;
+  return kOk;
+}
 int cuStreamGetCtx(Stream*, void** context) { return cuCtxGetCurrent(context); }
 int cuStreamBeginCapture(Stream* stream, int) {
   stream->capture = std::make_unique<Graph>();

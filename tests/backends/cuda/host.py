@@ -15,7 +15,7 @@ from ostinato.backends.batch import Batch
 from ostinato.backends.contract import Plan, StepResult
 from ostinato.backends.cuda import machine as joint
 from ostinato.backends.cuda.ring import Ring, Taken
-from ostinato.backends.cuda.stacks import find_stacks, parcel_count, resident_table, weight_entries
+from ostinato.backends.cuda.stacks import expert_count, find_stacks, resident_table, weight_entries
 from ostinato.backends.device.lower import Call, Lowered, lower
 from ostinato.backends.device.planes import device_bytes, to_planes
 from ostinato.backends.device.results import step_result
@@ -183,7 +183,7 @@ class HostMachine:
         return len(self.calls) - count, count
 
     def _weights(self, exprs: Sequence[WeightExpr]) -> list[int]:
-        stacks, parcels = find_stacks(self.lowered, self.tensors), parcel_count(self.lowered)
+        stacks, parcels = find_stacks(self.lowered, self.tensors), expert_count(self.lowered)
         places = {expr: self._weight(expr) for expr in exprs}
         self._put("experts", resident_table(stacks, parcels, places))
         self._put("uses", np.zeros(parcels, np.int32))

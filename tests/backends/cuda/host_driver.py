@@ -1,4 +1,4 @@
-"""The CUDA backend's driver without a card: a stream is a thread that runs kernels compiled for the host.
+"""The CUDA backend's driver without a card: streams are threads, one of which runs kernels compiled for the host.
 
 Memory is NumPy arrays between guards; what a kernel may not read before it wrote it holds NaN. Every allocation,
 launch and copy is counted.
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -43,6 +44,37 @@ class HostEvent:
         self._driver.raise_failure()
 
 
+class HostStream:
+    """Actions in order, on a thread. After one that fails only events are reached."""
+
+    def __init__(self, driver: HostDriver, name: str) -> None:
+        self._driver = driver
+        self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def do(self, action: Callable[[], None]) -> None:
+        self._queue.put(action)
+
+    def event(self) -> HostEvent:
+        event = HostEvent(self._driver)
+        self._queue.put(event.reach)
+        return event
+
+    def close(self) -> None:
+        self._queue.put(None)
+        self._thread.join(60)
+
+    def _run(self) -> None:
+        while (action := self._queue.get()) is not None:
+            if self._driver.failure is not None and getattr(action, "__name__", "") != "reach":
+                continue
+            try:
+                action()
+            except BaseException as error:
+                self._driver.failure = error
+
+
 @dataclass
 class HostGraph:
     driver: HostDriver
@@ -62,12 +94,14 @@ class HostGraph:
 
 @dataclass
 class HostDriver:
-    """`blocks`, `warps`: of every launch, at most. `memory_bytes`: what the card has."""
+    """`blocks`, `warps`: of every launch, at most. `memory_bytes`: what the card has. A transfer takes so many seconds,
+    in which its destination holds NaN."""
 
     card: Card = CARD
     memory_bytes: int = 1 << 40
     blocks: int = 2
     warps: int = 2
+    transfer_seconds: float = 0.0
     refuses: int = 0  # the allocation of this number, counted from 1, card or pinned memory
     sanitizer: str = ""
     counts: Counter[str] = field(default_factory=Counter)
@@ -80,10 +114,8 @@ class HostDriver:
     def __post_init__(self) -> None:
         self._library = library(self.sanitizer)
         self._recording: list[Callable[[], None]] | None = None
-        self._failure: BaseException | None = None
-        self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue()
-        self._thread = threading.Thread(target=self._run, name="host stream", daemon=True)
-        self._thread.start()
+        self.failure: BaseException | None = None
+        self._stream, self._transfers = HostStream(self, "host stream"), HostStream(self, "host transfers")
 
     # ---------------------------------------------------------------------------------------------- the protocol
 
@@ -111,6 +143,15 @@ class HostDriver:
         self.counts["copy"] += 1
         target, data = self._view(to, nbytes), self._view(source, nbytes)
         self.do(lambda: np.copyto(target, data))
+
+    def transfer(self, copies: Sequence[tuple[int, int, int]]) -> HostEvent:
+        before = self._stream.event()
+        self._transfers.do(before.wait)
+        for to, source, nbytes in copies:
+            self.counts["transfer"] += 1
+            target, data = self._view(to, nbytes), self._view(source, nbytes)
+            self._transfers.do(lambda target=target, data=data: self._move(target, data))
+        return self._transfers.event()
 
     def launch(self, phase: str, machine: int, call: int, flags: int, blocks: int) -> None:
         assert blocks > 0
@@ -140,12 +181,11 @@ class HostDriver:
         return self.graphs[-1]
 
     def event(self) -> HostEvent:
-        event = HostEvent(self)
-        self._queue.put(event.reach)
-        return event
+        return self._stream.event()
 
     def synchronize(self) -> None:
         self.event().wait()
+        self._transfers.event().wait()
 
     def close(self) -> None:
         assert not self.closed
@@ -153,15 +193,15 @@ class HostDriver:
         assert not self.pinned, "pinned memory was not released"
         assert all(graph.closed for graph in self.graphs)
         self.closed = True
-        self._queue.put(None)
-        self._thread.join(60)
+        self._stream.close()
+        self._transfers.close()
 
     # --------------------------------------------------------------------------------------------------- the rest
 
     def do(self, action: Callable[[], None]) -> None:
         """Now recorded, or later in the stream."""
         if self._recording is None:
-            self._queue.put(action)
+            self._stream.do(action)
         else:
             self._recording.append(action)
 
@@ -170,17 +210,13 @@ class HostDriver:
         self.do(lambda: _raise(DeviceError(reason)))
 
     def raise_failure(self) -> None:
-        if self._failure is not None:
-            raise DeviceError(str(self._failure))
+        if self.failure is not None:
+            raise DeviceError(str(self.failure))
 
-    def _run(self) -> None:
-        while (action := self._queue.get()) is not None:
-            if self._failure is not None and getattr(action, "__name__", "") != "reach":
-                continue
-            try:
-                action()
-            except BaseException as error:
-                self._failure = error
+    def _move(self, target: np.ndarray, data: np.ndarray) -> None:
+        target[:] = 0xFF
+        time.sleep(self.transfer_seconds)
+        target[:] = data
 
     def _keep(self, kept: dict[int, Guarded], name: str, nbytes: int) -> int:
         self.counts["allocation"] += 1

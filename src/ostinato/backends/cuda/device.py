@@ -56,12 +56,13 @@ def describe(device: Any) -> Card:
 
 
 class CardDriver:
-    """One card and one stream of its primary context."""
+    """One card and two streams of its primary context: what is computed, and transfers beside it."""
 
     def __init__(self, device: Any, card: Card, cubins: Mapping[str, bytes]) -> None:
         with _CARD_ERRORS:
             self.card, self._device = card, device
             self._stream = device.create_stream()
+            self._transfers = device.create_stream()
             self._target = self._stream  # or a graph while it is captured
             self._code = {name: ObjectCode.from_cubin(cubin) for name, cubin in cubins.items()}
             self._kernels = {name: self._kernel(code, name) for name, code in self._code.items()}
@@ -93,6 +94,13 @@ class CardDriver:
 
     def copy(self, to: int, source: int, nbytes: int) -> None:
         _values(cu.cuMemcpyAsync(to, source, nbytes, self._stream.handle))
+
+    def transfer(self, copies: Sequence[tuple[int, int, int]]) -> CardEvent:
+        with _CARD_ERRORS:
+            self._transfers.wait(self._stream.record())
+            for to, source, nbytes in copies:
+                _values(cu.cuMemcpyAsync(to, source, nbytes, self._transfers.handle))
+            return CardEvent(self._transfers.record())
 
     # ----------------------------------------------------------------------------------------------- launches
 
@@ -138,9 +146,11 @@ class CardDriver:
     def synchronize(self) -> None:
         with _CARD_ERRORS:
             self._stream.sync()
+            self._transfers.sync()
 
     def close(self) -> None:
         with _CARD_ERRORS:
+            self._transfers.close()
             self._stream.close()
 
     # -------------------------------------------------------------------------------------------------- parts

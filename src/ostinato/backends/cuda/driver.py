@@ -6,7 +6,7 @@ and of pinned host memory alike (unified addressing).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -79,6 +79,10 @@ class Driver(Protocol):
     def copy(self, to: int, source: int, nbytes: int) -> None:
         """Between card memory and pinned memory, any way."""
 
+    def transfer(self, copies: Sequence[tuple[int, int, int]]) -> Event:
+        """Copies (to, source, bytes) from pinned memory in a stream of its own: after everything asked for before,
+        beside all that follows. The event is their end."""
+
     def launch(self, phase: str, machine: int, call: int, flags: int, blocks: int) -> None:
         """Kernel phase_NAME on `blocks` blocks of WARPS warps."""
 
@@ -98,7 +102,7 @@ class Driver(Protocol):
         """At this point of the stream."""
 
     def synchronize(self) -> None:
-        """Until the stream is empty."""
+        """Until the stream is empty, and that of transfers."""
 
     def close(self) -> None:
         """Ends what the driver holds; memory must have been released."""

@@ -13,20 +13,25 @@ from ostinato.backends.batch import Batch
 from ostinato.backends.batch_table import MAX_IN_FLIGHT
 from ostinato.backends.contract import BatchError, CompileError, Plan, StateAction, StepResult
 from ostinato.backends.cuda.blocks import Blocks
+from ostinato.backends.cuda.bus import measure_bus
 from ostinato.backends.cuda.driver import Event, OpenDriver, OutOfDeviceMemoryError
 from ostinato.backends.cuda.graphs import StepLauncher
 from ostinato.backends.cuda.image import MAX_STEPS, Image, Staging, build_image, check_places, few_rows
+from ostinato.backends.cuda.keeper import Keeper
 from ostinato.backends.cuda.machine import PERSISTENT_SEQUENCES
 from ostinato.backends.cuda.memory import Memory
 from ostinato.backends.cuda.runs import Flight, GraphRun, Part, PersistentRun, Result, SingleStep
+from ostinato.backends.cuda.weights import Budgeted
 from ostinato.backends.device.admission import Admission, check_blocks
-from ostinato.backends.device.budget import make_budget
-from ostinato.backends.device.lower import lower
+from ostinato.backends.device.budget import Budget, make_budget
+from ostinato.backends.device.experts import DeviceExperts, plan_experts
+from ostinato.backends.device.lower import Lowered, lower
 from ostinato.backends.device.results import step_result
 from ostinato.backends.device.state import layout
 from ostinato.backends.device.state_table import BEST, DRAWN, LAYOUT, STEP
 from ostinato.backends.vocabulary import embeddable
 from ostinato.gguf.types_table import TensorType
+from ostinato.memory.hot import BusCosts, HotSet, first_parcels
 from ostinato.model.weights import StoredTensor
 from ostinato.program.ir import Programs
 from ostinato.program.verify import verify
@@ -51,17 +56,43 @@ def load(
     memory = Memory(driver)
     try:
         free = driver.free_bytes()
-        budget.check("cuda", free - RESERVE_BYTES, plan)
+        experts = plan_experts("cuda", programs, tensors, budget, plan, free - RESERVE_BYTES)
+        if experts is None:
+            budget.check("cuda", free - RESERVE_BYTES, plan)
         try:
-            image = build_image(memory, programs, lowered, tensors, plan)
+            image, keeper = _build(memory, programs, lowered, tensors, plan, experts)
         except OutOfDeviceMemoryError as error:
-            raise CompileError(f"cuda: {error}; the model needs {budget.total} bytes, {free} were free") from error
+            raise CompileError(f"cuda: {error}; {_needs(budget, experts)}, {free} were free") from error
         admission = Admission(plan, len(programs.caches), programs.vocab_size, tokens, MAX_STEPS)
-        return CudaExecutable(memory, image, admission, Blocks(memory, programs.caches, image.kv, plan), programs, plan)
+        blocks = Blocks(memory, programs.caches, image.kv, plan)
+        return CudaExecutable(memory, image, admission, blocks, programs, plan, keeper)
     except BaseException:
         memory.close()
         driver.close()
         raise
+
+
+def _build(
+    memory: Memory, programs: Programs, lowered: Sequence[Lowered], tensors: Mapping[str, StoredTensor], plan: Plan,
+    experts: DeviceExperts | None,
+) -> tuple[Image, Keeper | None]:  # fmt: skip
+    """Keeper: of experts in a budget."""
+    if experts is None:
+        return build_image(memory, programs, lowered, tensors, plan), None
+    first = first_parcels(experts.plan, experts.stacks, plan.expert_profile)
+    policy = HotSet(experts.plan, BusCosts(measure_bus(memory)), first)
+    image = build_image(memory, programs, lowered, tensors, plan, Budgeted(experts, first))
+    assert image.weights.slots is not None
+    return image, Keeper(memory, image.weights.slots, policy, image.weights.uses, image.weights.experts)
+
+
+def _needs(budget: Budget, experts: DeviceExperts | None) -> str:
+    if experts is None:
+        return f"the model needs {budget.total} bytes"
+    return (
+        f"the model needs {experts.plan.nbytes} bytes of the card and {experts.plan.pinned_bytes} of pinned memory: "
+        "give less of --gpu-memory, or raise what may be locked (ulimit -l)"
+    )
 
 
 @dataclass
@@ -81,9 +112,10 @@ class CudaExecutable:
     keeps_state = False
 
     def __init__(
-        self, memory: Memory, image: Image, admission: Admission, blocks: Blocks, programs: Programs, plan: Plan
-    ) -> None:
-        self.memory = memory
+        self, memory: Memory, image: Image, admission: Admission, blocks: Blocks, programs: Programs, plan: Plan,
+        keeper: Keeper | None = None,
+    ) -> None:  # fmt: skip
+        self.memory, self.keeper = memory, keeper
         self._driver, self._image, self._plan, self._vocab = memory.driver, image, plan, programs.vocab_size
         self._admission, self._blocks = admission, blocks
         self._launcher = StepLauncher(memory.driver, image, plan)
@@ -115,7 +147,10 @@ class CudaExecutable:
             raise RuntimeError("no step is in flight")
         self._driver.enter()
         oldest = self._in_flight[0]
-        result = self._result(oldest, oldest.flight.collect())
+        part = oldest.flight.collect()
+        if self.keeper is not None:
+            self.keeper.tend(len(part.drawn))
+        result = self._result(oldest, part)
         oldest.rows += result.counts + result.failed  # a row without a number was computed too
         if not result.more:
             self._in_flight.popleft()

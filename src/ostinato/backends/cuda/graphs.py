@@ -50,7 +50,7 @@ class StepLauncher:
         self._machine = image.stagings[_MACHINE].machine
         self._graphs: dict[int, Graph] = {}
         self._prompt = prompt_calls(image.prefill.calls) if driver.has_prompt_kernels else {}
-        self._addresses = Addresses(image.arena, image.weights.__getitem__)
+        self._addresses = Addresses(image.arena, image.weights.entries.__getitem__)
 
     def begin(self, batch: Batch, staging: Staging) -> None:
         """Brings the batch's changes into StepState."""

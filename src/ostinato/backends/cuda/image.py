@@ -11,13 +11,12 @@ from ostinato.backends.batch_table import MAX_IN_FLIGHT
 from ostinato.backends.contract import CompileError, Plan
 from ostinato.backends.cuda import machine
 from ostinato.backends.cuda.machine import COMMAND, ENTRY_WORDS, GRID, STATUS
-from ostinato.backends.cuda.memory import Memory, Upload, aligned
-from ostinato.backends.cuda.stacks import find_stacks, parcel_count, resident_table, weight_entries
+from ostinato.backends.cuda.memory import Memory, Upload
+from ostinato.backends.cuda.weights import Budgeted, Weights, upload_weights
 from ostinato.backends.device.lower import Call, Lowered
-from ostinato.backends.device.planes import device_bytes, to_planes
 from ostinato.backends.device.state import initial, layout, packet_words, result_words
 from ostinato.backends.device.state_table import STEP
-from ostinato.model.weights import StoredTensor, WeightExpr, resolve
+from ostinato.model.weights import StoredTensor
 from ostinato.program.ir import Programs
 
 MAX_STEPS = 128  # of one run
@@ -60,7 +59,7 @@ class Image:
     state: int
     packet: int
     result: int
-    weights: Mapping[WeightExpr, int]
+    weights: Weights
     kv: tuple[int, ...]
     stagings: tuple[Staging, ...]
 
@@ -71,6 +70,7 @@ def build_image(
     lowered: Sequence[Lowered],
     tensors: Mapping[str, StoredTensor],
     plan: Plan,
+    budgeted: Budgeted | None = None,
     ring_entries: int = RING_ENTRIES,
 ) -> Image:
     """Allocates and uploads. `lowered` are the programs' in their order. Raises OutOfDeviceMemoryError."""
@@ -85,15 +85,13 @@ def build_image(
     }
     kv = tuple(memory.allocate(f"kv {group.name}", plan.cache_bytes(group)) for group in programs.caches)
     with Upload(memory) as upload:
-        weights = _weights(memory, upload, exprs, tensors)
-        stacks, parcels = find_stacks(lowered, tensors), parcel_count(lowered)
-        experts = upload.array("expert table", resident_table(stacks, parcels, weights))
-        weights |= weight_entries(stacks, experts)
+        weights = upload_weights(memory, upload, exprs, lowered, tensors, budgeted)
+        entries = np.array([weights.entries[expr] for expr in exprs], np.uint64)
         fields |= {
-            "uses": upload.array("uses", np.zeros(parcels, np.int32)),
             "state": upload.array("state", initial(limits)),
             "calls": upload.array("calls", words),
-            "weights": upload.array("weight table", np.array([weights[expr] for expr in exprs], np.uint64)),
+            "weights": upload.array("weight table", entries),
+            "uses": weights.uses,
             "kv": upload.array("kv table", np.array(kv, np.uint64)),
             "grid": upload.array("grid", np.zeros(len(GRID.words), np.int32)),
             "ring_entries": ring_entries,
@@ -131,20 +129,6 @@ def _steps(calls: Sequence[tuple[Call, ...]], lowered: Sequence[Lowered]) -> lis
         out.append(Steps(first, each, low.outputs.get("logits")))
         first += len(each)
     return out
-
-
-def _weights(
-    memory: Memory, upload: Upload, exprs: Sequence[WeightExpr], tensors: Mapping[str, StoredTensor]
-) -> dict[WeightExpr, int]:
-    """Every weight in planes, once, all in one allocation."""
-    views = {expr: resolve(expr, tensors) for expr in exprs}
-    places, size = {}, 0
-    for expr, view in views.items():
-        places[expr], size = size, size + aligned(device_bytes(view))
-    base = memory.allocate("weights", size)
-    for expr, view in views.items():
-        upload.pieces(base + places[expr], to_planes(view))
-    return {expr: base + place for expr, place in places.items()}
 
 
 def _staging(

@@ -37,17 +37,23 @@ class Memory:
         self._addresses[name], self.bytes[name] = address, nbytes
         return address
 
-    def pin(self, name: str, nbytes: int) -> np.ndarray:
-        """uint8 [nbytes] of zeroed pinned host memory under a new name."""
+    def pin(self, name: str, nbytes: int, clear: bool = True) -> np.ndarray:
+        """uint8 [nbytes] of pinned host memory under a new name, zeros if it is to be clear."""
         assert name not in self._pinned
         memory = self.driver.pin(max(nbytes, 1))
-        memory[:] = 0
+        if clear:
+            memory[:] = 0
         self._pinned[name], self.pinned_bytes[name] = memory, nbytes
         return memory[:nbytes]
 
     def pinned(self, name: str) -> np.ndarray:
         """What `pin` gave under that name."""
         return self._pinned[name][: self.pinned_bytes[name]]
+
+    def release(self, name: str) -> None:
+        """Card memory that nothing uses any more."""
+        self.driver.release(self._addresses.pop(name))
+        del self.bytes[name]
 
     def unpin(self, name: str) -> None:
         self.driver.unpin(self._pinned.pop(name))

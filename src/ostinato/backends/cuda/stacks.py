@@ -13,7 +13,6 @@ from math import prod
 import numpy as np
 
 from ostinato.backends.cuda.machine import EXPERT_OPERANDS
-from ostinato.backends.cuda.memory import aligned
 from ostinato.backends.device.lower import Call, Lowered
 from ostinato.backends.device.planes import row_bytes
 from ostinato.gguf.types_table import TensorType
@@ -24,8 +23,8 @@ ADDRESS = np.dtype(np.uint64)
 
 @dataclass(frozen=True)
 class Stack:
-    """The experts of one layer: gate, up, down. Expert e is parcel `first + e`, numbered as the program's `group` calls
-    count uses. `sizes`: bytes of each operand's planes, of one expert."""
+    """The experts of one layer: gate, up, down. Expert e has row `first + e` of the table, and that counter of uses
+    (lower.py numbers them). `sizes`: bytes of each operand's planes, of one expert."""
 
     weights: tuple[WeightExpr, ...]
     first: int
@@ -34,22 +33,22 @@ class Stack:
 
     @property
     def parcel_bytes(self) -> int:
-        """Of one expert with all its operands, each of which begins aligned."""
-        return sum(map(aligned, self.sizes))
+        """Of one expert with all its operands: whole rows, which are multiples of planes.ALIGNMENT."""
+        return sum(self.sizes)
 
     @property
     def offsets(self) -> tuple[int, ...]:
         """Where each operand begins in a parcel."""
-        return tuple(sum(map(aligned, self.sizes[:operand])) for operand in range(len(self.sizes)))
+        return tuple(sum(self.sizes[:operand]) for operand in range(len(self.sizes)))
 
     @property
-    def parcels(self) -> range:
+    def rows(self) -> range:
+        """Of the table."""
         return range(self.first, self.first + self.experts)
 
 
 def find_stacks(lowered: Sequence[Lowered], tensors: Mapping[str, StoredTensor]) -> tuple[Stack, ...]:
-    """In the order of their parcels. Programs share a layer's experts; a program that counts them otherwise, or a layer
-    with the experts of another, has stacks of its own."""
+    """In the order of their rows. Programs share the experts of a layer, and so do layers with the same weights."""
     stacks: dict[tuple[WeightExpr, ...], Stack] = {}
     for low in lowered:
         for first, weights in _layers(low.calls):
@@ -57,8 +56,8 @@ def find_stacks(lowered: Sequence[Lowered], tensors: Mapping[str, StoredTensor])
     return tuple(sorted(stacks.values(), key=lambda stack: stack.first))
 
 
-def parcel_count(lowered: Sequence[Lowered]) -> int:
-    """Counters of uses that kernels write."""
+def expert_count(lowered: Sequence[Lowered]) -> int:
+    """Rows of the table, and counters of uses that kernels write."""
     groups = (call.words for low in lowered for call in low.calls if call.phase == "group")
     return max((int(words["uses"] + words["experts"]) for words in groups), default=0)
 
@@ -77,7 +76,7 @@ def resident_table(stacks: Sequence[Stack], count: int, place: Mapping[WeightExp
     table = np.zeros((count, EXPERT_OPERANDS), ADDRESS)
     for stack in stacks:
         for operand, (weight, size) in enumerate(zip(stack.weights, stack.sizes, strict=True)):
-            table[stack.parcels, operand] = place[weight] + size * np.arange(stack.experts, dtype=ADDRESS)
+            table[stack.rows, operand] = place[weight] + size * np.arange(stack.experts, dtype=ADDRESS)
     return table
 
 
