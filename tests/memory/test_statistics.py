@@ -31,7 +31,7 @@ def test_the_engine_counts_what_its_store_does() -> None:
         engine, port = local_engine(opened, executable, 4)
         answered(engine, port)
         found = engine.counters()
-        assert set(found) == set(COUNTERS)
+        assert set(found) == {name for name in COUNTERS if not name.startswith("gpu_")}
         assert found["store_misses"] > 0
         assert found["store_hits"] > 0
         assert found["store_demand_bytes"] > 0

@@ -80,6 +80,22 @@ def test_metrics_of_a_weight_store(served: Served) -> None:
             assert f"`{line.split()[0].removeprefix('ostinato_store_')}`" in documented, line
 
 
+def test_metrics_of_experts_on_a_device(served: Served) -> None:
+    names = [name for name in COUNTERS if name.startswith("gpu_")]
+    with served.http() as client:
+        served.engine.store = {name: index + 1 for index, name in enumerate(names)}
+        text = client.get("/metrics").text
+        served.engine.store = dict.fromkeys(names, 0)
+        assert "ostinato_gpu" not in client.get("/metrics").text
+    assert sample(text, "ostinato_gpu_expert_hits_total") == 1
+    assert sample(text, "ostinato_gpu_expert_hit_ratio") == pytest.approx(1 / 3)
+    assert sample(text, "ostinato_gpu_parcel_bytes") == len(names)
+    documented = (ROOT / "docs" / "server.md").read_text()
+    for line in text.splitlines():
+        if line.startswith("ostinato_gpu_"):
+            assert f"`{line.split()[0].removeprefix('ostinato_gpu_')}`" in documented, line
+
+
 @pytest.mark.parametrize("path", ["/a", "/b/c", "/v1/models/x"])
 def test_callers_cannot_make_labels(served: Served, path: str) -> None:
     with served.http() as client:

@@ -15,6 +15,13 @@ and with --memory, of the prompts (prefill_...) and of the tokens after the firs
     ..._prefetch_precision      of those that were foreseen, the part that was wanted
     ..._stall_seconds_per_token time in which a step waited for experts
     unforeseen                  layers whose experts the prefetcher that was asked for cannot guess, and why
+
+with --gpu-memory likewise:
+
+    ..._device_hit_rate         of the experts that a step wanted, the part that was on the device
+    ..._bus_bytes_per_token     bytes of the others, read across the bus
+    ..._moved_bytes_per_token   bytes of experts that were moved into slots
+    device_plan                 slots, pinned memory, and the bus as it was timed at the start
 """
 
 from __future__ import annotations
@@ -29,6 +36,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ostinato.cli.bus import BusFigures, planned, print_bus
 from ostinato.cli.digest import digest
 from ostinato.cli.errors import USAGE, CliError
 from ostinato.cli.options import BUILTIN, MODEL_HELP, add_json, add_machine, machine, positive
@@ -70,6 +78,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from ostinato.backends.slotted import hot_set
+
     started = time.perf_counter()
     with Spinner(f"loading {options.model.name}"):
         session = Session.open(options)
@@ -97,6 +107,7 @@ def run(options: argparse.Namespace) -> int:
         "peak_memory_bytes": peak_memory_bytes(),
         "batches": batches,
         "unforeseen": [asdict(layer) for layer in unforeseen],
+        "device_plan": planned(hot_set(session.executable)),
         **({"profile": profile.as_json()} if profile else {}),
     }
     if options.json:
@@ -200,18 +211,31 @@ def _round(session: Session, options: argparse.Namespace, batch: int, seed: int)
     """One round of greedy answers to random prompts, new ones each time: the prefix cache must not help."""
     import numpy as np
 
+    from ostinato.backends.slotted import hot_set
+
     random = np.random.default_rng((seed, batch))
     prompts = random.integers(0, session.opened.spec.vocab_size, (batch, options.prompt)).tolist()
-    store = StoreFigures(session.executable.store)
-    prefill, decode = session.measure(prompts, options.generate, store.mark)
-    store.mark()
+    meters = (StoreFigures(session.executable.store), BusFigures(hot_set(session.executable)))
+    prefill, decode = session.measure(prompts, options.generate, lambda: _mark(meters))
+    _mark(meters)
     return {
         "first_token_seconds": prefill,
         "prefill_tokens_per_second": batch * options.prompt / prefill,
         "decode_tokens_per_second": batch * options.generate / decode,
-        **store.figures("prefill", 0, batch * options.prompt),
-        **store.figures("decode", 1, batch * options.generate),
+        **{
+            key: value for meter in meters for key, value in meter.figures("prefill", 0, batch * options.prompt).items()
+        },
+        **{
+            key: value
+            for meter in meters
+            for key, value in meter.figures("decode", 1, batch * options.generate).items()
+        },
     }
+
+
+def _mark(meters: Sequence[StoreFigures | BusFigures]) -> None:
+    for meter in meters:
+        meter.mark()
 
 
 class StoreFigures:
@@ -271,6 +295,8 @@ def _print(report: dict[str, Any]) -> None:
     if "decode_hit_rate" in batches[0]:
         print()
         print_table([_store_row(f, what) for f in batches for what in ("prefill", "decode")], STORE_HEADER, range(2, 7))
+    if report["device_plan"]:
+        print_bus(report["device_plan"], batches)
     for layer in report["unforeseen"]:
         print(f"layer {layer['layer']} has no hints: {layer['reason']}")
 

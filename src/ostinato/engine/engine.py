@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ostinato.backends.batch_table import MAX_IN_FLIGHT, Kind
 from ostinato.backends.contract import BatchError, Executable, Plan, StepResult
+from ostinato.backends.slotted import hot_set
 from ostinato.engine.active import Active, activate
 from ostinato.engine.pace import Pace
 from ostinato.engine.paging import Paging
@@ -132,8 +133,8 @@ class Engine:
 
     def counters(self) -> dict[str, int]:
         """Figures for metrics: totals since the start, then how things stand. Hits are tokens; `store_...` are those
-        of weights that stream."""
-        store = self.executable.store
+        of weights that stream, `gpu_...` of experts in a device's slots."""
+        store, hot = self.executable.store, hot_set(self.executable)
         return {
             "steps": self.steps,
             "runs": self.runs,
@@ -146,6 +147,7 @@ class Engine:
             "waiting": len(self.scheduler.waiting),
             "free_blocks": self.paging.available + self.paging.lent,
             **(figures(store.native) if store is not None else {}),
+            **(hot.figures() if hot is not None else {}),
         }
 
     def _receive(self) -> bool:

@@ -109,8 +109,8 @@ SHARED = Record("SharedHeader", "Sizes that everything else in the mapping follo
     "message_bytes",
 ))  # fmt: skip
 
-# int64 words that the engine process writes after every step, for metrics. Those of a weight store are 0 where there
-# is none, its budget too.
+# int64 words that the engine process writes after every step, for metrics. Those of a weight store and of a device's
+# slots are 0 where there are none, budgets and pinned bytes too.
 COUNTERS = (
     "steps", "runs", "rows", "prompt_tokens", "generated_tokens", "prefix_hits", "preemptions",  # since its start
     "running", "waiting", "free_blocks",
@@ -118,6 +118,8 @@ COUNTERS = (
     "store_refused", "store_evictions", "store_failures", "store_demand_bytes", "store_prefetch_bytes",
     "store_replica_bytes", "store_stall_ns",  # as native/memory/counters.h has them, since its start
     "store_budget_bytes", "store_slot_bytes", "store_used_bytes", "store_parcel_bytes",
+    "gpu_hits", "gpu_misses", "gpu_bus_bytes", "gpu_moves", "gpu_moved_bytes",  # as memory/hot.py has them, likewise
+    "gpu_pinned_bytes", "gpu_slot_bytes", "gpu_parcel_bytes",
 )  # fmt: skip
 
 RECORDS = (COMMAND, TOKEN, STEP_MARKS, OWNER, ENGINE, SLOT, PARAMETERS, SHARED)

@@ -53,7 +53,7 @@ class HotSet:
     names them."""
 
     def __init__(self, plan: DevicePlan, costs: BusCosts, first: Sequence[int]) -> None:
-        self._plan, self._parcels = plan, [np.array(own.parcels) for own in plan.classes]
+        self.plan, self.costs, self._parcels = plan, costs, [np.array(own.parcels) for own in plan.classes]
         self._there = np.zeros(len(plan.parcel_bytes), bool)
         self._there[list(first)] = True
         self._bytes = np.array(plan.parcel_bytes)
@@ -92,14 +92,22 @@ class HotSet:
         """Moves that were given up."""
         self._apply([(into, out) for out, into in moves], -1)
 
-    @property
-    def used_bytes(self) -> int:
-        """What of the slots is filled."""
-        return int(self._bytes[self._there].sum())
+    def figures(self) -> dict[str, int]:
+        """For metrics: totals since the start, by the names in records_table.COUNTERS, and what is where, in bytes."""
+        return {
+            "gpu_hits": self.device_reads,
+            "gpu_misses": self.bus_reads,
+            "gpu_bus_bytes": self.bus_bytes,
+            "gpu_moves": self.moves,
+            "gpu_moved_bytes": self.moved_bytes,
+            "gpu_pinned_bytes": self.plan.pinned_bytes,
+            "gpu_slot_bytes": self.plan.slot_bytes,
+            "gpu_parcel_bytes": int(self._bytes[self._there].sum()),
+        }
 
     def check_integrity(self) -> None:
         """Every slot has a parcel of its size. Raises AssertionError."""
-        for own, parcels in zip(self._plan.classes, self._parcels, strict=True):
+        for own, parcels in zip(self.plan.classes, self._parcels, strict=True):
             assert self._there[parcels].sum() == own.slots, f"{own.slots} slots of {own.slot_bytes} bytes"
 
     def _apply(self, moves: Sequence[Move], count: int) -> None:
@@ -126,7 +134,7 @@ class HotSet:
         into = _best(parcels[~self._there[parcels]], self._heat, most)
         gain = self._heat[into[: len(out)]] - self._heat[out[: len(into)]]
         pays = gain > np.maximum(MARGIN * self._worth[number], STAY * self._heat[out[: len(into)]])
-        size = self._plan.classes[number].slot_bytes
+        size = self.plan.classes[number].slot_bytes
         return [(float(g) * size, int(o), int(i)) for g, o, i, yes in zip(gain, out, into, pays, strict=False) if yes]
 
 

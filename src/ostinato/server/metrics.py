@@ -99,6 +99,18 @@ STORE = {
     ),
 }
 
+# Likewise, where experts lie in slots of a device and in pinned memory beside it.
+SLOTS = {
+    "gpu_hits": ("ostinato_gpu_expert_hits", "Experts that were on the device when a step wanted them.", True),
+    "gpu_misses": ("ostinato_gpu_expert_misses", "Experts that were read across the bus.", True),
+    "gpu_bus_bytes": ("ostinato_gpu_bus_bytes", "Bytes of those.", True),
+    "gpu_moves": ("ostinato_gpu_expert_moves", "Experts that were moved into a slot.", True),
+    "gpu_moved_bytes": ("ostinato_gpu_moved_bytes", "Bytes of those.", True),
+    "gpu_pinned_bytes": ("ostinato_gpu_pinned_bytes", "The machine's memory that is pinned for experts.", False),
+    "gpu_slot_bytes": ("ostinato_gpu_slot_bytes", "The device's memory that slots take.", False),
+    "gpu_parcel_bytes": ("ostinato_gpu_parcel_bytes", "Bytes of experts in those slots; the rest is waste.", False),
+}
+
 
 class _EngineCollector(Collector):
     """What the engine says of itself, read when asked."""
@@ -112,6 +124,9 @@ class _EngineCollector(Collector):
         if info.get("store_budget_bytes"):
             yield from _families(STORE, info)
             yield from _rates(Statistics({name: info[f"store_{name}"] for name in _memory.COUNTERS}))
+        if info.get("gpu_pinned_bytes"):
+            yield from _families(SLOTS, info)
+            yield _hit_ratio(info)
 
 
 def _families(table: Mapping[str, tuple[str, str, bool]], info: Mapping[str, Any]) -> Iterator[Metric]:
@@ -119,6 +134,11 @@ def _families(table: Mapping[str, tuple[str, str, bool]], info: Mapping[str, Any
         if key in info:
             family = CounterMetricFamily if grows else GaugeMetricFamily
             yield family(name, text, value=float(info[key]))
+
+
+def _hit_ratio(info: Mapping[str, Any]) -> Metric:
+    share = info["gpu_hits"] / max(1, info["gpu_hits"] + info["gpu_misses"])
+    return GaugeMetricFamily("ostinato_gpu_expert_hit_ratio", "Of both, the part on the device.", value=share)
 
 
 def _rates(found: Statistics) -> Iterator[Metric]:
