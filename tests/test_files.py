@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ostinato.files import open_regular, read_bytes, read_json
+from ostinato.files import open_regular, read_bytes, read_json, write_whole
 
 
 class RefusedError(ValueError):
@@ -39,6 +39,24 @@ def test_what_is_no_regular_file(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "absent", Path("nul\0in it"), Path("/dev/zero")):
         with pytest.raises(RefusedError, match=r"regular|cannot be read"):
             read_bytes(path, 100, RefusedError)
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path, umask = tmp_path / ("n" * 200), os.umask(0o022)
+    try:
+        write_whole(path, "one ä\udcff")
+        assert path.stat().st_mode & 0o777 == 0o644
+        write_whole(path, "two", 0o600)
+        assert (path.read_text(), path.stat().st_mode & 0o777) == ("two", 0o600)
+        with pytest.raises(TypeError):
+            write_whole(path, 3)  # type: ignore[arg-type]
+        with pytest.raises(IsADirectoryError):
+            write_whole(tmp_path, "three")
+    finally:
+        os.umask(umask)
+    assert path.read_text() == "two"
+    assert os.listdir(tmp_path) == [path.name]
+    assert not list(tmp_path.parent.glob(f".{tmp_path.name}.*"))
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")

@@ -86,8 +86,9 @@ class Model:
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
-        self.tokenizer = opened.tokenizer
-        self._executable = opened.compile()
+        with opened.closed_on_error():
+            self.tokenizer = opened.tokenizer
+            self._executable = opened.compile()
         self._engine, self._port = local_engine(opened, self._executable, CAPACITY)
         self._lock = threading.Lock()
         self._closed = False

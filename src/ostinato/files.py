@@ -1,5 +1,5 @@
 """Files from strangers: regular ones only (a FIFO would be waited for), limited in size; JSON limited in depth, no key
-twice. Whoever reads says with which error: one line that names the file."""
+twice. Whoever reads says with which error: one line that names the file. And files of our own, written whole."""
 
 from __future__ import annotations
 
@@ -54,6 +54,19 @@ def parse_json(raw: bytes, where: str, error: Errors) -> Any:
         raise error(f"{where}: JSON nested too deeply") from None
     except ValueError as failed:  # bad JSON, bad UTF-8, a key twice, a number of thousands of digits
         raise error(f"{where}: not sound JSON: {failed}") from None
+
+
+def write_whole(path: Path, text: str, mode: int = 0o666) -> None:
+    """A file of this text, as UTF-8; what was there before stays until it is written. Raises OSError."""
+    temporary = path.with_name(f".{path.name[:50]}.{os.urandom(4).hex()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        with open(descriptor, "w", encoding="utf-8", errors="surrogatepass") as file:
+            file.write(text)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

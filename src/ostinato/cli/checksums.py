@@ -11,6 +11,7 @@ from pathlib import Path
 from ostinato.cli.errors import CliError
 from ostinato.cli.output import size
 from ostinato.cli.spinner import Spinner
+from ostinato.cli.target import add_force, check_target
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("model", metavar="MODEL", type=Path, help="a GGUF file that is known to be good")
     parser.add_argument("-o", "--output", metavar="FILE", type=Path, required=True, help="where the checksums go")
+    add_force(parser, "FILE")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -28,6 +30,7 @@ def run(options: argparse.Namespace) -> int:
     from ostinato.model.architectures import read_spec
     from ostinato.program.compile import compile_model
 
+    check_target(options.output, options.force, [options.model])
     with open_gguf(options.model) as file:
         parcels = streaming_parcels(compile_model(read_spec(file), file.tensors), file)
         if not parcels.parcels:

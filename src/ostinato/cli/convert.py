@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ostinato.cli.errors import CliError, refuse_existing
-from ostinato.cli.options import add_force
+from ostinato.cli.target import add_force, check_target
 
 TYPES = ("auto", "F32", "F16", "BF16", "Q8_0")
 
@@ -33,9 +32,7 @@ def run(options: argparse.Namespace) -> int:
     from ostinato.convert import plan, write
 
     output = Path(options.output)
-    if output.is_dir() or not output.resolve().parent.is_dir():
-        raise CliError(f"{output}: not a file in a folder that exists")
-    refuse_existing(output, options.force)
+    check_target(output, options.force, ())
     made = plan(options.folder, options.type, tokenizer=not options.no_tokenizer, name=options.name)
     with ended_by_sigterm(), progress("converting", made.nbytes) as bar:
         write(made, output, bar.advance)

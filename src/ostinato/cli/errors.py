@@ -17,12 +17,6 @@ class CliError(Exception):
         self.status = status
 
 
-def refuse_existing(path: Path, force: bool) -> None:
-    """A file is replaced only by who says so."""
-    if path.exists() and not force:
-        raise CliError(f"{path}: is there already; --force replaces it")
-
-
 def near_file(error: Exception) -> str:
     """For a file that is not there: a hint at one beside it with nearly its name."""
     path = getattr(error, "path", None) or getattr(error, "filename", None)

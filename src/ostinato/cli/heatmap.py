@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ostinato.cli.errors import USAGE, CliError
+from ostinato.cli.target import check_place
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,9 +27,10 @@ BRIGHTEST = 0.995  # of the cells: the few above have the darkest shade too
 
 
 def check_plot(path: Path) -> None:
-    """Before anything is measured: CliError where nothing could be drawn."""
+    """Before anything is measured: CliError where nothing could be drawn. A drawing that is there will be replaced."""
     if path.suffix.lower() not in KINDS:
         raise CliError(f"{path}: a drawing is one of {', '.join(KINDS)}", USAGE)
+    check_place(path)
     try:
         import matplotlib  # noqa: F401
     except ImportError:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ostinato.cli.errors import USAGE, CliError
 from ostinato.cli.settings import SETTINGS, Kind, Setting, Values
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ KV_TYPES = ("f16", "f32", "q8_0")
 POLICIES = ("lru", "lfu", "lfru")  # without the oracle, which needs a recorded trace
 PREFETCHES = ("none", "gate", "transitions")
 READ_MODES = ("direct", "cached", "mapped")
+STREAMING = ("policy", "per_layer", "fixed", "prefetch", "read_mode", "replica", "expert_profile", "checksums")
 CONTEXT_HELP = "tokens of a prompt and its answer together (default: the model's own, at most 8192)"
 
 
@@ -55,14 +57,12 @@ def _add_memory(parser: argparse.ArgumentParser) -> None:
         help="the same of a card's memory: experts that it does not hold are read across the bus; --memory is then the "
         "most that the machine's own may take for them",
     )  # fmt: skip
-    group.add_argument("--policy", choices=POLICIES, default="lfru", help="which experts stay (default: lfru)")
+    group.add_argument("--policy", choices=POLICIES, help="which experts stay (default: lfru)")
     group.add_argument("--per-layer", action="store_true", help="every layer has slots of its own")
     group.add_argument("--fixed", action="store_true", help="slots stay where they are (default: where they hit most)")
+    group.add_argument("--prefetch", choices=PREFETCHES, help="what guesses experts ahead of time (default: gate)")
     group.add_argument(
-        "--prefetch", choices=PREFETCHES, default="gate", help="what guesses experts ahead of time (default: gate)"
-    )
-    group.add_argument(
-        "--read-mode", choices=READ_MODES, default="direct",
+        "--read-mode", choices=READ_MODES,
         help="past the page cache, through it, or from a mapping (default: direct)",
     )  # fmt: skip
     group.add_argument(
@@ -83,10 +83,11 @@ def kv_type(options: argparse.Namespace) -> KVType | None:
 
 
 def machine(options: argparse.Namespace) -> Options:
-    """What `add_machine` took, as the engine wants it."""
+    """What `add_machine` took, as the engine wants it. Raises CliError for what would be ignored."""
     from ostinato.engine.loading import Options
     from ostinato.memory.options import PolicyName, Prefetch, ReadMode
 
+    _check_streaming(options)
     return Options(
         backend=options.backend,
         threads=options.threads or 0,
@@ -94,9 +95,9 @@ def machine(options: argparse.Namespace) -> Options:
         run_steps=options.run_steps or 0,
         kv_type=kv_type(options),
         memory=options.memory,
-        policy=PolicyName(options.policy),
-        prefetch=Prefetch(options.prefetch),
-        read_mode=ReadMode(options.read_mode),
+        policy=PolicyName(options.policy or Options.policy),
+        prefetch=Prefetch(options.prefetch or Options.prefetch),
+        read_mode=ReadMode(options.read_mode or Options.read_mode),
         per_layer=options.per_layer,
         elastic=not options.fixed,
         replicas=tuple(options.replica),
@@ -104,6 +105,14 @@ def machine(options: argparse.Namespace) -> Options:
         checksums=options.checksums,
         gpu_memory=options.gpu_memory,
     )
+
+
+def _check_streaming(options: argparse.Namespace) -> None:
+    """CliError for options of weights that stream where none do."""
+    given = [f"--{name.replace('_', '-')}" for name in STREAMING if getattr(options, name)]
+    if given and options.memory is None:
+        belong = "belongs" if len(given) == 1 else "belong"
+        raise CliError(f"{', '.join(given)} {belong} to --memory: without a budget nothing streams", USAGE)
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
@@ -146,11 +155,6 @@ def _typed(setting: Setting) -> Callable[[str], Any]:
 def add_json(parser: argparse.ArgumentParser) -> None:
     """--json."""
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
-
-
-def add_force(parser: argparse.ArgumentParser) -> None:
-    """--force, for `refuse_existing`."""
-    parser.add_argument("--force", action="store_true", help="replace OUT.gguf if it is there")
 
 
 def nonempty(text: str) -> str:

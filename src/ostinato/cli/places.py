@@ -6,6 +6,8 @@ import os
 import re
 from pathlib import Path
 
+from ostinato.files import write_whole
+
 SAVED = ".json"
 NAME = re.compile(r"\w[\w .+-]{0,99}")  # no separators, no leading dot, nothing that drives a terminal
 
@@ -42,17 +44,8 @@ def saved_names() -> list[str]:
 
 def write_private(path: Path, text: str) -> None:
     """The whole file or nothing, for its owner's eyes. Raises OSError."""
-    import tempfile  # with random and shutil: not every chat is saved
-
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:50]}.")  # mode 0600
-    try:
-        with open(handle, "w", encoding="utf-8", errors="surrogatepass") as file:
-            file.write(text)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    write_whole(path, text, 0o600)
 
 
 def _expanded(name: str) -> Path:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ostinato.cli.options import add_machine, machine
 from ostinato.cli.progress import progress
 from ostinato.cli.spinner import Spinner
+from ostinato.cli.target import add_force, check_target
 
 if TYPE_CHECKING:
     from ostinato.engine.routing import Recorder
@@ -26,11 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("text", metavar="TEXT", nargs="+", help=TEXT_HELP)
     parser.add_argument("-o", "--output", metavar="FILE", type=Path, required=True, help="where the profile goes")
     add_machine(parser, context=WINDOW_HELP)
+    add_force(parser, "FILE")
 
 
 def run(options: argparse.Namespace) -> int:
     from ostinato.memory.heat import stacks_of
 
+    check_target(options.output, options.force, [options.model, *map(Path, options.text)])
     routing = record(options, options.text)
     routing.profile.save(options.output)
     print(f"{options.output}: {stacks_of(routing.parcels)}, as {routing.tokens} tokens wanted them")
@@ -47,11 +50,11 @@ def record(options: argparse.Namespace, names: Sequence[str]) -> Routing:
     texts = [sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes() for name in names]
     with Spinner(f"loading {options.model.name}"):
         opened = open_model(options.model, replace(machine(options), max_sequences=1))
-        recorder = Recorder(opened)
-    try:
-        return _record(recorder, [opened.tokenizer.encode(text, add_special=True) for text in texts])
-    finally:
-        recorder.close()
+        with opened.closed_on_error():
+            ids = [opened.tokenizer.encode(text, add_special=True) for text in texts]
+            recorder = Recorder(opened)
+    with recorder:
+        return _record(recorder, ids)
 
 
 def _record(recorder: Recorder, texts: Sequence[Sequence[int]]) -> Routing:

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ostinato.cli.errors import refuse_existing
 from ostinato.cli.interrupt import ended_by_sigterm
-from ostinato.cli.options import add_force, positive
+from ostinato.cli.options import positive
 from ostinato.cli.output import one_line, size
 from ostinato.cli.progress import clock, progress
+from ostinato.cli.target import add_force, check_target
 from ostinato.gguf.types_table import TensorType
 from ostinato.quantize.mixes import MIXES, Mix
 
@@ -35,16 +35,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from ostinato import _cpu
     from ostinato.gguf.reader import open_gguf
-    from ostinato.quantize.file import check_target, make_plan, write_quantised
+    from ostinato.quantize.file import check_room, make_plan, write_quantised
     from ostinato.quantize.rules import Overrides
 
     target = Path(options.target)
+    check_target(target, options.force, [Path(options.source)])
     overrides = Overrides(options.output_type, options.embedding_type, options.pure)
     threads = options.threads or _cpu.usable_cores()
     with open_gguf(options.source) as file:
         plan = make_plan(file, options.mix, overrides)
-        check_target(file, target, plan.bytes_after)
-        refuse_existing(target, options.force)
+        check_room(file, target, plan.bytes_after)
         _warn(plan)
         started = time.monotonic()
         with ended_by_sigterm(), progress("quantising", plan.bytes_before) as bar:

@@ -7,7 +7,8 @@ how many KV blocks.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -101,6 +102,15 @@ class Opened:
         """ModelError for a model that makes embeddings only."""
         if self.programs.embeds:
             raise ModelError(f"{self.path}: an encoder: it turns text into embeddings and gives no answers")
+
+    @contextmanager
+    def closed_on_error(self) -> Iterator[None]:
+        """The file is closed where the block raises: whoever was to hold it is not there."""
+        try:
+            yield
+        except BaseException:
+            self.file.close()
+            raise
 
     def compile(self, memory: Mapping[str, memoryview] | None = None) -> Executable:
         """The executable; `memory` places the paged state (one writable buffer per cache group). Raises CompileError
@@ -205,12 +215,13 @@ def make_plan(spec: ModelSpec, programs: Programs, file: GGUFFile, options: Opti
     kv_type = options.kv_type or kv_type_of(file)
     per_block = max(1, sum(kv_type.bytes(g.elements(options.block_size)) for g in programs.caches))
     per_sequence = -(-context // options.block_size)
-    memory, share = _memory(file, probe.memory_bytes, options)
-    memory -= _state_bytes(programs, options.max_sequences, memory)
+    memory, shared, share = _memory(file, probe.memory_bytes, options)
+    state = _state_bytes(programs, options.max_sequences, memory)
+    memory -= state
     per_layer = max((kv_type.bytes(g.elements(options.block_size)) // g.layers for g in programs.caches), default=1)
     possible = probe.layer_bytes // per_layer if probe.layer_bytes else memory // per_block
     _check_context(context, memory, possible * options.block_size, max(1, per_block // options.block_size))
-    affordable = min(memory // share // per_block, possible)
+    affordable = min(max(0, shared - state) // share // per_block, possible)
     blocks = options.blocks or max(per_sequence, min(affordable, per_sequence * options.max_sequences))
     return Plan(
         max_rows=context if programs.embeds else options.max_rows,
@@ -224,8 +235,8 @@ def make_plan(spec: ModelSpec, programs: Programs, file: GGUFFile, options: Opti
     )
 
 
-def _memory(file: GGUFFile, device_bytes: int, options: Options) -> tuple[int, int]:
-    """Bytes that keys and values may lie in, and the share of them that is meant for these. On the machine weights
+def _memory(file: GGUFFile, device_bytes: int, options: Options) -> tuple[int, int, int]:
+    """Bytes that keys and values may lie in; those of which a share is meant for them, and the share. On the machine weights
     are pages of a file, which give way; in a budget they take what is left; on a device they come first, unless a
     budget leaves little or nothing behind them: then experts give way."""
     from ostinato.memory.budget import parse_budget
@@ -235,12 +246,13 @@ def _memory(file: GGUFFile, device_bytes: int, options: Options) -> tuple[int, i
         budget = parse_budget(options.gpu_memory, file.nbytes)
         most = min(budget, device_bytes or budget)
         few = most - weights < most // KV_SHARE_OF_BUDGET
-        return (most, KV_SHARE_OF_BUDGET) if few else (most - weights, KV_SHARE_OF_DEVICE)
+        return (most, most, KV_SHARE_OF_BUDGET) if few else (most - weights, most - weights, KV_SHARE_OF_DEVICE)
     if options.memory is not None:
-        return min(memory_bytes(), parse_budget(options.memory, file.nbytes)), KV_SHARE_OF_BUDGET
+        return memory_bytes(), min(memory_bytes(), parse_budget(options.memory, file.nbytes)), KV_SHARE_OF_BUDGET
     if not device_bytes:
-        return memory_bytes(), KV_SHARE_OF_MEMORY
-    return max(0, device_bytes - weights), KV_SHARE_OF_DEVICE
+        return memory_bytes(), memory_bytes(), KV_SHARE_OF_MEMORY
+    left = max(0, device_bytes - weights)
+    return left, left, KV_SHARE_OF_DEVICE
 
 
 def _state_bytes(programs: Programs, sequences: int, memory: int) -> int:

@@ -48,6 +48,12 @@ class Recorder:
         self._executable.close()
         self._opened.file.close()
 
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def _window(self, engine: Engine, ids: Sequence[int]) -> Routing:
         names = [*self._chosen, *(name for name in self._foreseen if name is not None)]
         try:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ostinato.files import read_json
+from ostinato.files import read_json, write_whole
 from ostinato.memory.machine import look
 from ostinato.memory.options import ReadMode
 from ostinato.memory.parcels import Parcels
@@ -42,7 +42,7 @@ def make_checksums(parcels: Parcels, paths: Sequence[Path]) -> list[int]:
 
 def save_checksums(path: Path, parcels: Parcels, sums: Sequence[int]) -> None:
     own = [{"extents": extents, "crc32c": sum} for extents, sum in zip(_places(parcels), sums, strict=True)]
-    path.write_text(json.dumps({"format": FORMAT, "version": VERSION, "parcels": own}) + "\n")
+    write_whole(path, json.dumps({"format": FORMAT, "version": VERSION, "parcels": own}) + "\n")
 
 
 def load_checksums(path: Path, parcels: Parcels) -> np.ndarray:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ostinato.files import read_json
+from ostinato.files import read_json, write_whole
 from ostinato.memory.parcels import ExpertStack, Parcels
 from ostinato.memory.trace import Trace
 
@@ -34,7 +34,7 @@ class Profile:
 
     def save(self, path: Path) -> None:
         stacks = [{"layer": layer, "counts": own} for layer, own in zip(self.layers, self.counts, strict=True)]
-        path.write_text(json.dumps({"format": FORMAT, "version": VERSION, "stacks": stacks}) + "\n")
+        write_whole(path, json.dumps({"format": FORMAT, "version": VERSION, "stacks": stacks}) + "\n")
 
 
 def make_profile(parcels: Parcels, trace: Trace) -> Profile:

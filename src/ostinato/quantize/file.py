@@ -64,7 +64,7 @@ def write_quantised(
     Nothing is left at `path` unless all went well; what was there before stays until then. Raises GGUFError for
     values that cannot be quantised (it names the tensor), OSError for what the disk refuses.
     """
-    check_target(file, path, plan.bytes_after)
+    check_room(file, path, plan.bytes_after)
     with GGUFWriter(path) as writer:
         _copy_metadata(file, writer, plan.mix)
         for tensor in file.tensors.values():
@@ -76,7 +76,7 @@ def write_quantised(
                     advance(read)
 
 
-def check_target(file: GGUFFile, path: Path, size: int) -> None:
+def check_room(file: GGUFFile, path: Path, size: int) -> None:
     """OSError or ValueError for a place that cannot be written to, before any work is done."""
     if not path.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, "is not a folder", str(path.parent))

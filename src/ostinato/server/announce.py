@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ostinato.files import write_whole
+
 
 @dataclass(frozen=True)
 class Announcement:
@@ -40,11 +42,8 @@ def folder() -> Path:
 def announced(host: str, port: int) -> Iterator[None]:
     """This process serves there, as long as the block runs."""
     entry = Announcement(os.getpid(), host, port)
-    place = folder()
-    path = place / f"{entry.pid}.json"
-    draft = place / f".{entry.pid}.draft"
-    draft.write_text(json.dumps(asdict(entry)))
-    draft.replace(path)
+    path = folder() / f"{entry.pid}.json"
+    write_whole(path, json.dumps(asdict(entry)))
     try:
         yield
     finally:
