@@ -16,8 +16,11 @@ from ostinato.api import Model
 from ostinato.backends.contract import BatchError, CompileError
 from ostinato.backends.sampling import SamplingError
 from ostinato.engine.records_table import FinishReason
+from ostinato.gguf.errors import GGUFError
 from ostinato.memory.budget import BudgetError
 from ostinato.memory.machine import process_bytes
+from ostinato.memory.residency import WeightStore
+from tests.memory.streamed import opened_with
 from tools.tiny_models import write_tiny_model
 
 
@@ -183,6 +186,23 @@ def test_a_budget_of_memory_changes_no_answer(path: Path) -> None:
         ostinato.load(path, backend="null", context=128, memory="1GiB").close()
     with ostinato.load(path, context=128) as free, ostinato.load(path, context=128, memory=budget) as budgeted:
         assert budgeted.generate([3, 4, 5], max_tokens=8) == free.generate([3, 4, 5], max_tokens=8)
+
+
+def test_what_could_not_be_built_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    stores: list[WeightStore] = []
+
+    def refuse(*words: object) -> None:
+        stores.append(words[-1])  # type: ignore[arg-type]
+        raise CompileError("no")
+
+    monkeypatch.setattr("ostinato.backends.cpu.executable._build", refuse)
+    with opened_with(0.5) as opened:
+        with pytest.raises(CompileError):
+            Model(opened)
+        with pytest.raises(GGUFError, match="is closed"):
+            _ = opened.file.nbytes
+    with pytest.raises(RuntimeError, match="closed"):
+        stores[0].native.hint(np.zeros(1, np.int32))
 
 
 def test_a_closed_model_says_so(path: Path) -> None:

@@ -6,7 +6,10 @@ import argparse
 import subprocess
 import sys
 
+import pytest
+
 from ostinato.backends.contract import KVType
+from ostinato.cli.errors import USAGE, CliError
 from ostinato.cli.options import KV_TYPES, POLICIES, PREFETCHES, READ_MODES, add_machine, machine
 from ostinato.engine.loading import Options
 from ostinato.memory.options import PolicyName, Prefetch, ReadMode
@@ -23,6 +26,19 @@ def test_defaults_are_the_engine_s() -> None:
     parser = argparse.ArgumentParser()
     add_machine(parser)
     assert machine(parser.parse_args([])) == Options()
+
+
+@pytest.mark.parametrize(
+    "words", [["--policy", "lru"], ["--prefetch", "none"], ["--fixed"], ["--per-layer"], ["--read-mode", "cached"],
+              ["--replica", "x", "--replica", "y"], ["--expert-profile", "x"], ["--checksums", "x"]],
+)  # fmt: skip
+def test_what_belongs_to_a_budget_is_refused_without_one(words: list[str]) -> None:
+    parser = argparse.ArgumentParser()
+    add_machine(parser)
+    with pytest.raises(CliError, match=f"^{words[0]} belongs to --memory") as told:
+        machine(parser.parse_args(words))
+    assert told.value.status == USAGE
+    assert machine(parser.parse_args([*words, "--memory", "50%"])) != Options(memory="50%")
 
 
 def test_describing_them_imports_no_other_folder() -> None:

@@ -67,6 +67,17 @@ def test_a_budget_that_the_machine_has_not_is_refused(monkeypatch: pytest.Monkey
         open_model(BUILTIN, options)
 
 
+@pytest.mark.parametrize("words", [{}, {"context": 64}, {"per_layer": True}])
+def test_a_budget_that_is_too_small_is_refused_with_one_that_will_do(words: dict) -> None:
+    """Also where the least context has no room in it: the words are of memory."""
+    options = Options(backend="cpu", memory="100kB", max_sequences=1, **words)
+    opened = open_model(BUILTIN, options)
+    with pytest.raises(BudgetError, match=r"too little memory; this model runs in ([\d.]+ .iB),") as told:
+        opened.compile()
+    enough = str(told.value).split(" runs in ")[1].split(",")[0]
+    open_model(BUILTIN, replace(options, memory=enough)).compile().close()
+
+
 def test_no_such_file() -> None:
     with pytest.raises(GGUFError):
         open_model("no-such-file.gguf", Options(backend="null"))

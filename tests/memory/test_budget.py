@@ -70,7 +70,7 @@ def test_every_plan_fits(sizes: list[tuple[int, int]], experts: int, percent: in
     try:
         made = plan(parcels, budget, other_bytes=other, per_layer=per_layer)
     except BudgetError as error:
-        match = re.search(r"at least ([\d.]+ .iB)", str(error))
+        match = re.search(r"runs in ([\d.]+ .iB)", str(error))
         assert match
         enough = parse_budget(match[1], 0)
         check(parcels, plan(parcels, enough, other_bytes=other, per_layer=per_layer), enough - other)

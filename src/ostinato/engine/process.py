@@ -62,7 +62,8 @@ def serve(link: Link, build: Build) -> int:
     try:
         engine = build(shared, port)
     except Exception as error:
-        shared.set_state(EngineState.REFUSED, f"{type(error).__name__}: {error}")
+        foreseen = isinstance(error, (ValueError, RuntimeError)) and str(error)
+        shared.set_state(EngineState.REFUSED, str(error) if foreseen else f"{type(error).__name__}: {error}")
         return EXIT_REFUSED
     try:
         engine.recover()

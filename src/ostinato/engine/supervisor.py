@@ -227,14 +227,14 @@ class Supervisor:
         del self._streams[stream.record]
         self._shared.table.free(stream.record)
 
-    def _end(self, stream: Stream, finish: FinishReason) -> None:
+    def _end(self, stream: Stream, finish: FinishReason, reason: str = "") -> None:
         """Ends a stream without its engine."""
-        stream._put(TokenEvent(stream.number, stream.received, -1, finish))
+        stream._put(TokenEvent(stream.number, stream.received, -1, finish, reason=reason))
         self._release(stream)
 
-    def _fail_all(self, finish: FinishReason) -> None:
+    def _fail_all(self, finish: FinishReason, reason: str = "") -> None:
         for stream in list(self._streams.values()):
-            self._end(stream, finish)
+            self._end(stream, finish, reason)
 
     # Life and death of the engine.
 
@@ -318,7 +318,7 @@ class Supervisor:
         if self._started:  # before, `start` says it
             log.error("no engine: %s", why)
         self._down = why
-        self._fail_all(FinishReason.ERROR)
+        self._fail_all(FinishReason.ERROR, why)
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None and self._process.returncode is None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from ostinato.memory.parcels import Parcel, Parcels
 from ostinato.memory.store_table import BLOCK
 
+GROWTH = 6  # with a larger budget a step takes more rows and there are more sequences: at most so great a part of it
 LEAST_SLOTS = 2  # of a cache: one to compute with while another is read
 SAME_SIZE = 16  # parcels whose sizes differ by less than one 16th share a pool
 
@@ -99,7 +100,8 @@ def plan(
     fixed = parcels.resident_bytes + other_bytes
     smallest = fixed + sum(size * slots for (size, _), slots in zip(pools, least, strict=True))
     if budget < smallest:
-        raise BudgetError(f"{amount(budget)} is too little memory; this model needs at least {amount(smallest)}")
+        need = f"this model runs in {amount(smallest + smallest // GROWTH)}, with a smaller context in less"
+        raise BudgetError(f"{amount(budget)} is too little memory; {need}")
     slots = share(pools, least, budget - fixed)
     planned = tuple(PoolPlan(size, n, count) for (size, count), n in zip(pools, slots, strict=True))
     return MemoryPlan(parcels.resident_bytes, planned, _quotas(groups, members, slots), cache, block)

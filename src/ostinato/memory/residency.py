@@ -127,16 +127,16 @@ def plan_residency(
     beside_bytes: int = 0,
 ) -> Residency:  # fmt: skip
     """Experts stream where there are any, else layers. `state_bytes` are of keys and values and the like,
-    `beside_bytes` of other processes that share the budget. Raises BudgetError where the budget holds not even what
-    must be there, or more of the model than `machine_bytes` or the limit of the process's group; what a backend works
-    in comes on top."""
+    `beside_bytes` of other processes that share the budget. Raises BudgetError where the budget is more of the model
+    than `machine_bytes` or the limit of the process's group hold. One that is too small is refused when it is opened:
+    with what a backend works in, so that the least that is named then will do."""
     parcels = streaming_parcels(programs, file)
     held = state_bytes + beside_bytes + process_bytes(os.getpid()) + ALLOWANCE
-    residency = Residency(parcels, budget, held, file, settings)
-    most, taken = min(machine_bytes, cgroup_limit() or machine_bytes), held + residency.plan(0).nbytes
+    most = min(machine_bytes, cgroup_limit() or machine_bytes)
+    taken = min(budget, held + parcels.resident_bytes + parcels.nbytes)
     if taken // mmap.PAGESIZE > most // mmap.PAGESIZE:  # a group's limit is in whole pages
         raise BudgetError(f"this budget takes {amount(taken)} of memory; there are {amount(most)}: give a smaller one")
-    return residency
+    return Residency(parcels, budget, held, file, settings)
 
 
 def _runs(parcels: Parcels, files: int) -> list[list[tuple[int, int]]]:

@@ -21,6 +21,7 @@ from ostinato.server.prepare import Job
 from ostinato.text import StopMatcher
 
 RETRY_AFTER = 1  # seconds
+NO_ENGINE = "there is no engine: {}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def submit(job: Job, model: ServedModel) -> list[TokenStream]:
         raise ApiError(429, f"{error}; try again", code="overloaded", retry_after=RETRY_AFTER) from error
     except EngineDownError as error:
         cancel(streams)
-        raise ApiError(503, f"there is no engine: {error}", code="engine_down") from error
+        raise ApiError(503, NO_ENGINE.format(error), code="engine_down") from error
     except ValueError as error:
         cancel(streams)
         raise ApiError(400, str(error), code="invalid_value") from error
@@ -158,4 +159,6 @@ def _finish(finish: FinishReason, reason: str) -> str | None:
             raise ApiError(500, UNREADABLE.format(reason), code="weights_unreadable")
         case FinishReason.CANCELLED:
             raise ApiError(503, "the server is shutting down", code="cancelled", retry_after=RETRY_AFTER)
+    if reason:
+        raise ApiError(503, NO_ENGINE.format(reason), code="engine_down")
     raise ApiError(500, "the engine refused the request", code="engine_error")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING
@@ -49,16 +50,14 @@ class CpuExecutable:
         self._plan, self._vocab = plan, programs.vocab_size
         self._outputs = output_names(programs)
         self._pools = [make_pool(group, plan).reshape(-1) for group in programs.caches]
-        self._programs, self.store = _with_store(programs.rewritten(fuse), tensors, plan, self._pools)
-        programs = self._programs
         self._parts = [_by_block(*each, plan) for each in zip(self._pools, programs.caches, strict=True)]
-        try:
-            self._executor = _build(programs, tensors, plan, self._pools, self.store)
-        except MemoryError:
-            raise CompileError(
-                f"cpu: no memory for steps of {plan.max_rows} rows with a vocabulary of {self._vocab} and a context "
-                f"of {plan.context}; ask for a smaller context"
-            ) from None
+        with ExitStack() as undo:
+            hinted, self.store = _with_store(programs.rewritten(fuse), tensors, plan, self._pools)
+            if self.store is not None:
+                undo.callback(self.store.close)
+            self._programs = hinted if self.store is None else with_fetches(hinted, self.store)
+            self._executor = _build(self._programs, tensors, plan, self._pools, self.store)
+            undo.pop_all()
 
     def submit(self, batch: Batch) -> None:
         check_batch(batch, self._plan, self._vocab, MAX_STEPS)
@@ -132,24 +131,29 @@ class CpuExecutable:
 def _with_store(
     programs: Programs, tensors: Mapping[str, StoredTensor], plan: Plan, pools: Sequence[np.ndarray]
 ) -> tuple[Programs, WeightStore | None]:
-    """A store with slots for what the executor leaves of the budget, and the programs that read ahead. Raises
-    BudgetError."""
+    """The programs that say what will be wanted, and a store with slots for what the executor leaves of the budget, or
+    None where everything fits. Raises BudgetError."""
     if plan.residency is None:
         return programs, None
     hinted, unforeseen = with_hints(programs, tensors, plan.residency)
     store = plan.residency.open(_described(hinted, tensors, plan, pools, {}).working_bytes(plan.threads))
-    if store is None:
-        return programs, None
-    return with_fetches(hinted, store), replace(store, unforeseen=unforeseen)
+    return (programs, None) if store is None else (hinted, replace(store, unforeseen=unforeseen))
 
 
 def _build(
     programs: Programs, tensors: Mapping[str, StoredTensor], plan: Plan, pools: Sequence[np.ndarray],
     store: WeightStore | None,
 ) -> _cpu.Executor:  # fmt: skip
-    if store is None:
-        return _described(programs, tensors, plan, pools, {}).build(plan.threads)
-    return _described(programs, tensors, plan, pools, streamed(store.parcels)).build(plan.threads, store.native)
+    """Raises CompileError, also where there is no memory for its steps."""
+    try:
+        if store is None:
+            return _described(programs, tensors, plan, pools, {}).build(plan.threads)
+        return _described(programs, tensors, plan, pools, streamed(store.parcels)).build(plan.threads, store.native)
+    except MemoryError:
+        raise CompileError(
+            f"cpu: no memory for steps of {plan.max_rows} rows with a vocabulary of {programs.vocab_size} and a "
+            f"context of {plan.context}; ask for a smaller context"
+        ) from None
 
 
 def _described(
