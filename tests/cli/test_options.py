@@ -39,6 +39,12 @@ def test_what_belongs_to_a_budget_is_refused_without_one(words: list[str]) -> No
         machine(parser.parse_args(words))
     assert told.value.status == USAGE
     assert machine(parser.parse_args([*words, "--memory", "50%"])) != Options(memory="50%")
+    both = parser.parse_args([*words, "--memory", "50%", "--gpu-memory", "50%"])
+    if words[0] == "--expert-profile":
+        assert machine(both).expert_profile == "x"
+    else:
+        with pytest.raises(CliError, match="to --memory alone"):
+            machine(both)
 
 
 def test_describing_them_imports_no_other_folder() -> None:

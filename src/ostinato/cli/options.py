@@ -109,10 +109,17 @@ def machine(options: argparse.Namespace) -> Options:
 
 def _check_streaming(options: argparse.Namespace) -> None:
     """CliError for options of weights that stream where none do."""
-    given = [f"--{name.replace('_', '-')}" for name in STREAMING if getattr(options, name)]
-    if given and options.memory is None:
-        belong = "belongs" if len(given) == 1 else "belong"
-        raise CliError(f"{', '.join(given)} {belong} to --memory: without a budget nothing streams", USAGE)
+    given = [name for name in STREAMING if getattr(options, name)]
+    if options.gpu_memory is not None:
+        given = [name for name in given if name != "expert_profile"]  # a card keeps experts too
+        alone = " alone: with --gpu-memory nothing streams from files"
+    elif options.memory is None:
+        alone = ": without a budget nothing streams"
+    else:
+        return
+    if given:
+        words = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise CliError(f"{words} {'belongs' if len(given) == 1 else 'belong'} to --memory{alone}", USAGE)
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:

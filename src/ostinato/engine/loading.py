@@ -236,9 +236,9 @@ def make_plan(spec: ModelSpec, programs: Programs, file: GGUFFile, options: Opti
 
 
 def _memory(file: GGUFFile, device_bytes: int, options: Options) -> tuple[int, int, int]:
-    """Bytes that keys and values may lie in; those of which a share is meant for them, and the share. On the machine weights
-    are pages of a file, which give way; in a budget they take what is left; on a device they come first, unless a
-    budget leaves little or nothing behind them: then experts give way."""
+    """Bytes that keys and values may lie in; those of which a share is meant for them, and the share. On the machine
+    weights are pages of a file, which give way; in a budget they take what is left; on a device they come first, unless
+    a budget leaves little or nothing behind them: then experts give way."""
     from ostinato.memory.budget import parse_budget
 
     weights = sum(tensor.data.nbytes for tensor in file.tensors.values())
