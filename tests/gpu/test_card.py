@@ -20,6 +20,7 @@ from ostinato.backends.cuda import CudaBackend
 from ostinato.backends.cuda.executable import CudaExecutable
 from ostinato.engine.loading import Opened, Options, open_model
 from tests.backends.cases import nmse
+from tests.backends.cuda.budgets import Restless, budget_of
 from tests.backends.cuda.host_driver import HostCuda
 from tests.backends.drive import enter, generate, prompt_logits
 from tools.tiny_models import write_tiny_model
@@ -158,3 +159,23 @@ def test_a_model_that_does_not_fit_names_the_budget(opened: Opened) -> None:
     plan = replace(opened.plan, blocks=1 << 26)
     with pytest.raises(CompileError, match=r"needs .* GB on the device .*KV for \d+ positions"):
         opened.backend.compile(opened.programs, opened.file.tensors, plan)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.0], ids=["half in slots", "all across the bus"])
+def test_a_budget_leaves_every_bit(opened: Opened, executable: Executable, share: float) -> None:
+    """Experts that are read where they lie on the host, and move at every look, draw what resident ones draw."""
+    if not any(i.op == "experts" for i in opened.programs.decode.instructions):
+        pytest.skip("a model without experts has no slots")
+    crowd = prompts(6)
+    wanted = [generate(executable, opened.plan, crowd, 24), prompt_logits(executable, opened.plan, crowd[0], 8)]
+    budgeted = replace(opened, plan=budget_of(opened, share)).compile()
+    assert isinstance(budgeted, CudaExecutable)
+    assert budgeted.keeper is not None
+    slots = budgeted.keeper.slots
+    budgeted.keeper.policy = Restless(slots.plan, slots.residents)
+    found = [generate(budgeted, opened.plan, crowd, 24), prompt_logits(budgeted, opened.plan, crowd[0], 8)]
+    slots.check_integrity()
+    budgeted.close()
+    assert found[0] == wanted[0]
+    np.testing.assert_array_equal(found[1], wanted[1])
+    assert (slots.moves > 0) == (share > 0)

@@ -1,6 +1,7 @@
 """Run by test_device.py in a process whose libcuda.so.1 is fake_driver.cpp: the backend as on a card, to the last call.
 
-Prints what was drawn, as JSON.
+Prints what was drawn, as JSON. A second argument is the share of experts that a budget of the card's memory
+holds; they never rest.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ostinato.backends.batch import Batch, Span
@@ -18,7 +20,10 @@ from ostinato.backends.choose import BACKENDS
 from ostinato.backends.contract import Executable, Plan
 from ostinato.backends.cuda import CudaBackend, device
 from ostinato.backends.cuda.compiler import Unit
+from ostinato.backends.cuda.executable import CudaExecutable
+from ostinato.backends.cuda.slots import Slots
 from ostinato.engine.loading import Options, open_model
+from tests.backends.cuda.budgets import Restless, budget_of
 from tests.backends.drive import generate
 
 PROMPTS = [[5, 80, 13, 200, 31], [11, 7], [3, 3, 60], *([token] for token in range(40, 47))]
@@ -48,18 +53,30 @@ def names_for_cubins(_: object, target: int, wanted: Sequence[Unit]) -> dict[str
     return {unit.kernel: unit.kernel.encode() + b"\0" for unit in wanted}
 
 
-def main(path: Path) -> None:
+def unrest(executable: Executable) -> Slots:
+    """Experts move at every look."""
+    assert isinstance(executable, CudaExecutable)
+    assert executable.keeper is not None
+    slots = executable.keeper.slots
+    executable.keeper.policy = Restless(slots.plan, slots.residents)
+    return slots
+
+
+def main(path: Path, share: str = "") -> None:
     device.compile_units = names_for_cubins
     BACKENDS["cuda"] = CudaBackend  # type: ignore[index]
     opened = open_model(path, Options(backend="cuda", **OPTIONS))
+    if share:
+        opened = replace(opened, plan=budget_of(opened, float(share)))
     executable = opened.compile()
+    slots = unrest(executable) if share else None
     result = drawn(executable, opened.plan)
     executable.close()
     library = ctypes.CDLL("libcuda.so.1")
     library.stand_in_used.restype = ctypes.c_size_t
     assert library.stand_in_used() == 0, "memory was not given back"
-    print(json.dumps({"drawn": result, "probe": CudaBackend().probe().device}))
+    print(json.dumps({"drawn": result, "probe": CudaBackend().probe().device, "moves": slots.moves if slots else 0}))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *sys.argv[2:])

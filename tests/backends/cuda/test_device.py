@@ -34,12 +34,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def run(stand_in_folder: Path, model: Path, capability: int) -> Any:
+def run(stand_in_folder: Path, model: Path, capability: int, share: str = "") -> Any:
     environment = {
         **os.environ, "LD_LIBRARY_PATH": str(stand_in_folder), "OSTINATO_HOST_KERNELS": str(build()),
         "OSTINATO_CAPABILITY": str(capability),
     }  # fmt: skip
-    command = [sys.executable, "-m", "tests.backends.cuda.stand_in", str(model)]
+    command = [sys.executable, "-m", "tests.backends.cuda.stand_in", str(model), share]
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -61,3 +61,18 @@ def test_single_steps_graphs_and_persistent_runs(stand_in_folder: Path, model: P
 def test_prompt_kernels_are_launched(stand_in_folder: Path, model: Path) -> None:
     """The shipped cubins load and take their arguments; nothing computes them here, so nothing is drawn right."""
     assert run(stand_in_folder, model, 90)["probe"] == "Stand-in, sm_90, 1 GB"
+
+
+def test_experts_in_a_budget(stand_in_folder: Path, host_cuda: HostCuda, tmp_path: Path) -> None:
+    """Pinned memory, the stream of transfers and the events between both, to the last call: the tokens of a card that
+    holds everything."""
+    path = tmp_path / "experts.gguf"
+    write_tiny_model(path, moe=True, type="Q8_0")
+    found = run(stand_in_folder, path, 75, "0.5")
+    executable = (opened := open_model(path, Options(backend="cuda", **OPTIONS))).compile()
+    wanted = drawn(executable, opened.plan)
+    executable.close()
+    assert found["moves"] > 0
+    assert found["drawn"][0] == wanted[0]
+    assert [row[: len(found["drawn"][1][0])] for row in wanted[0][:3]] == found["drawn"][1]
+    assert found["drawn"][2] == wanted[0]

@@ -28,9 +28,9 @@ from ostinato.backends.device.experts import DeviceExperts, plan_experts
 from ostinato.backends.device.lower import lower
 from ostinato.backends.device.planes import to_planes
 from ostinato.engine.loading import Opened, Options, open_model
-from ostinato.memory.device import DevicePlan
 from ostinato.memory.hot import first_parcels
 from ostinato.model.weights import Rows, resolve
+from tests.backends.cuda.budgets import Restless, budget_of
 from tests.backends.cuda.host_driver import HostCuda, HostDriver
 from tests.backends.drive import generate, prompt_logits
 from tools.tiny_models import write_tiny_model
@@ -40,46 +40,12 @@ PLENTY = 1 << 40
 Story = tuple[list[list[int]], list[list[list[int]]], bytes]
 
 
-class Restless:
-    """Moves something at every look: any residents for any others of their size, as many as it can."""
-
-    def __init__(self, plan: DevicePlan, first: Sequence[int], seed: int = 1) -> None:
-        self._plan, self.there, self._random = plan, set(first), np.random.default_rng(seed)
-        self.uses = np.zeros(len(plan.parcel_bytes), np.uint32)
-        self.steps = self.given_up = 0
-
-    def update(self, uses: np.ndarray, steps: int) -> list[Move]:
-        self.uses, self.steps = uses.copy(), self.steps + steps
-        moves = [move for own in self._plan.classes for move in self._pairs(own.parcels)]
-        for out, into in moves:
-            self.there.symmetric_difference_update((out, into))
-        return moves
-
-    def undo(self, moves: Sequence[Move]) -> None:
-        self.given_up += len(moves)
-        for out, into in moves:
-            self.there.symmetric_difference_update((out, into))
-
-    def _pairs(self, parcels: Sequence[int]) -> list[Move]:
-        out = self._random.permutation([p for p in parcels if p in self.there])
-        into = self._random.permutation([p for p in parcels if p not in self.there])
-        return [(int(o), int(i)) for o, i in zip(out, into, strict=False)]
-
-
 @pytest.fixture(scope="module")
 def opened(host_cuda: HostCuda, tmp_path_factory: pytest.TempPathFactory) -> Opened:
     """Experts of two sizes: Q4_K_M has some layers' down in Q6_K."""
     path: Path = tmp_path_factory.mktemp("models") / "tiny.gguf"
     write_tiny_model(path, moe=True, type="Q4_K_M", layers=LAYERS)
     return open_model(path, Options(backend="cuda", context=64, max_sequences=12, max_rows=64))
-
-
-def budget_of(opened: Opened, share: float) -> Plan:
-    """The plan with a budget that holds this share of the experts."""
-    lowered = [lower(program, opened.file.tensors, opened.plan) for program in opened.programs]
-    whole = make_budget(opened.programs, lowered, opened.file.tensors, opened.plan, MAX_STEPS)
-    experts = sum(stack.experts * stack.parcel_bytes for stack in find_stacks(lowered, opened.file.tensors))
-    return replace(opened.plan, device_memory=whole.total - int((1 - share) * experts), pinned_memory=PLENTY)
 
 
 def compiled(opened: Opened, share: float) -> CudaExecutable:
