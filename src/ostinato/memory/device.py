@@ -15,6 +15,7 @@ from ostinato.memory.machine import cgroup_limit, process_bytes
 from ostinato.memory.residency import ALLOWANCE
 
 SLOT_ALIGNMENT = 256  # bytes: as devices align what they allocate
+UPLOAD_BYTES = 64 << 20  # pinned beside the home while weights are uploaded
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,6 @@ def check_device(budget: int, device_bytes: int) -> int:
 
 def pinnable_bytes(budget: int | None, machine_bytes: int, beside_bytes: int = 0) -> int:
     """What weights may be pinned in: of the budget, the machine and its group's limit, whichever is least, all but what
-    this process holds and will, and `beside_bytes` of others."""
+    this process holds and will, uploads with it, and `beside_bytes` of others."""
     most = min(machine_bytes, cgroup_limit() or machine_bytes, budget or machine_bytes)
-    return max(0, most - beside_bytes - process_bytes(os.getpid()) - ALLOWANCE)
+    return max(0, most - beside_bytes - process_bytes(os.getpid()) - ALLOWANCE - UPLOAD_BYTES)

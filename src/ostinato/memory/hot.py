@@ -117,7 +117,7 @@ class HotSet:
             self.moved_bytes += count * int(self._bytes[into if count > 0 else out])
 
     def _warm(self, uses: NDArray[np.uint32]) -> None:
-        """A step reads an expert once, for however many rows."""
+        """A step reads an expert once, for however many rows; which steps' rows they were is not known."""
         reads = np.minimum(uses - self._seen, self._steps)
         self._seen = uses.copy()
         away = reads * ~self._there
