@@ -189,11 +189,7 @@ class Builder {
   void add_weight(int32_t type, int64_t rows, int64_t k, int64_t experts, bool elements, bool turned,
                   const std::vector<PyPiece>& pieces, int32_t parcel, int32_t extent, bool by_expert) {
     Weight weight{static_cast<TensorType>(type), rows, k, experts, {}, {}, parcel, extent, by_expert};
-    const BlockShape block = block_shape(weight.type);
-    if (kernels_.generated.packed_bytes(weight.type, k) == 0)
-      throw std::invalid_argument("its type is not supported");
-    if (k % block.elements != 0) throw std::invalid_argument("its rows do not hold whole blocks");
-    const int64_t row_bytes = k / block.elements * block.bytes;
+    const int64_t row_bytes = bytes_of_row(weight);
     int64_t first = 0;
     for (const auto& [data, offset, count, stride] : pieces) {
       if (offset < 0 || count < 1 || stride < row_bytes ||
@@ -210,6 +206,26 @@ class Builder {
     programs_.back().weights.push_back(std::move(weight));
   }
 
+  // The same experts as the last weight in another type, in parcels `parcel` and on: what a miss may be
+  // computed from, as `misses` of build() says. Rows are `stride` bytes apart.
+  void add_copy(int32_t type, int64_t stride, int32_t parcel) {
+    Program& program = programs_.back();
+    Weight& weight = program.weights.back();
+    Weight copy{static_cast<TensorType>(type),
+                weight.rows,
+                weight.k,
+                weight.experts,
+                {},
+                {},
+                parcel,
+                weight.extent,
+                true};
+    if (stride < bytes_of_row(copy)) throw std::invalid_argument("a copy's rows overlap");
+    copy.pieces = by_expert(copy, stride);
+    weight.copy = static_cast<int32_t>(program.copies.size());
+    program.copies.push_back(std::move(copy));
+  }
+
   // Of values and scratch, all that the executor takes beside weights and paged state.
   int64_t working_bytes(int threads) {
     put_programs();
@@ -219,8 +235,9 @@ class Builder {
            model_.limits.max_sequences * states + Scratch(model_, kernels_, count(threads)).bytes();
   }
 
-  std::unique_ptr<PyExecutor> build(int threads, nb::handle store) {
+  std::unique_ptr<PyExecutor> build(int threads, nb::handle store, nb::handle misses) {
     put_programs();
+    if (!misses.is_none()) model_.misses = nb::cast<memory::MissRule>(misses);
     memory::Store* const native = store.is_none() ? nullptr : nb::cast<memory::Store*>(store);
     check_parcels(native);
     if (native != nullptr) alive_.push_back(nb::borrow(store));
@@ -236,30 +253,43 @@ class Builder {
     model_.decode = programs_.back();
   }
 
+  // Throws where the kernels do not multiply by such a weight.
+  int64_t bytes_of_row(const Weight& weight) const {
+    const BlockShape block = block_shape(weight.type);
+    if (kernels_.generated.packed_bytes(weight.type, weight.k) == 0)
+      throw std::invalid_argument("its type is not supported");
+    if (weight.k % block.elements != 0) throw std::invalid_argument("its rows do not hold whole blocks");
+    return weight.k / block.elements * block.bytes;
+  }
+
   // A streamed weight has its pieces from the store.
   static void take_away(Weight& weight) {
-    std::vector<Piece> pieces;
-    if (weight.by_expert) {
-      const int64_t n = weight.rows / weight.experts;
-      for (int64_t first = 0; first < weight.rows; first += n) {
-        pieces.push_back({nullptr, first, n, piece_of(weight, first).stride});
-      }
-      weight.pieces = std::move(pieces);
-    }
+    if (weight.by_expert) weight.pieces = by_expert(weight, weight.pieces.front().stride);
     for (Piece& piece : weight.pieces) piece.data = nullptr;
+  }
+
+  // A piece without an address for every expert.
+  static std::vector<Piece> by_expert(const Weight& weight, int64_t stride) {
+    const int64_t n = weight.rows / weight.experts;
+    std::vector<Piece> pieces;
+    for (int64_t first = 0; first < weight.rows; first += n) pieces.push_back({nullptr, first, n, stride});
+    return pieces;
   }
 
   // Every streamed weight has parcels whose extents hold its pieces.
   void check_parcels(const memory::Store* store) const {
     for (const Program* program : {&model_.prefill, &model_.decode}) {
-      for (const Weight& weight : program->weights) {
-        if (!weight.streamed()) continue;
-        if (store == nullptr) throw std::invalid_argument("a weight is streamed, and there is no store");
-        for (int32_t i = 0; i < static_cast<int32_t>(weight.pieces.size()); ++i) {
-          check_extent(*store, weight, weight.pieces[i], weight.parcel + (weight.by_expert ? i : 0),
-                       weight.extent + (weight.by_expert ? 0 : i));
-        }
-      }
+      for (const Weight& weight : program->weights) check_pieces(store, weight);
+      for (const Weight& copy : program->copies) check_pieces(store, copy);
+    }
+  }
+
+  static void check_pieces(const memory::Store* store, const Weight& weight) {
+    if (!weight.streamed()) return;
+    if (store == nullptr) throw std::invalid_argument("a weight is streamed, and there is no store");
+    for (int32_t i = 0; i < static_cast<int32_t>(weight.pieces.size()); ++i) {
+      check_extent(*store, weight, weight.pieces[i], weight.parcel + (weight.by_expert ? i : 0),
+                   weight.extent + (weight.by_expert ? 0 : i));
     }
   }
 
@@ -362,6 +392,10 @@ NB_MODULE(OSTINATO_MODULE, m) {
            nb::arg("parcel") = -1, nb::arg("extent") = 0, nb::arg("by_expert") = false)
       .def("working_bytes", &Builder::working_bytes, nb::arg("threads"),
            "Bytes that the executor takes beside weights and paged state.")
-      .def("build", &Builder::build, nb::arg("threads"), nb::arg("store") = nb::none(),
-           "`store` (_memory.NativeStore) has the weights that are streamed.");
+      .def("add_copy", &Builder::add_copy, nb::arg("type"), nb::arg("stride"), nb::arg("parcel"))
+      .def(
+          "build", &Builder::build, nb::arg("threads"), nb::arg("store") = nb::none(),
+          nb::arg("misses") = nb::none(),
+          "`store` (_memory.NativeStore) has the weights that are streamed, `misses` (_memory.MissRule) says "
+          "when a copy is used.");
 }

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "cpu/vectors.h"
+#include "memory/misses.h"
 #include "ostinato/tables.h"
 
 namespace ostinato::cpu {
@@ -49,6 +50,7 @@ struct Weight {
   int32_t parcel = -1;     // the first one in the store; -1: resident
   int32_t extent = 0;      // of a parcel
   bool by_expert = false;  // piece e is matrix e, in parcel `parcel` + e; else piece i is extent `extent` + i
+  int32_t copy = -1;       // the same in fewer bits, of Program::copies; -1: there is none
 
   bool streamed() const { return parcel >= 0; }
 };
@@ -85,6 +87,7 @@ struct Program {
   std::vector<int32_t> instructions;  // words, as tables.h lays out
   std::vector<Value> values;
   std::vector<Weight> weights;
+  std::vector<Weight> copies;  // of experts that stream, what a miss may be computed from
   int64_t arena_bytes = 0;
   std::vector<int32_t> outputs;  // values of the named outputs, in the order of both programs; -1: not there
 };
@@ -94,6 +97,7 @@ struct Model {
   std::vector<Cache> caches;
   std::vector<StateGroup> states;
   Program prefill, decode;
+  memory::MissRule misses;  // of experts with copies
 };
 
 // The piece that a row lies in.

@@ -7,19 +7,24 @@
 namespace ostinato::cpu {
 namespace {
 
+struct ExpertBytes {
+  size_t gate = 0, up = 0, down = 0;
+};
+
 // The largest sizes any instruction of any program asks for.
 struct Needs {
-  size_t packed = 0;                                    // bytes of a packed value
-  int64_t key_dim = 0, value_dim = 0;                   // attend
-  size_t attend = 0;                                    // attend: floats to work in
-  size_t router = 0;                                    // route: rows x experts
-  int64_t gates = 0;                                    // gated: rows x outputs of a task
-  size_t heads = 0;                                     // per_head: bytes of packed heads
-  size_t gate_input = 0, up_input = 0, down_input = 0;  // experts: bytes of packed rows
-  int64_t scaled = 0;                                   // experts: assignments x width
-  int64_t hidden = 0, buckets = 0;                      // experts: assignments x hidden, 2 x experts
-  int64_t assignments = 0;                              // experts
-  int64_t taps = 0, kept = 0;                           // conv, delta
+  size_t packed = 0;                   // bytes of a packed value
+  int64_t key_dim = 0, value_dim = 0;  // attend
+  size_t attend = 0;                   // attend: floats to work in
+  size_t router = 0;                   // route: rows x experts
+  int64_t gates = 0;                   // gated: rows x outputs of a task
+  size_t heads = 0;                    // per_head: bytes of packed heads
+  ExpertBytes exact, copy;             // experts: of packed rows
+  int64_t scaled = 0;                  // experts: assignments x width
+  int64_t hidden = 0, buckets = 0;     // experts: assignments x hidden, 2 x experts
+  int64_t experts = 0;                 // experts: with copies
+  int64_t assignments = 0;             // experts
+  int64_t taps = 0, kept = 0;          // conv, delta
 };
 
 class Survey {
@@ -102,12 +107,18 @@ class Survey {
 
   void experts(const Program& program, const op::Experts& i) {
     const int64_t assignments = rows(program, i.order);
-    const auto larger = [&](size_t& need, int32_t weight) {
-      need = std::max(need, packed_size(kernels_, program.weights[weight], assignments));
+    const auto larger = [&](size_t ExpertBytes::* need, int32_t index) {
+      const Weight& weight = program.weights[index];
+      needs.exact.*need = std::max(needs.exact.*need, packed_size(kernels_, weight, assignments));
+      if (weight.copy < 0) return;
+      const Weight& copy = program.copies[weight.copy];
+      needs.copy.*need = std::max(needs.copy.*need, packed_size(kernels_, copy, assignments));
     };
-    if (i.gate >= 0) larger(needs.gate_input, i.gate);
-    larger(needs.up_input, i.up);
-    larger(needs.down_input, i.down);
+    if (i.gate >= 0) larger(&ExpertBytes::gate, i.gate);
+    larger(&ExpertBytes::up, i.up);
+    larger(&ExpertBytes::down, i.down);
+    if (program.weights[i.up].copy >= 0)
+      needs.experts = std::max(needs.experts, program.weights[i.up].experts);
     needs.assignments = std::max(needs.assignments, assignments);
     needs.hidden = std::max(needs.hidden, assignments * program.weights[i.down].k);
     needs.buckets = std::max(needs.buckets, 2 * program.weights[i.up].experts);
@@ -141,6 +152,10 @@ SplitScratch split_scratch_of(const Needs& needs, int32_t context, int threads) 
   return {Buffer<float>(partials), Buffer<float>(partials), Buffer<float>(partials * width)};
 }
 
+ExpertInputs inputs_of(const ExpertBytes& bytes) {
+  return {Buffer<uint8_t>(bytes.gate), Buffer<uint8_t>(bytes.up), Buffer<uint8_t>(bytes.down)};
+}
+
 RecurrentScratch recurrent_scratch_of(const Needs& needs) {
   return {Buffer<const float*>(needs.taps), Buffer<float>(needs.kept)};
 }
@@ -172,9 +187,9 @@ Scratch::Scratch(const Model& model, const Kernels& kernels, int threads) {
   router = Buffer<float>(needs.router);
   wanted = Buffer<float>(needs.router);
   totals = Buffer<float>(needs.router);
-  experts.gate_input = Buffer<uint8_t>(needs.gate_input);
-  experts.up_input = Buffer<uint8_t>(needs.up_input);
-  experts.down_input = Buffer<uint8_t>(needs.down_input);
+  experts.exact = inputs_of(needs.exact);
+  experts.copy = inputs_of(needs.copy);
+  experts.wanted.reserve(needs.experts);
   experts.up = Buffer<float>(needs.hidden);
   experts.scaled = Buffer<float>(needs.scaled);
   experts.active = Buffer<int32_t>(needs.buckets);
@@ -197,8 +212,9 @@ int64_t Scratch::bytes() const {
   for (const RecurrentScratch& s : recurrent) add(s.window, s.kept);
   for (const SampleScratch& s : sample) add(s.scores, s.kept, s.ids, s.counts, s.keys);
   add(splits.max, splits.sum, splits.value, tiles, gates, heads, router, wanted, totals);
-  add(experts.gate_input, experts.up_input, experts.down_input, experts.up, experts.scaled, experts.active,
-      experts.rows, experts.tile);
+  for (const ExpertInputs* inputs : {&experts.exact, &experts.copy})
+    add(inputs->gate, inputs->up, inputs->down);
+  add(experts.up, experts.scaled, experts.active, experts.rows, experts.tile);
   return sum;
 }
 

@@ -48,14 +48,20 @@ struct SplitScratch {
   Buffer<float> max, sum, value;
 };
 
+// Rows packed for the three matrices of experts.
+struct ExpertInputs {
+  Buffer<uint8_t> gate, up, down;
+};
+
 // Used by `experts`, rows sorted by (kind, expert).
 struct ExpertScratch {
-  Buffer<uint8_t> gate_input, up_input, down_input;  // packed rows
-  Buffer<float> up;                                  // [assignments, hidden]
-  Buffer<float> scaled;                              // [assignments, width] where inputs are scaled
-  Buffer<int32_t> active, rows;                      // buckets and sorted rows that are being computed
-  std::vector<int32_t> parcels, counts;              // of a store, that are wanted
-  Buffer<float> tile;                                // [threads, kExpertRows, kExpertOutputs]
+  ExpertInputs exact, copy;              // copy: generated rows
+  Buffer<float> up;                      // [assignments, hidden]
+  Buffer<float> scaled;                  // [assignments, width] where inputs are scaled
+  Buffer<int32_t> active, rows;          // buckets and sorted rows that are being computed
+  std::vector<int32_t> parcels, counts;  // of a store, that are wanted
+  std::vector<memory::Wanted> wanted;    // likewise, where they have copies
+  Buffer<float> tile;                    // [threads, kExpertRows, kExpertOutputs]
 };
 
 // Outputs that a task of `linear` or `gated` computes, at most.

@@ -115,8 +115,8 @@ std::vector<File> files_of(const std::vector<PyFile>& pairs) {
 
 void make_catalogue(Catalogue* self, const Rows& extents, const Array<int32_t>& first,
                     const Array<int32_t>& cache, const Array<int32_t>& layer,
-                    const Array<uint32_t>& checksums) {
-  Catalogue catalogue{{}, vector_of(first), vector_of(cache), vector_of(layer), vector_of(checksums)};
+                    const Array<uint32_t>& checksums, int32_t copies) {
+  Catalogue catalogue{{}, vector_of(first), vector_of(cache), vector_of(layer), vector_of(checksums), copies};
   for (size_t i = 0; i < extents.shape(0); ++i) {
     catalogue.extents.push_back({static_cast<int32_t>(extents(i, 0)), extents(i, 1), extents(i, 2)});
   }
@@ -158,6 +158,17 @@ nb::object uses(const Store& store) {
   return numpy(all.data(), {all.size()});
 }
 
+using PyWanted = std::tuple<int32_t, int32_t, float>;
+
+std::vector<bool> decide(const PyStore& store, const MissRule& rule, const std::vector<PyWanted>& experts) {
+  std::vector<Wanted> wanted;
+  for (const auto& [parcel, copy, share] : experts) wanted.push_back({parcel, copy, share});
+  store.decide(rule, wanted);
+  std::vector<bool> coarse;
+  for (const Wanted& expert : wanted) coarse.push_back(expert.coarse);
+  return coarse;
+}
+
 std::vector<std::tuple<int64_t, int64_t, int64_t, int64_t>> occupancy(const Store& store) {
   std::vector<std::tuple<int64_t, int64_t, int64_t, int64_t>> all;
   for (const auto& [slot_bytes, slots, used, payload] : store.occupancy()) {
@@ -184,8 +195,17 @@ void with_parcels(PyStore& store, const Array<int32_t>& parcels) {
 void bind_store(nb::module_& m) {
   nb::class_<Catalogue>(m, "Catalogue",
                         "Parcels: extents int64 [e, 3] of (file, offset, bytes), and whose they are.")
-      .def("__init__", &make_catalogue, "extents"_a, "first"_a, "cache"_a, "layer"_a, "checksums"_a)
+      .def("__init__", &make_catalogue, "extents"_a, "first"_a, "cache"_a, "layer"_a, "checksums"_a,
+           "copies"_a = 0)
       .def_prop_ro("parcels", &Catalogue::parcels);
+  nb::class_<MissRule>(m, "MissRule",
+                       "When a miss is computed from a copy in fewer bits; see native/memory/misses.h.")
+      .def(nb::init<double, double, double, float>(), "latency"_a, "rate"_a, "least_saving"_a, "most_share"_a)
+      .def_ro("latency", &MissRule::latency)
+      .def_ro("rate", &MissRule::rate)
+      .def_ro("least_saving", &MissRule::least_saving)
+      .def_ro("most_share", &MissRule::most_share)
+      .def("wait", &MissRule::wait, "ahead"_a, "bytes"_a);
   nb::class_<Store>(m, "NativeStore", "What other native modules take.");
   nb::class_<PyStore, Store>(m, "Store", "The weight store; see native/memory/store.h.")
       .def("__init__", &make_store, "catalogue"_a, "files"_a, "pools"_a, "caches"_a, "budget"_a, "policy"_a,
@@ -210,6 +230,8 @@ void bind_store(nb::module_& m) {
       .def("occupancy", [](PyStore& store) { return occupancy(store); })
       .def("states", [](PyStore& store) { return states(store); })
       .def("uses", [](PyStore& store) { return uses(store); })
+      .def("decide", &decide, "rule"_a, "experts"_a,
+           "Which of the experts (parcel, copy, share) are computed from their copies, as things stand.")
       .def(
           "check_integrity", [](PyStore& store) { store.check_integrity(); }, Unlocked())
       .def_prop_ro("bytes", [](PyStore& store) { return store.bytes(); })

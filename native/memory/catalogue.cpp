@@ -24,6 +24,7 @@ void check(const Catalogue& catalogue, std::span<const int64_t> sizes) {
          "a parcel has extents, a cache and a layer");
   expect(catalogue.checksums.empty() || catalogue.checksums.size() == parcels,
          "checksums are for all parcels or for none");
+  expect(catalogue.copies >= 0 && catalogue.copies <= catalogue.parcels(), "copies are parcels too");
   expect(catalogue.first.front() == 0 &&
              catalogue.first.back() == static_cast<int64_t>(catalogue.extents.size()),
          "the parcels' extents are not all extents");

@@ -20,8 +20,10 @@ struct Catalogue {
   std::vector<int32_t> cache;       // [parcels]
   std::vector<int32_t> layer;       // [parcels]
   std::vector<uint32_t> checksums;  // [parcels] CRC32C of a parcel's extents, in order; or none
+  int32_t copies = 0;               // of the parcels, the last ones: others in fewer bits
 
   int32_t parcels() const { return static_cast<int32_t>(cache.size()); }
+  bool copy(int32_t parcel) const { return parcel >= parcels() - copies; }
   std::span<const Extent> of(int32_t parcel) const {
     return std::span(extents).subspan(first[parcel], first[parcel + 1] - first[parcel]);
   }

@@ -20,6 +20,7 @@ enum class Counter : uint8_t {
   kDemandBytes,    // read because somebody waited
   kPrefetchBytes,  // read because of a hint
   kReplicaBytes,   // of both, those that a replica served
+  kCoarse,         // wanted in fewer bits: a copy's hits and misses, which count as such too
   kStall,          // nanoseconds in which somebody waited for a parcel
 };
 
@@ -42,6 +43,7 @@ constexpr std::array kCounters = {
     NamedCounter{Counter::kDemandBytes, "demand_bytes"},
     NamedCounter{Counter::kPrefetchBytes, "prefetch_bytes"},
     NamedCounter{Counter::kReplicaBytes, "replica_bytes"},
+    NamedCounter{Counter::kCoarse, "coarse"},
     NamedCounter{Counter::kStall, "stall_ns"},
 };
 

@@ -46,7 +46,9 @@ void Reader::submit(int32_t id, Job job) {
   {
     const std::lock_guard lock(mutex_);
     line(job.priority).push_back(id);
-    active_.emplace(id, Active{std::move(job), 0, 0, {}});
+    Active active{std::move(job)};
+    for (const Chunk& chunk : active.job.chunks) active.left += chunk.bytes;
+    active_.emplace(id, std::move(active));
   }
   wake_.notify_all();
 }
@@ -72,6 +74,21 @@ void Reader::raise(int32_t id) {
     if (waits) line(Priority::kDemand).push_back(id);
   }
   wake_.notify_all();
+}
+
+int64_t Reader::left(int32_t id) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = active_.find(id);
+  return found == active_.end() ? 0 : found->second.left;
+}
+
+int64_t Reader::ahead() const {
+  const std::lock_guard lock(mutex_);
+  int64_t bytes = 0;
+  for (const auto& [id, active] : active_) {
+    bytes += active.job.priority == Priority::kDemand ? active.left : active.open_bytes;
+  }
+  return bytes;
 }
 
 void Reader::leave_line(int32_t id, const Active& active) {
@@ -100,6 +117,7 @@ void Reader::work() {
     const Chunk chunk = active.job.chunks[active.next++];
     if (active.next == active.job.chunks.size()) leave_line(id, active);
     ++active.open;
+    active.open_bytes += chunk.bytes;
     const int64_t prefetched = active.job.priority == Priority::kPrefetch ? chunk.bytes : 0;
     prefetch_in_flight_ += prefetched;
     lock.unlock();
@@ -109,6 +127,8 @@ void Reader::work() {
 
     lock.lock();
     prefetch_in_flight_ -= prefetched;
+    active.left -= chunk.bytes;
+    active.open_bytes -= chunk.bytes;
     active.outcome.bytes += part.bytes;
     active.outcome.replica_bytes += part.replica_bytes;
     if (!good && active.outcome.error.empty()) active.outcome.error = part.error;

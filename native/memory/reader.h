@@ -65,6 +65,9 @@ class Reader {
   void raise(int32_t id);   // a prefetch becomes a demand
   void close();             // ends the threads; what has not begun is dropped
 
+  int64_t left(int32_t id) const;  // bytes of the job that are not yet read; 0 where there is none
+  int64_t ahead() const;           // bytes that a new demand waits for: reads under way, and other demands
+
   int64_t block() const { return block_; }  // of all files, so that any extents fit into one slot
   const std::vector<File>& files() const { return files_; }
   int64_t chunk() const { return options_.chunk; }
@@ -72,8 +75,10 @@ class Reader {
  private:
   struct Active {
     Job job;
-    size_t next = 0;  // chunks handed out
-    size_t open = 0;  // chunks being read
+    size_t next = 0;         // chunks handed out
+    size_t open = 0;         // chunks being read
+    int64_t left = 0;        // bytes not yet read
+    int64_t open_bytes = 0;  // of those, being read
     Outcome outcome;
   };
   using Line = std::deque<int32_t>;
@@ -90,7 +95,7 @@ class Reader {
   const Done done_;
   const int64_t block_;
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable wake_;
   std::unordered_map<int32_t, Active> active_;
   Line lines_[2];  // of each priority: jobs with chunks not yet handed out

@@ -1,6 +1,7 @@
 #include "memory/store.h"
 
 #include <algorithm>
+#include <array>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -20,6 +21,7 @@ void Store::want(Request& request, std::span<const int32_t> parcels) {
     withdraw(parcel);
     count(Counter::kForeseen, parcel) += std::exchange(r.hinted, false);
     count(there ? Counter::kHits : Counter::kMisses, parcel) += 1;
+    count(Counter::kCoarse, parcel) += catalogue_.copy(parcel);
     ++r.uses;
     count(there ? Counter::kUseful : Counter::kLate, parcel) += prefetched;
     r.worth = {policy_->touched(parcel, clock_), clock_};
@@ -147,6 +149,21 @@ void Store::finish(int32_t parcel, const Outcome& outcome) {
   }
   offer(parcel);
   serve(cache_of(parcel));
+}
+
+int64_t Store::left(int32_t parcel) const {
+  const Record& r = records_[parcel];
+  if (r.state == State::kResident) return 0;
+  return r.state == State::kReading ? reader_.left(parcel) : payload_[parcel];
+}
+
+void Store::decide(const MissRule& rule, std::span<Wanted> experts) const {
+  const std::lock_guard lock(mutex_);
+  for (Wanted& expert : experts) {
+    check_parcels(std::array{expert.parcel, expert.copy});
+    expert.left = left(expert.parcel), expert.copy_left = left(expert.copy);
+  }
+  rule.decide(experts, reader_.ahead());
 }
 
 void Store::close() {

@@ -17,6 +17,7 @@
 #include "memory/cache.h"
 #include "memory/catalogue.h"
 #include "memory/counters.h"
+#include "memory/misses.h"
 #include "memory/policy.h"
 #include "memory/pool.h"
 #include "memory/reader.h"
@@ -67,6 +68,9 @@ class Store {
   bool resize(int32_t pool, int32_t slots, std::span<const int32_t> quotas);
   bool set_budget(int64_t bytes);  // false where the slots take more
 
+  // Which of these experts are computed from their copies, as things stand. Nothing is wanted by it.
+  void decide(const MissRule& rule, std::span<Wanted> experts) const;
+
   // The bytes of an extent of a parcel, while the caller has it pinned.
   std::span<const uint8_t> data(int32_t parcel, int32_t extent) const;
 
@@ -107,6 +111,7 @@ class Store {
 
   // All of these are called with the lock held.
   void want(Request& request, std::span<const int32_t> parcels);
+  int64_t left(int32_t parcel) const;  // bytes of it that are not yet read
   void forget(Request& request, int32_t parcel);
   void unpin(int32_t parcel);
   void end_hints(int32_t layer);

@@ -36,9 +36,22 @@ class Catalogue:
         cache: NDArray[np.int32],
         layer: NDArray[np.int32],
         checksums: NDArray[np.uint32],  # [parcels] or [0]
+        copies: int = 0,  # of the parcels, the last ones
     ) -> None: ...
     @property
     def parcels(self) -> int: ...
+
+class MissRule:
+    def __init__(self, latency: float, rate: float, least_saving: float, most_share: float) -> None: ...
+    @property
+    def latency(self) -> float: ...  # seconds
+    @property
+    def rate(self) -> float: ...  # bytes a second
+    @property
+    def least_saving(self) -> float: ...  # seconds
+    @property
+    def most_share(self) -> float: ...  # of a row's router weights
+    def wait(self, ahead: int, bytes: int) -> float: ...  # seconds
 
 class NativeStore: ...
 
@@ -69,6 +82,9 @@ class Store(NativeStore):
     def occupancy(self) -> list[tuple[int, int, int, int]]: ...  # slot bytes, slots, used, bytes of parcels
     def states(self) -> NDArray[np.uint8]: ...  # absent, queued, reading, resident
     def uses(self) -> NDArray[np.int64]: ...  # of every parcel: how often it was wanted
+    def decide(
+        self, rule: MissRule, experts: Sequence[tuple[int, int, float]]
+    ) -> list[bool]: ...  # parcel, copy, share
     def check_integrity(self) -> None: ...
     @property
     def bytes(self) -> int: ...

@@ -1,5 +1,10 @@
 // group, experts, combine: mixtures of experts, computed expert by expert.
 #include <algorithm>
+#include <array>
+#include <numeric>
+#include <optional>
+#include <span>
+#include <stdexcept>
 #include <string>
 #include <utility>
 
@@ -13,6 +18,37 @@ namespace {
 // makes is still in a cache when the next wants it.
 constexpr int64_t kGroupRows = 1024;
 
+// What adds up these experts: it comes after them, in the same layer.
+const op::Combine& combine_of(const op::Experts& i, const Program& program) {
+  const int32_t* const end = program.instructions.data() + program.instructions.size();
+  for (const int32_t* words = &i.opcode; words < end; words += op::kWords[*words]) {
+    const auto& next = *reinterpret_cast<const op::Combine*>(words);
+    if (*words == static_cast<int32_t>(op::Combine::kOpcode) && next.e == i.out) return next;
+  }
+  throw std::logic_error("nothing adds up the experts");
+}
+
+// The matrices of a layer's experts, and rows packed for them; without a gate, `gate` is `up`. Rows of kind
+// prompt are the first `prompt` of the sorted ones.
+struct Matrices {
+  Matrices(const Kernels& kernels, Weight& up, Weight& gate, Weight& down, int64_t prompt,
+           const ExpertInputs& inputs)
+      : up(up),
+        gate(gate),
+        down(down),
+        one_form(forms(kernels, gate.type) == forms(kernels, up.type)),
+        up_input(kernels, up, prompt, inputs.up.data()),
+        gate_input(kernels, gate, prompt, one_form ? inputs.up.data() : inputs.gate.data()),
+        down_input(kernels, down, prompt, inputs.down.data()) {}
+
+  // Whether the parcel has one of these experts.
+  bool has(int32_t parcel) const { return parcel >= up.parcel && parcel < up.parcel + up.experts; }
+
+  Weight &up, &gate, &down;
+  const bool one_form;  // rows packed for `up` are good for `gate`
+  const PackedRows up_input, gate_input, down_input;
+};
+
 // One `experts` in progress. "Sorted" rows are assignments in the order of (kind, expert).
 class ExpertStep {
  public:
@@ -20,41 +56,45 @@ class ExpertStep {
       : i_(i),
         m_(m),
         up_(m.weight(i.up)),
-        gate_(gated() ? m.weight(i.gate) : up_),
-        down_(m.weight(i.down)),
         assignments_(m.count(i.order)),
         top_k_(assignments_ / m.count(i.x)),
         order_(m.data<int32_t>(i.order)),
         offsets_(m.data<int32_t>(i.offsets)),
-        up_input_(packed(up_, m.scratch.experts.up_input)),
-        gate_input_(packed(gate_, one_form() ? m.scratch.experts.up_input : m.scratch.experts.gate_input)),
-        down_input_(packed(down_, m.scratch.experts.down_input)) {}
+        exact_(m.kernels, up_, m.weight(gated() ? i.gate : i.up), m.weight(i.down), offsets_[up_.experts],
+               m.scratch.experts.exact) {
+    if (up_.copy < 0) return;
+    copy_.emplace(m.kernels, copy_of(i.up), copy_of(gated() ? i.gate : i.up), copy_of(i.down),
+                  offsets_[up_.experts], m.scratch.experts.copy);
+  }
 
   void run() {
-    m_.by_rows(assignments_, 2 * up_.k, [&](int64_t sorted) { pack_input(sorted); });
+    m_.by_rows(assignments_, 2 * up_.k, [&](int64_t sorted) { pack_input(exact_, sorted); });
     if (up_.streamed()) return stream();
     m_.hint_foreseen();
     for (int32_t expert = 0; expert < up_.experts; ++expert) {
       take_in(expert);
-      if (rows_ >= kGroupRows) compute();
+      if (rows_ >= kGroupRows) compute(exact_);
     }
-    if (active_ > 0) compute();
+    if (active_ > 0) compute(exact_);
   }
 
  private:
   bool gated() const { return i_.gate >= 0; }
-  int64_t hidden() const { return down_.k; }
-  bool one_form() const { return forms(m_.kernels, gate_.type) == forms(m_.kernels, up_.type); }
-
-  // Sorted rows: those of prompt rows are before the generated rows' buckets.
-  PackedRows packed(const Weight& weight, const Buffer<uint8_t>& bytes) const {
-    return {m_.kernels, weight, offsets_[up_.experts], bytes.data()};
-  }
+  int64_t hidden() const { return exact_.down.k; }
+  Weight& copy_of(int32_t weight) const { return m_.program->copies[m_.weight(weight).copy]; }
 
   int64_t rows_of(int32_t expert) const {
     int64_t rows = 0;
     by_buckets(expert, [&](int32_t bucket) { rows += offsets_[bucket + 1] - offsets_[bucket]; });
     return rows;
+  }
+
+  // Calls body(expert) for the experts that have rows.
+  template <class Body>
+  void by_wanted(Body body) const {
+    for (int32_t expert = 0; expert < up_.experts; ++expert) {
+      if (rows_of(expert) > 0) body(expert);
+    }
   }
 
   // Calls body(bucket) for the buckets of an expert that have rows.
@@ -77,10 +117,10 @@ class ExpertStep {
   }
 
   // All outputs of the experts that were taken in.
-  void compute() {
-    by_outputs(hidden(), [&](const Part& part) { enter(part); });
-    m_.by_rows(rows_, 2 * hidden(), [&](int64_t row) { pack_hidden(m_.scratch.experts.rows[row]); });
-    by_outputs(m_.width(i_.out), [&](const Part& part) { leave(part); });
+  void compute(const Matrices& w) {
+    by_outputs(hidden(), [&](const Part& part) { enter(w, part); });
+    m_.by_rows(rows_, 2 * hidden(), [&](int64_t row) { pack_hidden(w, m_.scratch.experts.rows[row]); });
+    by_outputs(m_.width(i_.out), [&](const Part& part) { leave(w, part); });
     active_ = rows_ = 0;
   }
 
@@ -90,8 +130,9 @@ class ExpertStep {
     want(request);
     m_.hint_foreseen();  // behind what is missing now
     for (auto some = request.take(); !some.empty(); some = request.take()) {
-      for (const memory::Arrival& arrival : some) receive(arrival);
-      if (active_ > 0) compute();
+      for (const memory::Arrival& arrival : some) receive(exact_, arrival);
+      if (active_ > 0) compute(exact_);
+      if (copy_.has_value()) compute_copies(some);
       for (const memory::Arrival& arrival : some) {
         if (arrival.error.empty()) request.release(arrival.parcel);
       }
@@ -101,19 +142,65 @@ class ExpertStep {
   void want(memory::Request& request) {
     std::vector<int32_t>& parcels = m_.scratch.experts.parcels;
     parcels.clear();
-    for (int32_t expert = 0; expert < up_.experts; ++expert) {
-      if (rows_of(expert) > 0) parcels.push_back(up_.parcel + expert);
+    if (copy_.has_value()) {
+      choose(parcels);
+    } else {
+      by_wanted([&](int32_t expert) { parcels.push_back(up_.parcel + expert); });
     }
     request.want(parcels);
   }
 
-  void receive(const memory::Arrival& arrival) {
-    const int32_t expert = arrival.parcel - up_.parcel;
+  // Experts of generated rows, or their copies: those of most weight are read first. Rows of prompts have the
+  // file's own experts: what they leave in the cache of keys and values others find there.
+  void choose(std::vector<int32_t>& parcels) {
+    const float* weights = m_.data(combine_of(i_, *m_.program).weights);
+    std::vector<memory::Wanted>& wanted = m_.scratch.experts.wanted;
+    wanted.clear();
+    by_wanted([&](int32_t expert) {
+      if (offsets_[expert] < offsets_[expert + 1]) return parcels.push_back(up_.parcel + expert);
+      wanted.push_back({up_.parcel + expert, copy_->up.parcel + expert, share_of(expert, weights)});
+    });
+    std::stable_sort(wanted.begin(), wanted.end(),
+                     [](const auto& a, const auto& b) { return a.share > b.share; });
+    m_.store->decide(m_.model.misses, wanted);
+    for (const memory::Wanted& expert : wanted)
+      parcels.push_back(expert.coarse ? expert.copy : expert.parcel);
+  }
+
+  // The largest part that the expert has of a generated row's router weights, [rows, top_k].
+  float share_of(int32_t expert, const float* weights) const {
+    float most = 0;
+    for (int32_t sorted = offsets_[up_.experts + expert]; sorted < offsets_[up_.experts + expert + 1];
+         ++sorted) {
+      const int64_t first = order_[sorted] / top_k_ * top_k_;
+      const float all = std::accumulate(weights + first, weights + first + top_k_, 0.0f);
+      most = std::max(most, weights[order_[sorted]] / all);
+    }
+    return most;
+  }
+
+  void receive(const Matrices& w, const memory::Arrival& arrival) {
+    if (!w.has(arrival.parcel)) return;
+    const int32_t expert = arrival.parcel - w.up.parcel;
     if (!arrival.error.empty()) return fail(expert, arrival.error);
-    for (Weight* weight : {&up_, &gate_, &down_}) {
+    for (Weight* weight : {&w.up, &w.gate, &w.down}) {
       m_.place(weight->pieces[expert], arrival.parcel, weight->extent);
     }
     take_in(expert);
+  }
+
+  // A copy that cannot be read gives way to the expert itself.
+  void compute_copies(std::span<const memory::Arrival> some) {
+    for (const memory::Arrival& arrival : some) {
+      if (copy_->has(arrival.parcel) && !arrival.error.empty()) {
+        m_.request->want(std::array{up_.parcel + arrival.parcel - copy_->up.parcel});
+      } else {
+        receive(*copy_, arrival);
+      }
+    }
+    if (active_ == 0) return;
+    m_.by_rows(rows_, 2 * up_.k, [&](int64_t row) { pack_input(*copy_, m_.scratch.experts.rows[row]); });
+    compute(*copy_);
   }
 
   // Whoever wanted the expert has no numbers in this step; its outputs are zeros, so that the rest is
@@ -150,7 +237,7 @@ class ExpertStep {
     });
   }
 
-  void pack_input(int64_t sorted) {
+  void pack_input(const Matrices& w, int64_t sorted) {
     ExpertScratch& s = m_.scratch.experts;
     const float* x = m_.row(i_.x, order_[sorted] / top_k_);
     if (i_.scales >= 0) {
@@ -158,8 +245,8 @@ class ExpertStep {
       m_.vectors.scale(x, m_.data(i_.scales)[order_[sorted]], 0, up_.k, scaled);
       x = scaled;
     }
-    up_input_.pack(sorted, x);
-    if (!one_form()) gate_input_.pack(sorted, x);
+    w.up_input.pack(sorted, x);
+    if (!w.one_form) w.gate_input.pack(sorted, x);
   }
 
   // Multiplies a part by the rows of its expert in a weight with `width` outputs each, and adds the bias, if
@@ -174,11 +261,11 @@ class ExpertStep {
   }
 
   // What goes into `down`: up, and gate, with their activation.
-  void enter(const Part& p) {
+  void enter(const Matrices& w, const Part& p) {
     const auto act = static_cast<Activation>(i_.act);
     float* up = m_.scratch.experts.up.data() + p.begin * hidden() + p.first;
-    multiply(up_input_, i_.up_bias, hidden(), p, up, hidden());
-    if (gated()) multiply(gate_input_, i_.gate_bias, hidden(), p, p.tile, kExpertOutputs);
+    multiply(w.up_input, i_.up_bias, hidden(), p, up, hidden());
+    if (gated()) multiply(w.gate_input, i_.gate_bias, hidden(), p, p.tile, kExpertOutputs);
     for (int64_t row = 0; row < p.rows(); ++row, up += hidden()) {
       if (gated()) {
         const float* gate = p.tile + row * kExpertOutputs;
@@ -189,13 +276,13 @@ class ExpertStep {
     }
   }
 
-  void pack_hidden(int64_t sorted) {
-    down_input_.pack(sorted, m_.scratch.experts.up.data() + sorted * hidden());
+  void pack_hidden(const Matrices& w, int64_t sorted) {
+    w.down_input.pack(sorted, m_.scratch.experts.up.data() + sorted * hidden());
   }
 
   // Outputs of down, each row put at its assignment.
-  void leave(const Part& p) {
-    multiply(down_input_, i_.down_bias, m_.width(i_.out), p, p.tile, kExpertOutputs);
+  void leave(const Matrices& w, const Part& p) {
+    multiply(w.down_input, i_.down_bias, m_.width(i_.out), p, p.tile, kExpertOutputs);
     for (int64_t row = 0; row < p.rows(); ++row) {
       std::copy_n(p.tile + row * kExpertOutputs, p.count, m_.row(i_.out, order_[p.begin + row]) + p.first);
     }
@@ -203,11 +290,12 @@ class ExpertStep {
 
   const op::Experts& i_;
   Machine& m_;
-  Weight &up_, &gate_, &down_;  // without a gate, gate_ is up_
+  Weight& up_;
   const int64_t assignments_, top_k_;
   const int32_t* order_;
   const int32_t* offsets_;
-  const PackedRows up_input_, gate_input_, down_input_;
+  const Matrices exact_;
+  std::optional<Matrices> copy_;   // in fewer bits
   int64_t active_ = 0, rows_ = 0;  // buckets and sorted rows that were taken in
 };
 

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from ostinato.memory.statistics import Statistics
 
 Figures = dict[str, float]
-STORE_HEADER = ("BATCH", "EXPERTS OF", "READ A TOKEN", "HITS", "RECALL", "PRECISION", "STALL A TOKEN")
+STORE_HEADER = ("BATCH", "EXPERTS OF", "READ A TOKEN", "HITS", "RECALL", "PRECISION", "COARSE", "STALL A TOKEN")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,7 +84,9 @@ def run(options: argparse.Namespace) -> int:
     with Spinner(f"loading {options.model.name}"):
         session = Session.open(options)
     load_seconds = time.perf_counter() - started
-    unforeseen = session.executable.store.unforeseen if session.executable.store else ()
+    store = session.executable.store
+    unforeseen = store.unforeseen if store else ()
+    rule = store.miss_rule if store else None
     try:
         profiler = _profiler(session) if options.profile else None
         with progress("measuring", len(options.batch) * (options.rounds + 1), "rounds") as bar:
@@ -106,6 +108,7 @@ def run(options: argparse.Namespace) -> int:
         **{key: value for key, value in batches[0].items() if key != "batch"},
         "peak_memory_bytes": peak_memory_bytes(),
         "batches": batches,
+        "reads": {"latency_seconds": rule.latency, "bytes_per_second": rule.rate} if rule else None,
         "unforeseen": [asdict(layer) for layer in unforeseen],
         "device_plan": planned(hot_set(session.executable)),
         **({"profile": profile.as_json()} if profile else {}),
@@ -263,6 +266,7 @@ class StoreFigures:
             f"{what}_prefetch_recall": found.recall,
             f"{what}_prefetch_precision": found.precision,
             f"{what}_stall_seconds_per_token": found.stall_seconds / tokens,
+            f"{what}_coarse_share": found.coarse_share,
         }
 
 
@@ -294,16 +298,24 @@ def _print(report: dict[str, Any]) -> None:
     print_table(rows, header, right=(0, 1, 2, 3))
     if "decode_hit_rate" in batches[0]:
         print()
-        print_table([_store_row(f, what) for f in batches for what in ("prefill", "decode")], STORE_HEADER, range(2, 7))
+        print_table([_store_row(f, what) for f in batches for what in ("prefill", "decode")], STORE_HEADER, range(2, 8))
+    if report["reads"] is not None:
+        print(_reads(**report["reads"]))
     if report["device_plan"]:
         print_bus(report["device_plan"], batches)
     for layer in report["unforeseen"]:
         print(f"layer {layer['layer']} has no hints: {layer['reason']}")
 
 
+def _reads(latency_seconds: float, bytes_per_second: float) -> str:
+    """What the rule for coarse copies takes a read for."""
+    return f"a read, as fitted at start: {1e3 * latency_seconds:.2f} ms and {size(bytes_per_second)} a second"
+
+
 def _store_row(figures: Figures, what: str) -> tuple[str, ...]:
     """What was read of a batch, by the token."""
     found = {key.removeprefix(f"{what}_"): value for key, value in figures.items() if key.startswith(what)}
-    rates = [f"{100 * found[key]:.1f} %" for key in ("hit_rate", "prefetch_recall", "prefetch_precision")]
+    shares = ("hit_rate", "prefetch_recall", "prefetch_precision", "coarse_share")
+    rates = [f"{100 * found[key]:.1f} %" for key in shares]
     stall = f"{1e3 * found['stall_seconds_per_token']:.2f} ms"
     return f"{figures['batch']}", what, size(found["read_bytes_per_token"]), *rates, stall

@@ -20,6 +20,7 @@ MODEL_HELP = "a GGUF file (default: the built-in model)"
 KV_TYPES = ("f16", "f32", "q8_0")
 POLICIES = ("lru", "lfu", "lfru")  # without the oracle, which needs a recorded trace
 PREFETCHES = ("none", "gate", "transitions")
+COARSE_SHARE = 0.125
 READ_MODES = ("direct", "cached", "mapped")
 STREAMING = ("policy", "per_layer", "fixed", "prefetch", "read_mode", "replica", "expert_profile", "checksums")
 CONTEXT_HELP = "tokens of a prompt and its answer together (default: the model's own, at most 8192)"
@@ -73,6 +74,15 @@ def _add_memory(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--checksums", metavar="FILE", help="what experts are verified with when read, as `ostinato checksums` saved it"
     )
+    group.add_argument(
+        "--coarse", metavar="FILE",
+        help="the same model with smaller experts, as `ostinato quantize` makes it: an expert that is missing and "
+        "matters little is computed from there where that is faster; answers may then differ from run to run",
+    )  # fmt: skip
+    group.add_argument(
+        "--coarse-share", type=_share, metavar="S", default=COARSE_SHARE,
+        help=f"what has less than this part of all rows' router weights matters little (default: {COARSE_SHARE})",
+    )  # fmt: skip
 
 
 def kv_type(options: argparse.Namespace) -> KVType | None:
@@ -104,6 +114,8 @@ def machine(options: argparse.Namespace) -> Options:
         expert_profile=options.expert_profile,
         checksums=options.checksums,
         gpu_memory=options.gpu_memory,
+        coarse=options.coarse,
+        coarse_share=options.coarse_share,
     )
 
 
@@ -179,6 +191,17 @@ def positive(text: str) -> int:
 def positions(text: str) -> int:
     """A context; far beyond any model's, within what a block table can hold."""
     return _between(text, 1, 2**24)
+
+
+def _share(text: str) -> float:
+    """A part of a whole."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r}; expected a number over 0, at most 1")
+    return value
 
 
 def port(text: str) -> int:

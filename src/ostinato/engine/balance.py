@@ -29,7 +29,7 @@ class Balance:
     ) -> None:
         self.elastic = Elastic(store.native, store.plan, store.kept_of)
         self._executable, self._paging, self._caches = executable, paging, caches
-        self._slot_bytes = min(pool.slot_bytes for pool in store.plan.pools)
+        self._slot_bytes = min(pool.slot_bytes for pool in store.plan.pools if not pool.copies)
         self._block_bytes = sum(plan.cache_bytes(group) for group in caches) // plan.blocks
         self._reserve = -(-plan.blocks // RESERVE)
         # Where the lent blocks begin and end, each head's keys and values may share a page with others.

@@ -146,7 +146,7 @@ class Engine:
             "running": len(self.scheduler.running),
             "waiting": len(self.scheduler.waiting),
             "free_blocks": self.paging.available + self.paging.lent,
-            **(figures(store.native) if store is not None else {}),
+            **(figures(store.native, store.miss_rule) if store is not None else {}),
             **(hot.figures() if hot is not None else {}),
         }
 

@@ -19,7 +19,7 @@ from ostinato.backends.contract import Backend, Executable, KVType, Plan, Probe
 from ostinato.backends.host import memory_bytes
 from ostinato.gguf.reader import GGUFFile, open_gguf
 from ostinato.gguf.types_table import TensorType
-from ostinato.memory.options import PolicyName, Prefetch, ReadMode, Settings, StoreOptions
+from ostinato.memory.options import COARSE_SHARE, PolicyName, Prefetch, ReadMode, Settings, StoreOptions
 from ostinato.model.architectures import ModelError, read_spec
 from ostinato.model.spec import ModelSpec
 from ostinato.program.compile import compile_model
@@ -67,6 +67,8 @@ class Options:
     expert_profile: str | None = None  # experts to keep, by a file of `ostinato profile`
     checksums: str | None = None  # a file of `ostinato checksums`: what is read is verified
     gpu_memory: str | None = None  # a budget of a device's memory; experts beyond it lie in pinned host memory
+    coarse: str | None = None  # the model with smaller experts: misses that matter little may be computed from these
+    coarse_share: float = COARSE_SHARE  # of a row's router weights: what has less of all rows matters little
 
 
 @dataclass(frozen=True)
@@ -160,9 +162,17 @@ def served_context(spec: ModelSpec, options: Options) -> int:
 def with_budget(plan: Plan, programs: Programs, file: GGUFFile, options: Options, beside_bytes: int) -> Plan:
     """The plan with the residency of the weights, where `options.memory` says how much there is. Raises BudgetError."""
     if options.memory is None:
-        if options.replicas or options.expert_profile or options.checksums:
-            raise PlanError("replicas, profiles and checksums are for weights that stream: give a budget of memory")
+        if options.replicas or options.expert_profile or options.checksums or options.coarse:
+            raise PlanError(
+                "replicas, profiles, checksums and coarse copies are for weights that stream: give a budget of memory"
+            )
         return plan
+    if options.coarse and options.checksums:
+        raise PlanError("checksums are of the model's own experts: a coarse copy's would not be verified")
+    if not 0 < options.coarse_share <= 1:
+        raise PlanError(
+            f"a share of {options.coarse_share:g} of a row's router weights: expected more than 0, at most 1"
+        )
     from ostinato.memory.budget import parse_budget
     from ostinato.memory.residency import plan_residency
 
@@ -171,7 +181,7 @@ def with_budget(plan: Plan, programs: Programs, file: GGUFFile, options: Options
     store = StoreOptions(mode=options.read_mode, policy=options.policy)
     settings = Settings(
         store, options.prefetch, options.per_layer, options.elastic, options.replicas, options.expert_profile,
-        options.checksums,
+        options.checksums, options.coarse, options.coarse_share,
     )  # fmt: skip
     state_bytes = sum(plan.cache_bytes(group) for group in programs.caches)
     residency = plan_residency(programs, file, settings, budget, state_bytes, memory_bytes(), beside_bytes)
@@ -181,8 +191,10 @@ def with_budget(plan: Plan, programs: Programs, file: GGUFFile, options: Options
 def with_device_budget(plan: Plan, file: GGUFFile, options: Options, probe: Probe, beside_bytes: int) -> Plan:
     """The plan with a budget of the device's memory, and what experts beside it may be pinned in: of `options.memory`,
     or else of the machine's and its group's, what this process and others do not hold. Raises BudgetError."""
-    if options.replicas or options.checksums:
-        raise PlanError("replicas and checksums are for weights that stream from files: give --memory alone")
+    if options.replicas or options.checksums or options.coarse:
+        raise PlanError(
+            "replicas, checksums and coarse copies are for weights that stream from files: give --memory alone"
+        )
     from ostinato.memory.budget import parse_budget
     from ostinato.memory.device import check_device, pinnable_bytes
 

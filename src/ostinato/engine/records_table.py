@@ -116,7 +116,8 @@ COUNTERS = (
     "running", "waiting", "free_blocks",
     "store_hits", "store_misses", "store_useful", "store_late", "store_wasted", "store_hinted", "store_foreseen",
     "store_refused", "store_evictions", "store_failures", "store_demand_bytes", "store_prefetch_bytes",
-    "store_replica_bytes", "store_stall_ns",  # as native/memory/counters.h has them, since its start
+    "store_replica_bytes", "store_coarse", "store_stall_ns",  # as native/memory/counters.h has them, since its start
+    "store_read_latency_ns", "store_read_rate",  # nanoseconds, bytes a second: of the rule for coarse copies, or 0
     "store_budget_bytes", "store_slot_bytes", "store_used_bytes", "store_parcel_bytes",
     "gpu_hits", "gpu_misses", "gpu_bus_bytes", "gpu_moves", "gpu_moved_bytes",  # as memory/hot.py has them, likewise
     "gpu_pinned_bytes", "gpu_slot_bytes", "gpu_parcel_bytes",

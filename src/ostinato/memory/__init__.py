@@ -5,6 +5,7 @@
     store       a plan -> native/memory's Store, which reads, keeps and evicts
     residency   all this as a backend is given it
     checksums   what reads are verified with
+    coarse      copies of experts in fewer bits, from another file: what a miss may be computed from, if asked for
     statistics  what a store counted, as rates
     device      slots in a device's budget; hot: which experts lie in them, and when a move pays
     trace       what was wanted, step by step; simulate: what each policy would have hit

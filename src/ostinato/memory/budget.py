@@ -16,6 +16,7 @@ from ostinato.memory.store_table import BLOCK
 
 GROWTH = 6  # with a larger budget a step takes more rows and there are more sequences: at most so great a part of it
 LEAST_SLOTS = 2  # of a cache: one to compute with while another is read
+COPIES_PART = 8  # of the slots' bytes: one 8th is for copies
 SAME_SIZE = 16  # parcels whose sizes differ by less than one 16th share a pool
 
 _UNITS = {"": 1, "B": 1, "K": 2**10, "KB": 10**3, "KIB": 2**10, "M": 2**20, "MB": 10**6, "MIB": 2**20, "G": 2**30,
@@ -29,11 +30,12 @@ class BudgetError(ValueError):
 
 @dataclass(frozen=True)
 class PoolPlan:
-    """`slots` of `slot_bytes`, for `parcels` parcels."""
+    """`slots` of `slot_bytes`, for `parcels` parcels; `copies`: of experts in fewer bits, whose slots stay as many."""
 
     slot_bytes: int
     slots: int
     parcels: int
+    copies: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class MemoryPlan:
     @property
     def slot_bytes(self) -> int:
         """Bytes of all slots: the store's budget."""
-        return sum(pool.slot_bytes * pool.slots for pool in self.pools)
+        return _bytes(self.pools)
 
     @property
     def nbytes(self) -> int:
@@ -65,8 +67,8 @@ class MemoryPlan:
 
     @property
     def complete(self) -> bool:
-        """Whether every parcel has a slot, so that nothing is ever evicted."""
-        return all(pool.slots == pool.parcels for pool in self.pools)
+        """Whether every parcel of the model has a slot, so that nothing is ever evicted."""
+        return all(pool.slots == pool.parcels for pool in self.pools if not pool.copies)
 
 
 def parse_budget(text: str, whole: int) -> int:
@@ -88,23 +90,16 @@ def plan(
     first. With `per_layer` every layer has slots of its own. `block` is what reads are aligned to (store.block_of
     asks the files' disks). Raises BudgetError."""
     per_layer = per_layer and not parcels.dense  # those pass through their slots in turn
-    sizes = [padded(parcel, block) for parcel in parcels.parcels]
-    pools, pool_of = size_classes(sizes, 1 if parcels.dense else SAME_SIZE)
-    groups = sorted({_group(pool, parcel, per_layer) for pool, parcel in zip(pool_of, parcels.parcels, strict=True)})
-    cache_of = {group: number for number, group in enumerate(groups)}
-    cache = tuple(
-        cache_of[_group(pool, parcel, per_layer)] for pool, parcel in zip(pool_of, parcels.parcels, strict=True)
-    )
-    members = [cache.count(number) for number in range(len(groups))]
-    least = [_least(pool, groups, members) for pool in range(len(pools))]
-    fixed = parcels.resident_bytes + other_bytes
-    smallest = fixed + sum(size * slots for (size, _), slots in zip(pools, least, strict=True))
+    own = _grouped(parcels.exact, 1 if parcels.dense else SAME_SIZE, per_layer, block)
+    copies = _grouped(parcels.parcels[len(parcels.exact) :], SAME_SIZE, False, block)
+    rest = budget - parcels.resident_bytes - other_bytes
+    smallest = budget - rest + own.least_bytes + copies.least_bytes
     if budget < smallest:
         need = f"this model runs in {amount(smallest + smallest // GROWTH)}, with a smaller context in less"
         raise BudgetError(f"{amount(budget)} is too little memory; {need}")
-    slots = share(pools, least, budget - fixed)
-    planned = tuple(PoolPlan(size, n, count) for (size, count), n in zip(pools, slots, strict=True))
-    return MemoryPlan(parcels.resident_bytes, planned, _quotas(groups, members, slots), cache, block)
+    for_copies = copies.divided(max(copies.least_bytes, min(rest // COPIES_PART, rest - own.least_bytes)), copies=True)
+    for_own = own.divided(rest - _bytes(for_copies[0]))
+    return _joined(parcels.resident_bytes, (own, *for_own), (copies, *for_copies), block)
 
 
 def kept_layers(made: MemoryPlan, ahead: int = 2) -> list[int]:
@@ -126,6 +121,53 @@ def padded(parcel: Parcel, block: int = BLOCK) -> int:
     """Bytes of a slot that holds the parcel: whole blocks for every extent, whole pages in all."""
     blocks = sum(-(-(e.offset + e.nbytes) // block) - e.offset // block for e in parcel.extents)
     return _round_up(blocks * block, max(block, mmap.PAGESIZE))
+
+
+@dataclass(frozen=True)
+class _Grouped:
+    """Parcels by size and, where layers have slots of their own, by layer. `pools`: (slot bytes, parcels); `groups`:
+    the pool and layer of each cache, `members` its parcels; `cache` of each parcel; `least` slots of each pool."""
+
+    pools: list[tuple[int, int]]
+    groups: list[tuple[int, int]]
+    members: list[int]
+    cache: list[int]
+    least: list[int]
+
+    @property
+    def least_bytes(self) -> int:
+        return sum(size * slots for (size, _), slots in zip(self.pools, self.least, strict=True))
+
+    def divided(self, rest: int, copies: bool = False) -> tuple[list[PoolPlan], list[CachePlan]]:
+        """Slots in `rest` bytes, and whose they are."""
+        slots = share(self.pools, self.least, rest)
+        pools = [PoolPlan(size, n, count, copies) for (size, count), n in zip(self.pools, slots, strict=True)]
+        return pools, _quotas(self.groups, self.members, slots)
+
+
+def _grouped(parcels: Sequence[Parcel], same: int, per_layer: bool, block: int) -> _Grouped:
+    pools, pool_of = size_classes([padded(parcel, block) for parcel in parcels], same)
+    own = [_group(pool, parcel, per_layer) for pool, parcel in zip(pool_of, parcels, strict=True)]
+    groups = sorted(set(own))
+    cache_of = {group: number for number, group in enumerate(groups)}
+    cache = [cache_of[group] for group in own]
+    members = [cache.count(number) for number in range(len(groups))]
+    least = [_least(pool, groups, members) for pool in range(len(pools))]
+    return _Grouped(pools, groups, members, cache, least)
+
+
+_Divided = tuple[_Grouped, list[PoolPlan], list[CachePlan]]
+
+
+def _joined(resident_bytes: int, first: _Divided, second: _Divided, block: int) -> MemoryPlan:
+    (own, pools, caches), (other, more_pools, more_caches) = first, second
+    behind = (CachePlan(len(pools) + cache.pool, cache.quota) for cache in more_caches)
+    cache = (*own.cache, *(len(caches) + number for number in other.cache))
+    return MemoryPlan(resident_bytes, (*pools, *more_pools), (*caches, *behind), cache, block)
+
+
+def _bytes(pools: Sequence[PoolPlan]) -> int:
+    return sum(pool.slot_bytes * pool.slots for pool in pools)
 
 
 def size_classes(sizes: Sequence[int], same: int = SAME_SIZE) -> tuple[list[tuple[int, int]], list[int]]:
@@ -165,7 +207,7 @@ def share(pools: Sequence[tuple[int, int]], least: Sequence[int], rest: int) -> 
     return slots
 
 
-def _quotas(groups: Sequence[tuple[int, int]], members: Sequence[int], slots: Sequence[int]) -> tuple[CachePlan, ...]:
+def _quotas(groups: Sequence[tuple[int, int]], members: Sequence[int], slots: Sequence[int]) -> list[CachePlan]:
     """A pool's slots for its caches, as even as their members allow."""
     quotas = [min(LEAST_SLOTS, n) for n in members]
     for pool, total in enumerate(slots):
@@ -173,7 +215,7 @@ def _quotas(groups: Sequence[tuple[int, int]], members: Sequence[int], slots: Se
         for _ in range(total - sum(quotas[i] for i in own)):
             index = min((i for i in own if quotas[i] < members[i]), key=lambda i: quotas[i] / members[i])
             quotas[index] += 1
-    return tuple(CachePlan(pool, quota) for (pool, _), quota in zip(groups, quotas, strict=True))
+    return [CachePlan(pool, quota) for (pool, _), quota in zip(groups, quotas, strict=True)]
 
 
 def _round_up(value: int, unit: int) -> int:

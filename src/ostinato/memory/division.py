@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ostinato.memory.budget import LEAST_SLOTS, CachePlan, MemoryPlan, PoolPlan
+from ostinato.memory.budget import LEAST_SLOTS, CachePlan, MemoryPlan
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,12 +32,15 @@ class Division:
         self._counts = np.bincount(cache, minlength=len(made.caches))
         self._ends = np.cumsum(self._counts)
         self._slot_bytes = np.array([made.pools[own.pool].slot_bytes for own in made.caches])
-        self._least = np.minimum(LEAST_SLOTS, self._counts)
+        copies = np.array([made.pools[own.pool].copies for own in made.caches])  # have the slots that they have
+        planned = np.array([own.quota for own in made.caches])
+        self._least = np.where(copies, planned, np.minimum(LEAST_SLOTS, self._counts))
         self._cache = np.repeat(np.arange(len(made.caches)), self._counts)  # of every parcel, cache by cache
         self._rank = np.arange(len(cache)) - (self._ends - self._counts)[self._cache]
         # Slots beyond the least, the emptiest cache's first: so what nobody wants is divided evenly.
-        filled = np.where(self._rank < self._least[self._cache], -1.0, self._rank / self._counts[self._cache])
-        self._slots = np.argsort(filled, kind="stable")[int(self._least.sum()) :]
+        emptiest = np.argsort(self._rank / self._counts[self._cache], kind="stable")
+        more = (self._rank >= self._least[self._cache]) & ~copies[self._cache]
+        self._slots = emptiest[more[emptiest]]
 
     def plan(self, heat: NDArray[np.float64], budget: int) -> MemoryPlan:
         """The plan with its slots divided by heat, in `budget` bytes of slots. A cache has at least what it needs to
@@ -79,5 +82,5 @@ def with_quotas(made: MemoryPlan, quotas: Sequence[int]) -> MemoryPlan:
     """The plan with other quotas; every pool has as many slots as its caches."""
     caches = tuple(CachePlan(cache.pool, quota) for cache, quota in zip(made.caches, quotas, strict=True))
     slots = [sum(cache.quota for cache in caches if cache.pool == number) for number in range(len(made.pools))]
-    pools = tuple(PoolPlan(pool.slot_bytes, n, pool.parcels) for pool, n in zip(made.pools, slots, strict=True))
+    pools = tuple(replace(pool, slots=n) for pool, n in zip(made.pools, slots, strict=True))
     return replace(made, pools=pools, caches=caches)

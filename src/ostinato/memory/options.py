@@ -7,6 +7,8 @@ from enum import Enum
 
 from ostinato.memory.store_table import CHUNK, PREFETCH_IN_FLIGHT, THREADS
 
+COARSE_SHARE = 0.125  # of eight experts that weigh the same, none
+
 
 class ReadMode(Enum):
     """How files are read."""
@@ -59,3 +61,5 @@ class Settings:
     replicas: tuple[str, ...] = ()  # copies of the model's files, in their order
     profile: str | None = None  # a file of `ostinato profile`
     checksums: str | None = None  # a file of `ostinato checksums`
+    coarse: str | None = None  # a file of the same model, of smaller experts (memory/coarse.py)
+    coarse_share: float = COARSE_SHARE  # of a row's router weights: experts below it may be taken from there

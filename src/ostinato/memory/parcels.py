@@ -13,6 +13,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from ostinato.gguf.reader import GGUFFile
+from ostinato.gguf.types_table import TensorType
 from ostinato.model.weights import Piece, StoredTensor, WeightExpr, WeightView, resolve
 from ostinato.program.ir import Instruction, Programs
 
@@ -49,6 +50,16 @@ class Parcel:
 
 
 @dataclass(frozen=True)
+class StackCopy:
+    """The same experts in fewer bits (memory/coarse.py): parcels `first` and on, and what each operand's matrices are
+    there."""
+
+    first: int
+    types: tuple[TensorType, ...]
+    strides: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class ExpertStack:
     """The experts of `experts` instructions with these weights: expert e is parcel `first + e`, whose extents are its
     matrices of the operands that are there, in the order gate, up, down. Row r of a matrix lies r x its operand's
@@ -59,6 +70,12 @@ class ExpertStack:
     first: int
     count: int
     strides: tuple[int, ...]
+    copy: StackCopy | None = None
+
+    @property
+    def operands(self) -> list[WeightExpr]:
+        """Those that are there: what the extents of a parcel are of."""
+        return [weight for weight in self.weights if weight is not None]
 
 
 @dataclass(frozen=True)
@@ -72,17 +89,29 @@ class DensePart:
 
 @dataclass(frozen=True)
 class Parcels:
-    """All parcels of a model, and what they are made of. `resident_bytes` are the model's other tensors."""
+    """All parcels of a model, and what they are made of. `resident_bytes` are the model's other tensors. The last
+    `copies` of them are copies of experts."""
 
     parcels: tuple[Parcel, ...]
     resident_bytes: int
     stacks: tuple[ExpertStack, ...] = ()
     dense: tuple[DensePart, ...] = ()
-    _stack_of: Mapping[tuple[WeightExpr | None, ...], ExpertStack] = field(default_factory=dict, repr=False)
+    copies: int = 0
+    stack_of: Mapping[tuple[WeightExpr | None, ...], ExpertStack] = field(default_factory=dict, repr=False)
+
+    @property
+    def exact(self) -> tuple[Parcel, ...]:
+        """The model's own, without copies."""
+        return self.parcels[: len(self.parcels) - self.copies]
+
+    def without_copies(self) -> Parcels:
+        stacks = {weights: replace(stack, copy=None) for weights, stack in self.stack_of.items()}
+        return replace(self, parcels=self.exact, stacks=tuple(stacks.values()), copies=0, stack_of=stacks)
 
     @cached_property
     def nbytes(self) -> int:
-        return sum(parcel.nbytes for parcel in self.parcels)
+        """Of the model's own."""
+        return sum(parcel.nbytes for parcel in self.exact)
 
     @cached_property
     def layers(self) -> int:
@@ -91,7 +120,7 @@ class Parcels:
 
     def stack(self, instruction: Instruction) -> ExpertStack | None:
         """The parcels of an `experts` instruction; None where its experts stay resident."""
-        return self._stack_of.get(instruction.weights[:_EXPERT_OPERANDS])
+        return self.stack_of.get(instruction.weights[:_EXPERT_OPERANDS])
 
     def native(self, cache: Sequence[int], checksums: np.ndarray | None = None) -> _memory.Catalogue:
         """For the store: `cache` names each parcel's cache, `checksums` (uint32) are verified on every read."""
@@ -104,7 +133,7 @@ class Parcels:
         layers = np.array([parcel.layer for parcel in self.parcels], np.int32)
         sums = np.zeros(0, np.uint32) if checksums is None else checksums
         return _memory.Catalogue(
-            np.array(flat, np.int64).reshape(-1, 3), first, np.array(cache, np.int32), layers, sums
+            np.array(flat, np.int64).reshape(-1, 3), first, np.array(cache, np.int32), layers, sums, self.copies
         )
 
 
@@ -133,17 +162,15 @@ def expert_stacks(programs: Programs, tensors: Mapping[str, StoredTensor]) -> tu
 def expert_parcels(programs: Programs, file: GGUFFile) -> Parcels:
     """A parcel for every expert of every layer. Stacks whose experts are not each in one piece, or that
     share a matrix, stay resident."""
-    locate = _locator(file)
+    locate = locator(file)
     parcels: list[Parcel] = []
     stacks: dict[tuple[WeightExpr | None, ...], ExpertStack] = {}
     for stack in expert_stacks(programs, file.tensors):
-        views = [resolve(weight, file.tensors) for weight in stack.weights if weight is not None]
-        slices = [_matrices(view, locate) for view in views]
-        whole = [part for part in slices if part is not None]
-        if len(whole) < len(views):
+        extents = experts_of([resolve(weight, file.tensors) for weight in stack.operands], locate)
+        if extents is None:
             continue
         stacks[stack.weights] = replace(stack, first=len(parcels))
-        parcels += [Parcel(stack.layer, extents) for extents in zip(*whole, strict=True)]
+        parcels += [Parcel(stack.layer, own) for own in extents]
     return _parcels(file, parcels, stacks=tuple(stacks.values()), stack_of=stacks)
 
 
@@ -151,7 +178,7 @@ def layer_parcels(programs: Programs, file: GGUFFile) -> Parcels:
     """Parcels of the large matrices of a dense model's layers, in the order in which they are read: matrices of one
     layer that follow each other, together no larger than the largest of all. So slots of one size hold them, and few
     of these are enough."""
-    locate = _locator(file)
+    locate = locator(file)
     matrices: dict[WeightExpr, tuple[int, list[Extent]]] = {}
     for instruction in _instructions(programs, _STREAMED_OPS):
         weight = instruction.weights[0]
@@ -183,7 +210,7 @@ def _parcels(
 ) -> Parcels:  # fmt: skip
     moved = sum(extent.nbytes for extent in {extent for parcel in parcels for extent in parcel.extents})
     total = sum(tensor.nbytes for tensor in file.tensors.values())
-    return Parcels(tuple(parcels), total - moved, stacks, dense, stack_of or {})
+    return Parcels(tuple(parcels), total - moved, stacks, dense, stack_of=stack_of or {})
 
 
 def _instructions(programs: Programs, ops: tuple[str, ...]) -> Iterable[Instruction]:
@@ -193,7 +220,7 @@ def _instructions(programs: Programs, ops: tuple[str, ...]) -> Iterable[Instruct
 Locate = Callable[[Piece], tuple[int, int] | None]
 
 
-def _locator(file: GGUFFile) -> Locate:
+def locator(file: GGUFFile) -> Locate:
     """Where a piece begins: (number of the file, offset), or None for what is in no file (constants)."""
     import numpy as np
 
@@ -208,6 +235,13 @@ def _locator(file: GGUFFile) -> Locate:
         return None
 
     return locate
+
+
+def experts_of(views: Sequence[WeightView], locate: Locate) -> list[tuple[Extent, ...]] | None:
+    """Of every expert of these stacks [E, N, K]: an extent of each. None where one is not in one piece."""
+    slices = [_matrices(view, locate) for view in views]
+    whole = [part for part in slices if part is not None]
+    return list(zip(*whole, strict=True)) if len(whole) == len(views) else None
 
 
 def _span(rows: int, stride: int, view: WeightView) -> int:

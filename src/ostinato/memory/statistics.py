@@ -34,6 +34,11 @@ class Statistics:
         return self.counts["foreseen"] / max(1, self.counts["hinted"])
 
     @property
+    def coarse_share(self) -> float:
+        """Of what was wanted, the part that was taken from copies in fewer bits."""
+        return self.counts["coarse"] / max(1, self.wanted)
+
+    @property
     def stall_seconds(self) -> float:
         return self.counts["stall_ns"] * 1e-9
 
@@ -55,11 +60,14 @@ def by_layer(store: _memory.Store) -> list[Statistics]:
     return [_of(row) for row in store.counters().tolist()]
 
 
-def figures(store: _memory.Store) -> dict[str, int]:
-    """For metrics: the counters of all layers together, and how full the slots are, in bytes."""
+def figures(store: _memory.Store, rule: _memory.MissRule | None = None) -> dict[str, int]:
+    """For metrics: the counters of all layers together, how full the slots are, in bytes, and how long a read takes by
+    the rule for misses, where there is one."""
     occupied = store.occupancy()
     return {
         **{f"store_{name}": count for name, count in statistics(store).counts.items()},
+        "store_read_latency_ns": round(1e9 * rule.latency) if rule is not None else 0,
+        "store_read_rate": round(rule.rate) if rule is not None else 0,
         "store_budget_bytes": store.budget,
         "store_slot_bytes": store.bytes,
         "store_used_bytes": sum(slot_bytes * used for slot_bytes, _, used, _ in occupied),

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 def open_store(
     parcels: Parcels, plan: MemoryPlan, paths: Sequence[Path], options: StoreOptions | None = None, *,
-    replicas: Sequence[Path] = (), checksums: np.ndarray | None = None, oracle: Trace | None = None,
+    replicas: Sequence[Path | None] = (), checksums: np.ndarray | None = None, oracle: Trace | None = None,
 ) -> _memory.Store:  # fmt: skip
-    """A store of the plan's slots. `paths` are the model's parts, `replicas` copies of them, in the same order.
+    """A store of the plan's slots. `paths` are the files that parcels lie in, `replicas` copies of them, in the same
+    order (None: of this one there is none).
 
     Raises _memory.ReadError for files that cannot be opened, ValueError for a plan or replicas that do not fit,
     RuntimeError where the system has not that much memory. Close it.
@@ -46,18 +47,18 @@ def open_store(
     )
 
 
-def block_of(paths: Sequence[Path], replicas: Sequence[Path] = (), mode: ReadMode = ReadMode.DIRECT) -> int:
+def block_of(paths: Sequence[Path], replicas: Sequence[Path | None] = (), mode: ReadMode = ReadMode.DIRECT) -> int:
     """What reads of these files are aligned to, for `plan`. Raises _memory.ReadError."""
     return _memory.block(open_files(paths, replicas, mode))
 
 
 def open_files(
-    paths: Sequence[Path], replicas: Sequence[Path] = (), mode: ReadMode = ReadMode.DIRECT
+    paths: Sequence[Path], replicas: Sequence[Path | None] = (), mode: ReadMode = ReadMode.DIRECT
 ) -> list[tuple[_memory.Source, _memory.Source | None]]:
-    """A source for each part, with its replica where there are replicas."""
+    """A source for each part, with its replica where there is one."""
     if replicas and len(replicas) != len(paths):
         raise ValueError(f"{len(replicas)} replicas for {len(paths)} files")
-    copies: Sequence[Path | None] = replicas or [None] * len(paths)
+    copies = replicas or [None] * len(paths)
     return [(_source(path, mode), _source(copy, mode) if copy else None)
             for path, copy in zip(paths, copies, strict=True)]  # fmt: skip
 

@@ -89,6 +89,17 @@ STORE = {
     "store_demand_bytes": ("ostinato_store_demand_bytes", "Bytes read while a step waited for them.", True),
     "store_prefetch_bytes": ("ostinato_store_prefetch_bytes", "Bytes read ahead of time.", True),
     "store_replica_bytes": ("ostinato_store_replica_bytes", "Of both, those that a replica served.", True),
+    "store_coarse": ("ostinato_store_coarse", "Hits and misses that were of a copy in fewer bits.", True),
+    "store_read_latency_ns": (
+        "ostinato_store_read_latency_ns",
+        "Of a read, as fitted at start for coarse copies.",
+        False,
+    ),
+    "store_read_rate": (
+        "ostinato_store_read_bytes_per_second",
+        "Of reads, as fitted at start for coarse copies.",
+        False,
+    ),
     "store_budget_bytes": ("ostinato_store_budget_bytes", "Memory that slots may take.", False),
     "store_slot_bytes": ("ostinato_store_slot_bytes", "Memory that slots take.", False),
     "store_used_bytes": ("ostinato_store_used_bytes", "Memory of the slots that hold something.", False),

@@ -19,7 +19,7 @@ from ostinato.backends.contract import (
     StepResult,
     check_batch,
 )
-from ostinato.backends.cpu.streaming import RESIDENT, Place, streamed, with_fetches, with_hints
+from ostinato.backends.cpu.streaming import RESIDENT, Copy, Place, copies_of, streamed, with_fetches, with_hints
 from ostinato.backends.device.state_table import NO_NUMBER
 from ostinato.backends.pools import give_back, make_pool, move_blocks
 from ostinato.backends.profile import Roofs, Times
@@ -136,7 +136,8 @@ def _with_store(
     if plan.residency is None:
         return programs, None
     hinted, unforeseen = with_hints(programs, tensors, plan.residency)
-    store = plan.residency.open(_described(hinted, tensors, plan, pools, {}).working_bytes(plan.threads))
+    builder = _described(hinted, tensors, plan, pools, {}, copies_of(plan.residency.parcels))
+    store = plan.residency.open(builder.working_bytes(plan.threads))
     return (programs, None) if store is None else (hinted, replace(store, unforeseen=unforeseen))
 
 
@@ -147,8 +148,9 @@ def _build(
     """Raises CompileError, also where there is no memory for its steps."""
     try:
         if store is None:
-            return _described(programs, tensors, plan, pools, {}).build(plan.threads)
-        return _described(programs, tensors, plan, pools, streamed(store.parcels)).build(plan.threads, store.native)
+            return _described(programs, tensors, plan, pools, {}, {}).build(plan.threads)
+        builder = _described(programs, tensors, plan, pools, streamed(store.parcels), copies_of(store.parcels))
+        return builder.build(plan.threads, store.native, store.miss_rule)
     except MemoryError:
         raise CompileError(
             f"cpu: no memory for steps of {plan.max_rows} rows with a vocabulary of {programs.vocab_size} and a "
@@ -158,7 +160,7 @@ def _build(
 
 def _described(
     programs: Programs, tensors: Mapping[str, StoredTensor], plan: Plan, pools: Sequence[np.ndarray],
-    streamed: Mapping[WeightExpr | None, Place],
+    streamed: Mapping[WeightExpr | None, Place], copies: Mapping[WeightExpr | None, Copy],
 ) -> _cpu.Builder:  # fmt: skip
     from ostinato import _cpu
 
@@ -176,7 +178,7 @@ def _described(
     for states in programs.states:
         builder.add_state(states.layers, states.elements)
     for program in programs:
-        _add_program(builder, program, tensors, plan, output_names(programs), streamed)
+        _add_program(builder, program, tensors, plan, output_names(programs), streamed, copies)
     return builder
 
 
@@ -195,7 +197,7 @@ def output_names(programs: Programs) -> list[str]:
 
 def _add_program(
     builder: _cpu.Builder, program: Program, tensors: Mapping[str, StoredTensor], plan: Plan, names: Sequence[str],
-    streamed: Mapping[WeightExpr | None, Place],
+    streamed: Mapping[WeightExpr | None, Place], copies: Mapping[WeightExpr | None, Copy],
 ) -> None:  # fmt: skip
     from ostinato import _cpu
 
@@ -210,6 +212,8 @@ def _add_program(
         view = resolve(expr, tensors)
         elements = expr in small or len(view.dims) == 1
         _add_weight(builder, expr, view, elements, small.get(expr, False), streamed.get(expr, RESIDENT))
+        if expr in copies:
+            _add_copy(builder, expr, copies[expr])
 
 
 # Weights of two dimensions that ops read element by element, as they do those of one; conv's kernels tap by tap.
@@ -241,6 +245,13 @@ def _add_weight(
         )  # fmt: skip
     except ValueError as error:
         raise CompileError(f"cpu: weight {expr} of type {view.type.name}: {error}") from error
+
+
+def _add_copy(builder: _cpu.Builder, expr: WeightExpr, copy: Copy) -> None:
+    try:
+        builder.add_copy(copy.type, copy.stride, copy.parcel)
+    except ValueError as error:
+        raise CompileError(f"cpu: the copy of weight {expr}, of type {copy.type.name}: {error}") from error
 
 
 def _bytes(data: np.ndarray) -> np.ndarray:

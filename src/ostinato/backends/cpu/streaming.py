@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ostinato.gguf.types_table import TensorType
 from ostinato.memory.options import Prefetch
 from ostinato.model.weights import StoredTensor, WeightExpr
 from ostinato.program.ir import Instruction, Program, Programs
@@ -34,6 +35,15 @@ class Place:
 
 
 RESIDENT = Place()
+
+
+@dataclass(frozen=True)
+class Copy:
+    """Experts in fewer bits: of what type, how many bytes a row, in which parcels of the store."""
+
+    type: TensorType
+    stride: int
+    parcel: int
 
 
 def with_hints(
@@ -76,9 +86,19 @@ def streamed(parcels: Parcels) -> dict[WeightExpr | None, Place]:
     """The place of every weight that streams."""
     places: dict[WeightExpr | None, Place] = {}
     for stack in parcels.stacks:
-        for extent, weight in enumerate(weight for weight in stack.weights if weight is not None):
+        for extent, weight in enumerate(stack.operands):
             places[weight] = Place(stack.first, extent, by_expert=True)
     for part in parcels.dense:
         for own, extents in part.extents.items():
             places[own] = Place(part.parcel, extents.start)
     return places
+
+
+def copies_of(parcels: Parcels) -> dict[WeightExpr | None, Copy]:
+    """What misses of each weight's experts may be computed from."""
+    copies: dict[WeightExpr | None, Copy] = {}
+    for stack in parcels.stacks:
+        if (own := stack.copy) is not None:
+            for weight, type, stride in zip(stack.operands, own.types, own.strides, strict=True):
+                copies[weight] = Copy(type, stride, own.first)
+    return copies
