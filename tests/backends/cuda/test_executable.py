@@ -23,6 +23,7 @@ from ostinato.backends.cuda.machine import GENERATED_ONLY, MACHINE
 from ostinato.backends.cuda.memory import ALIGNMENT, STAGING_BYTES
 from ostinato.backends.cuda.prompt.launches import Cubins, Launch, prompt_calls
 from ostinato.backends.cuda.prompt.manifest import KERNELS
+from ostinato.backends.cuda.stacks import find_stacks, weight_entries
 from ostinato.backends.device.budget import Budget, make_budget
 from ostinato.backends.device.lower import lower
 from ostinato.backends.device.planes import row_bytes
@@ -134,6 +135,7 @@ class PromptDriver(HostDriver):
     def __init__(self) -> None:
         super().__init__()
         self.launched: list[tuple[str, int]] = []  # phase and flags; prompt kernels: name and rows
+        self.tables: set[int] = set()  # where prompt kernels of experts look for addresses
 
     def launch(self, phase: str, machine: int, call: int, flags: int, blocks: int) -> None:
         self.launched.append((phase, flags))
@@ -142,6 +144,7 @@ class PromptDriver(HostDriver):
     def launch_prompt(self, launch: Launch) -> None:
         names = list(KERNELS[Cubins.entry(launch.kernel)])
         self.launched.append((launch.kernel, launch.arguments[names.index("rows")] if "rows" in names else 0))
+        self.tables |= {launch.arguments[i] for i, name in enumerate(names) if name in ("gate", "up", "down")}
 
 
 def test_prompt_kernels_take_the_prompt_rows_of_what_they_can(opened: Opened) -> None:
@@ -159,8 +162,11 @@ def test_prompt_kernels_take_the_prompt_rows_of_what_they_can(opened: Opened) ->
         executable.submit(Batch(spans, [entered[slot][0]], [entered[slot][1]]))
         executable.collect()
         launched.append(list(driver.launched))
+    lowered = [lower(program, opened.file.tensors, opened.plan) for program in opened.programs]
+    stacks, table = find_stacks(lowered, opened.file.tensors), executable.memory.address("expert table")
+    assert driver.tables == set(weight_entries(stacks, table).values())
     executable.close()
-    calls = lower(opened.programs.prefill, opened.file.tensors, opened.plan).calls
+    calls = lowered[0].calls
     found = prompt_calls(calls)
     assert found
     alone, mixed = [], []

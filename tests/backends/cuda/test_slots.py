@@ -16,7 +16,7 @@ from ostinato.backends.batch import Batch, Span
 from ostinato.backends.batch_table import Kind
 from ostinato.backends.contract import CompileError, Plan
 from ostinato.backends.cuda.bus import measure_bus
-from ostinato.backends.cuda.driver import DeviceError
+from ostinato.backends.cuda.driver import DeviceError, OutOfDeviceMemoryError
 from ostinato.backends.cuda.executable import RESERVE_BYTES, CudaExecutable
 from ostinato.backends.cuda.home import build_home
 from ostinato.backends.cuda.image import MAX_STEPS
@@ -28,7 +28,8 @@ from ostinato.backends.device.experts import DeviceExperts, plan_experts
 from ostinato.backends.device.lower import lower
 from ostinato.backends.device.planes import to_planes
 from ostinato.engine.loading import Opened, Options, open_model
-from ostinato.memory.hot import first_parcels
+from ostinato.memory.cost import Line
+from ostinato.memory.hot import BusCosts, HotSet, first_parcels
 from ostinato.model.weights import Rows, resolve
 from tests.backends.cuda.budgets import Restless, budget_of
 from tests.backends.cuda.host_driver import HostCuda, HostDriver
@@ -109,15 +110,32 @@ def test_any_budget_and_any_moves_leave_every_bit(opened: Opened, resident: Stor
     executable.close()
 
 
-def test_without_moves_too(opened: Opened, resident: Story) -> None:
-    """As it is compiled, with who decides in earnest; the card holds no more than its budget and the tables."""
+def test_who_decides_in_earnest(opened: Opened, resident: Story, slow: None) -> None:
+    """On a bus where a move costs a read; policy and slots agree on who is where."""
     executable = compiled(opened, 0.5)
+    assert executable.keeper is not None
+    slots = executable.keeper.slots
+    policy = HotSet(slots.plan, BusCosts(Line(0.0, 1e9)), slots.residents)
+    executable.keeper.policy = policy
     assert story(executable, opened.plan) == resident
+    executable.memory.driver.synchronize()
+    slots.settle()
+    slots.check_integrity()
+    policy.check_integrity()
+    assert slots.residents == policy.resident
+    assert slots.moves == policy.moves > 0
+    executable.close()
+
+
+def test_what_the_card_and_the_host_hold(opened: Opened) -> None:
+    """No more than the budget and the tables."""
+    executable = compiled(opened, 0.5)
     plan = budget_of(opened, 0.5)
     assert plan.device_memory is not None
     assert executable.memory.bytes["expert table"] == 24 * LAYERS * EXPERTS
     assert sum(executable.memory.bytes.values()) < plan.device_memory + 100_000
-    assert "experts" in executable.memory.pinned_bytes
+    assert executable.keeper is not None
+    assert executable.memory.pinned_bytes["experts"] == executable.keeper.slots.plan.pinned_bytes
     executable.close()
 
 
@@ -140,12 +158,36 @@ def test_uses_are_counted_in_steps_and_runs(opened: Opened, slow: None) -> None:
 
 @pytest.mark.parametrize("fails", range(1, 20, 3))
 def test_a_compile_that_fails_halfway_gives_all_back(opened: Opened, host_cuda: HostCuda, fails: int) -> None:
-    """Memory of the card or of the host is refused; the driver checks that nothing is left."""
+    """An allocation is refused; the driver checks that nothing is left."""
     host_cuda.settings["refuses"] = fails
-    with pytest.raises(CompileError, match=r"refused.* bytes of the card and \d+ of pinned memory: give less"):
+    with pytest.raises(CompileError, match=r"refused.*(give less of --gpu-memory|that holds everything)"):
         compiled(opened, 0.5)
     del host_cuda.settings["refuses"]
     assert host_cuda.drivers[-1].closed
+
+
+class NoRoom(HostDriver):
+    """The machine has pinned memory for everything but experts, which are this many bytes."""
+
+    refused = 0
+
+    def pin(self, nbytes: int) -> np.ndarray:
+        if nbytes == self.refused:
+            raise OutOfDeviceMemoryError(f"no room for {nbytes} bytes")
+        return super().pin(nbytes)
+
+
+def test_a_machine_without_room_for_experts(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    executable = compiled(opened, 0.5)
+    assert executable.keeper is not None
+    monkeypatch.setattr(NoRoom, "refused", executable.keeper.slots.plan.pinned_bytes)
+    executable.close()
+    cuda = HostCuda(NoRoom)
+    with pytest.raises(
+        CompileError, match=r"no room .*experts .*of pinned host memory; free some, or give a --gpu-mem"
+    ):
+        cuda.compile(opened.programs, opened.file.tensors, budget_of(opened, 0.5))
+    assert cuda.drivers[-1].closed
 
 
 def test_a_budget_that_holds_all_is_resident(opened: Opened) -> None:

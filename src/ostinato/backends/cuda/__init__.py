@@ -1,4 +1,5 @@
-"""The CUDA backend: packed weights on an NVIDIA card, CUDA C++ kernels for every row that is generated.
+"""The CUDA backend: packed weights on an NVIDIA card, CUDA C++ kernels for every row that is generated. In a budget of
+the card's memory experts lie in pinned host memory, those wanted most on the card too.
 
 Kernels are compiled for the card when a model is first loaded. Needs `pip install ostinato[cuda]`, and no torch.
 """

@@ -62,7 +62,7 @@ def load(
         try:
             image, keeper = _build(memory, programs, lowered, tensors, plan, experts)
         except OutOfDeviceMemoryError as error:
-            raise CompileError(f"cuda: {error}; {_needs(budget, experts)}, {free} were free") from error
+            raise CompileError(f"cuda: {error}; {_needs(budget, experts, free)}") from error
         admission = Admission(plan, len(programs.caches), programs.vocab_size, tokens, MAX_STEPS)
         blocks = Blocks(memory, programs.caches, image.kv, plan)
         return CudaExecutable(memory, image, admission, blocks, programs, plan, keeper)
@@ -86,13 +86,10 @@ def _build(
     return image, Keeper(memory, image.weights.slots, policy, image.weights.uses, image.weights.experts)
 
 
-def _needs(budget: Budget, experts: DeviceExperts | None) -> str:
+def _needs(budget: Budget, experts: DeviceExperts | None, free: int) -> str:
     if experts is None:
-        return f"the model needs {budget.total} bytes"
-    return (
-        f"the model needs {experts.plan.nbytes} bytes of the card and {experts.plan.pinned_bytes} of pinned memory: "
-        "give less of --gpu-memory, or raise what may be locked (ulimit -l)"
-    )
+        return f"the model needs {budget.total} bytes, {free} were free"
+    return f"the model takes {experts.plan.nbytes} bytes of its budget, {free} were free: give less of --gpu-memory"
 
 
 @dataclass

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ostinato.backends.contract import CompileError
+from ostinato.backends.cuda.driver import OutOfDeviceMemoryError
 from ostinato.backends.cuda.memory import Memory
 from ostinato.backends.cuda.stacks import Stack
+from ostinato.backends.device.budget import size_text
 from ostinato.backends.device.experts import DeviceExperts
 from ostinato.backends.device.planes import to_planes
 from ostinato.memory.device import SLOT_ALIGNMENT
@@ -39,12 +42,12 @@ class Home:
 def build_home(
     memory: Memory, stacks: Sequence[Stack], experts: DeviceExperts, tensors: Mapping[str, StoredTensor]
 ) -> Home:
-    """Allocates it and brings the weights there. Raises OutOfDeviceMemoryError."""
+    """Allocates it and brings the weights there. Raises CompileError where the machine has no room for it."""
     by_weights = {stack.weights: stack for stack in stacks}
     own = [by_weights[tuple(w for w in stack.weights if w is not None)] for stack in experts.stacks]
     sizes = np.repeat([stack.parcel_bytes for stack in own], [stack.experts for stack in own]).astype(np.int64)
     ends = np.cumsum(-(-sizes // SLOT_ALIGNMENT) * SLOT_ALIGNMENT)
-    pinned = memory.pin("experts", int(ends[-1]), clear=False)
+    pinned = _pinned(memory, int(ends[-1]))
     home = Home(
         pinned,
         np.concatenate([[0], ends[:-1]]) + pinned.ctypes.data,
@@ -55,6 +58,16 @@ def build_home(
     for stack, place in zip(own, experts.stacks, strict=True):
         _fill(home, stack, place.first, tensors)
     return home
+
+
+def _pinned(memory: Memory, nbytes: int) -> np.ndarray:
+    try:
+        return memory.pin("experts", nbytes, clear=False)
+    except OutOfDeviceMemoryError as error:
+        raise CompileError(
+            f"cuda: {error}: experts that a budget of the card's memory does not hold lie in {size_text(nbytes)} of "
+            "pinned host memory; free some, or give a --gpu-memory that holds everything"
+        ) from error
 
 
 def _fill(home: Home, stack: Stack, first: int, tensors: Mapping[str, StoredTensor]) -> None:

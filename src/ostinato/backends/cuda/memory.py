@@ -50,6 +50,10 @@ class Memory:
         """What `pin` gave under that name."""
         return self._pinned[name][: self.pinned_bytes[name]]
 
+    def address(self, name: str) -> int:
+        """Of what `allocate` gave under that name."""
+        return self._addresses[name]
+
     def release(self, name: str) -> None:
         """Card memory that nothing uses any more."""
         self.driver.release(self._addresses.pop(name))
