@@ -20,7 +20,9 @@ from ostinato.backends.batch import Batch, Enter, Span, TableEdit
 from ostinato.backends.batch_table import Kind
 from ostinato.backends.contract import KVType, StateAction
 from ostinato.backends.sampling import Sampling
+from ostinato.backends.slotted import hot_set
 from ostinato.cli.bench import Session, peak_memory_bytes
+from ostinato.cli.bus import planned
 from ostinato.engine.loading import Options
 from ostinato.memory.options import PolicyName, Prefetch, ReadMode
 from ostinato.memory.statistics import statistics
@@ -77,8 +79,20 @@ class Ours:
             self._step(Batch([Span(0, kind, start + first, rows, int(last), sample=last)]))
 
     def _counters(self) -> Mapping[str, float]:
-        store = getattr(self._executable, "store", None)
-        return statistics(store.native).counts if store is not None else {}
+        store, hot = getattr(self._executable, "store", None), hot_set(self._executable)
+        return statistics(store.native).counts if store is not None else hot.figures() if hot is not None else {}
+
+    def device_plan(self) -> Record | None:
+        """What a budget of a device's memory became."""
+        return planned(hot_set(self._executable))
+
+    @property
+    def vocab_size(self) -> int:
+        return self._session.opened.programs.vocab_size
+
+    def close(self) -> None:
+        self._executable.close()
+        self._session.opened.file.close()
 
     def slots(self) -> Record:
         """What the budget of memory gave to weights that stream; nothing where all of them fit."""

@@ -63,6 +63,16 @@ def ours(model: Path) -> list[dict[str, Any]]:
     return _bench([sys.executable, "-m", "ostinato.cli.main", "bench", str(model), "--backend", "cuda", "--json"])
 
 
+def experts(folder: Path) -> list[dict[str, Any]]:
+    """A mixture whose experts are used unevenly, in parts of the card's memory (bench/gpu/experts.py)."""
+    path = folder / "routed-middle-q4_k_m.gguf"
+    if not path.exists():
+        _call([sys.executable, "-m", "bench.routed", "middle", "--out", str(path)], 300)
+    return [
+        json.loads(line) for line in _call([sys.executable, "-m", "bench.gpu.experts", str(path)], 300).splitlines()
+    ]
+
+
 def _bench(command: Sequence[str]) -> list[dict[str, Any]]:
     """The same work for either: one JSON object a prompt length."""
     done = [_call([*command, "-p", str(p), "-n", str(GENERATED), "-b", streams], 200) for p, streams in WORK]
@@ -75,6 +85,7 @@ def parts(folder: Path) -> dict[str, Callable[[], Any]]:
     for preset in MODELS:
         found[f"{preset} llama.cpp"] = lambda preset=preset: peer(model_file(preset, folder))
         found[f"{preset} ostinato"] = lambda preset=preset: ours(model_file(preset, folder))
+    found["experts in slots"] = lambda: experts(folder)
     return found
 
 

@@ -46,7 +46,9 @@ def _started(runtime: Path) -> tuple[subprocess.Popen[str], str]:
         _, said = process.communicate()
         enough = re.search(r"this model runs in ([\d.]+) MiB", said)
         assert enough, said
-        amount = round(float(enough[1]) * GROWTH / (GROWTH + 1) + MORE, 2)  # all experts would have slots in what is enough
+        amount = round(
+            float(enough[1]) * GROWTH / (GROWTH + 1) + MORE, 2
+        )  # all experts would have slots in what is enough
     raise AssertionError(f"{amount} MiB are still too little")
 
 
