@@ -195,6 +195,7 @@ Scratch::Scratch(const Model& model, const Kernels& kernels, int threads) {
   experts.active = Buffer<int32_t>(needs.buckets);
   experts.rows = Buffer<int32_t>(needs.assignments);
   experts.parcels.reserve(needs.buckets / 2);
+  experts.wanting.reserve(needs.buckets / 2);
   experts.counts.reserve(needs.buckets / 2);
   experts.tile = Buffer<float>(threads * kExpertRows * kExpertOutputs);
 }

@@ -60,6 +60,7 @@ struct ExpertScratch {
   Buffer<float> scaled;                  // [assignments, width] where inputs are scaled
   Buffer<int32_t> active, rows;          // buckets and sorted rows that are being computed
   std::vector<int32_t> parcels, counts;  // of a store, that are wanted
+  std::vector<double> wanting;           // rows that want each of `parcels`
   std::vector<memory::Wanted> wanted;    // likewise, where they have copies
   Buffer<float> tile;                    // [threads, kExpertRows, kExpertOutputs]
 };

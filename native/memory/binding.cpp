@@ -1,6 +1,7 @@
 // _memory: the weight store for Python. Whatever may wait does so without the GIL.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
@@ -268,11 +269,14 @@ void bind_request(nb::module_& m) {
       .def(nb::init<PyStore&>(), "store"_a, nb::keep_alive<1, 2>())
       .def(
           "want",
-          [](PyRequest& self, const Array<int32_t>& parcels) {
+          [](PyRequest& self, const Array<int32_t>& parcels, const std::optional<Array<double>>& rows,
+             double age) {
             const nb::gil_scoped_release unlocked;
-            self.request.want({parcels.data(), parcels.size()});
+            const std::span counted =
+                rows ? std::span(rows->data(), rows->size()) : std::span<const double>();
+            self.request.want({parcels.data(), parcels.size()}, counted, age);
           },
-          "parcels"_a)
+          "parcels"_a, "rows"_a = nb::none(), "age"_a = 0.0)
       .def(
           "take", [](PyRequest& self) { return pairs(self.request.take()); }, Unlocked())
       .def(

@@ -37,9 +37,11 @@ Lfru::Lfru(int32_t parcels, double half_life) : half_life_(half_life), scores_(p
     throw std::invalid_argument("a half-life is a number above 0");
 }
 
-double Lfru::touched(int32_t parcel, int64_t now) {
+double Lfru::touched(int32_t parcel, int64_t now, const Use& use) {
   double& score = scores_[parcel];
-  const double fresh = static_cast<double>(now) / half_life_;  // log2 of what one use now counts
+  const double fresh =
+      static_cast<double>(now) / half_life_ + std::log2(use.rows);  // log2 of what they count
+  score -= use.age;
   score = std::max(score, fresh) + std::log2(1 + std::exp2(-std::abs(score - fresh)));
   return score;
 }

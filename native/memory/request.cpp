@@ -18,7 +18,11 @@ bool drop(std::vector<int32_t>& from, int32_t parcel) {
 
 }  // namespace
 
-void Request::want(std::span<const int32_t> parcels) {
+void Request::want(std::span<const int32_t> parcels, std::span<const double> rows, double age) {
+  const bool counted = rows.empty() || rows.size() == parcels.size();
+  if (!counted || !std::all_of(rows.begin(), rows.end(), [](double n) { return n > 0; }) || !(age >= 0)) {
+    throw std::invalid_argument("every parcel is wanted by some rows, and the past has an age");
+  }
   const std::lock_guard lock(store_.mutex_);
   std::vector<int32_t> all(parcels.begin(), parcels.end());
   all.insert(all.end(), missing_.begin(), missing_.end());
@@ -28,7 +32,7 @@ void Request::want(std::span<const int32_t> parcels) {
   if (std::adjacent_find(all.begin(), all.end()) != all.end()) {
     throw std::invalid_argument("a parcel is wanted twice");
   }
-  store_.want(*this, parcels);
+  store_.want(*this, parcels, rows, age);
 }
 
 std::vector<Arrival> Request::poll() {

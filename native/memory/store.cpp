@@ -10,12 +10,14 @@
 
 namespace ostinato::memory {
 
-void Store::want(Request& request, std::span<const int32_t> parcels) {
+void Store::want(Request& request, std::span<const int32_t> parcels, std::span<const double> rows,
+                 double age) {
   if (closed_) throw std::runtime_error("the store is closed");
   check_parcels(parcels);
   record_step(parcels);
   std::vector<int32_t> absent;
-  for (const int32_t parcel : parcels) {
+  for (size_t i = 0; i < parcels.size(); ++i) {
+    const int32_t parcel = parcels[i];
     Record& r = records_[parcel];
     const bool there = r.state == State::kResident, prefetched = std::exchange(r.prefetched, false);
     withdraw(parcel);
@@ -24,7 +26,7 @@ void Store::want(Request& request, std::span<const int32_t> parcels) {
     count(Counter::kCoarse, parcel) += catalogue_.copy(parcel);
     ++r.uses;
     count(there ? Counter::kUseful : Counter::kLate, parcel) += prefetched;
-    r.worth = {policy_->touched(parcel, clock_), clock_};
+    r.worth = {policy_->touched(parcel, clock_, {rows.empty() ? 1 : rows[i], age}), clock_};
     if (there) {
       ++r.pins;
       request.arrive(parcel, "");

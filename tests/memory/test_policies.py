@@ -15,7 +15,7 @@ from ostinato import _memory
 from ostinato.memory.options import ReadMode
 from ostinato.memory.simulate import POLICIES, compare, hit_rate
 from ostinato.memory.trace import make_trace
-from tests.memory.worlds import ScriptedSource, counted, ints, world
+from tests.memory.worlds import ScriptedSource, World, counted, ints, world
 
 Steps = list[list[int]]
 PARCELS = 7
@@ -165,3 +165,54 @@ def test_a_trace_that_is_none_is_refused(arrays: tuple[list[int], list[int]]) ->
     trace = (np.array(arrays[0], np.int64), ints(arrays[1]))
     with pytest.raises(ValueError, match="trace"):
         _memory.simulate(trace, ints([0] * PARCELS), ints([2]), ints([]), "lru", 1.0)
+
+
+def touched(w: World, slots: int, steps: Sequence[tuple[list[int], list[float] | None, float]]) -> _memory.Store:
+    """An LFRU store of whose parcels these were wanted, by so many rows, after so many halvings."""
+    store = w.store(ScriptedSource(w.data), slots, policy="lfru", half_life=HALF_LIFE)
+    request = _memory.Request(store)
+    for parcels, rows, age in steps:
+        request.want(ints(parcels), None if rows is None else np.array(rows), age)
+        assert all(request.wait(parcel) == "" for parcel in parcels)
+        request.clear()
+    store.check_integrity()
+    return store
+
+
+def resident(store: _memory.Store) -> list[int]:
+    return [parcel for parcel, state in enumerate(store.states()) if state == 3]
+
+
+def test_a_parcel_counts_as_often_as_rows_want_it() -> None:
+    w = world(PARCELS)
+    assert resident(touched(w, 3, [([0, 1, 2], [5, 1, 3], 0), ([3], None, 0)])) == [0, 2, 3]
+    assert resident(touched(w, 3, [([0, 1, 2], None, 0), ([0], [4], 0), ([3], None, 0)])) == [0, 2, 3]
+
+
+def test_a_step_of_many_tokens_leaves_what_as_many_steps_would() -> None:
+    """Where all parcels are wanted: by the same worth they go, one after the other."""
+    rng = np.random.default_rng(7)
+    w, everything = world(PARCELS), list(range(PARCELS))
+    skew = np.array([9, 5, 3, 2, 1, 1, 1]) / 22
+    for tokens in (20, 60):
+        rows = [rng.choice(PARCELS, 2, replace=False, p=skew).tolist() for _ in range(tokens)]
+        faded = [
+            sum(2.0 ** ((r - tokens + 1) / HALF_LIFE) for r, row in enumerate(rows) if p in row) for p in everything
+        ]
+        before = (everything, rng.uniform(1, 9, PARCELS).tolist(), 0.0)
+        wanted = [parcel for parcel in everything if faded[parcel]]
+        once = touched(w, PARCELS, [before, (wanted, [faded[p] for p in wanted], (tokens - 1) / HALF_LIFE)])
+        singly = touched(w, PARCELS, [before, *((row, None, 0.0) for row in rows)])
+        assert wanted == everything
+        for slots in range(PARCELS - 1, 0, -1):
+            assert once.resize(0, slots, [slots])
+            assert singly.resize(0, slots, [slots])
+            assert resident(once) == resident(singly)
+
+
+def test_rows_and_ages_must_be_sound() -> None:
+    w = world(PARCELS)
+    request = _memory.Request(w.store(ScriptedSource(w.data), 3))
+    for rows, age in (([1.0], 0.0), ([1.0, 0.0], 0.0), ([1.0, math.nan], 0.0), (None, -1.0), (None, math.nan)):
+        with pytest.raises(ValueError, match="wanted by some rows"):
+            request.want(ints([0, 1]), None if rows is None else np.array(rows), age)

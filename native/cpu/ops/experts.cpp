@@ -1,6 +1,7 @@
 // group, experts, combine: mixtures of experts, computed expert by expert.
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <numeric>
 #include <optional>
 #include <span>
@@ -17,6 +18,8 @@ namespace {
 // Rows (at least) that go through an expert's three weights before the next ones begin: what one product
 // makes is still in a cache when the next wants it.
 constexpr int64_t kGroupRows = 1024;
+
+constexpr double kLongAgo = 64 * kUseHalfLife;  // tokens: what is older counts as little, but not nothing
 
 // What adds up these experts: it comes after them, in the same layer.
 const op::Combine& combine_of(const op::Experts& i, const Program& program) {
@@ -139,6 +142,8 @@ class ExpertStep {
     }
   }
 
+  // A row of a prompt counts the less the more tokens follow it in the step; what was before the step is as
+  // old as its sequences are long, on average.
   void want(memory::Request& request) {
     std::vector<int32_t>& parcels = m_.scratch.experts.parcels;
     parcels.clear();
@@ -147,7 +152,26 @@ class ExpertStep {
     } else {
       by_wanted([&](int32_t expert) { parcels.push_back(up_.parcel + expert); });
     }
-    request.want(parcels);
+    std::vector<double>& wanting = m_.scratch.experts.wanting;
+    wanting.clear();
+    for (const int32_t parcel : parcels) {
+      const bool coarse = copy_.has_value() && copy_->has(parcel);
+      wanting.push_back(recent_rows(parcel - (coarse ? copy_->up.parcel : up_.parcel)));
+    }
+    const double tokens = static_cast<double>(m_.count(i_.x)) / std::max(1, m_.rows.spans);
+    request.want(parcels, wanting, std::max(0.0, tokens - 1) / kUseHalfLife);
+  }
+
+  double recent_rows(int32_t expert) const {
+    double rows = 0;
+    by_buckets(expert, [&](int32_t bucket) {
+      for (int32_t sorted = offsets_[bucket]; sorted < offsets_[bucket + 1]; ++sorted) {
+        const auto token = static_cast<int32_t>(m_.token_of(i_.x, order_[sorted] / top_k_));
+        const int32_t behind = m_.rows.last_position(token) - m_.rows.position[token];
+        rows += std::exp2(-std::min<double>(behind, kLongAgo) / kUseHalfLife);
+      }
+    });
+    return rows;
   }
 
   // Experts of generated rows, or their copies: those of most weight are read first. Rows of prompts have the

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from ostinato.memory.store_table import CHUNK, PREFETCH_IN_FLIGHT, THREADS
+from ostinato.memory.store_table import CHUNK, HALF_LIFE, PREFETCH_IN_FLIGHT, THREADS
 
 COARSE_SHARE = 0.125  # of eight experts that weigh the same, none
 
@@ -29,13 +29,13 @@ class PolicyName(Enum):
 
 @dataclass(frozen=True)
 class StoreOptions:
-    """How a store reads and what it keeps. `half_life` is LFRU's, in tokens: a short one suits text whose
+    """How a store reads and what it keeps. `half_life` is LFRU's between steps, in tokens: a short one suits text whose
     next token wants what this one wanted, a long one experts that stay popular (docs/log.md has figures);
     simulate.best_half_life finds the best for a recorded trace."""
 
     mode: ReadMode = ReadMode.DIRECT
     policy: PolicyName = PolicyName.LFRU
-    half_life: float = 16.0
+    half_life: float = HALF_LIFE
     locked: bool = False  # slots are locked into memory
     threads: int = THREADS
     chunk: int = CHUNK  # bytes of one read at most

@@ -8,7 +8,9 @@ BLOCK = 4096
 THREADS = 8
 CHUNK = 1 << 20  # bytes of one read at most
 PREFETCH_IN_FLIGHT = 2 << 20  # bytes of prefetch that are being read at once
+HALF_LIFE = 16  # tokens after which a use counts half, for LFRU: between steps, and between the rows of a step
 
 CONSTANTS = {
     "kReadBlock": BLOCK, "kReadThreads": THREADS, "kReadChunk": CHUNK, "kPrefetchInFlight": PREFETCH_IN_FLIGHT,
+    "kUseHalfLife": HALF_LIFE,
 }  # fmt: skip
