@@ -99,6 +99,7 @@ def test_doctor() -> None:
     assert found["native"]["_tokenizer"] == "ok"
     assert found["machine"]["cores"] >= 1
     assert "reference" in call("doctor").stdout
+    assert "could be pinned" in call("doctor").stdout
 
 
 def test_nothing_drives_the_terminal() -> None:

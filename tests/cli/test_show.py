@@ -27,6 +27,7 @@ def test_show() -> None:
     assert lines["context"].endswith(" tokens")
     assert lines["chat"] == "template  yes"
     assert "keys and values" in lines["memory"]
+    assert "experts" in lines["budgets"]
     assert lines["runs"] == "yes"
     assert call("show").stdout == done.stdout
 
@@ -96,6 +97,18 @@ def test_experts_are_told(tmp_path: Path) -> None:
     write_tiny_model(tmp_path / "moe.gguf", moe=True)
     done = call("show", str(tmp_path / "moe.gguf"))
     assert "  experts        8, 2 used for a token\n" in done.stdout
+
+
+def test_what_a_budget_must_hold_is_what_is_no_expert(tmp_path: Path) -> None:
+    with open_gguf(BUILTIN) as file:
+        found = facts(file, Meaning.of(file))
+        experts = sum(tensor.nbytes for name, tensor in file.tensors.items() if "_exps." in name)
+    assert 0 < found["expert_bytes"] == experts < found["tensor_bytes"]
+    write_tiny_model(tmp_path / "dense.gguf", moe=False)
+    with open_gguf(tmp_path / "dense.gguf") as file:
+        dense = facts(file, Meaning.of(file))
+    assert "expert_bytes" not in dense
+    assert "budgets" not in dict(lines(dense))
 
 
 def test_memory_is_weights_and_keys_and_values(tmp_path: Path) -> None:

@@ -84,9 +84,11 @@ def _store(model: Path) -> dict[str, Any] | None:
     """How weights could stream from the model; None where the native module is missing."""
     if _native("_memory") != "ok":
         return None
+    from ostinato.backends.host import memory_bytes
+    from ostinato.memory.device import pinnable_bytes
     from ostinato.memory.machine import look
 
-    return {**asdict(look(model)), "path": str(model)}
+    return {**asdict(look(model)), "path": str(model), "pinnable_bytes": pinnable_bytes(None, memory_bytes())}
 
 
 def _native(module: str) -> str:
@@ -132,6 +134,7 @@ def _reading(store: dict[str, Any]) -> dict[str, str]:
         "direct I/O": f"in blocks of {block} bytes, from {store['path']}" if block else f"no: {store['refusal']}",
         "lockable memory": "as much as there is" if locked is None else size(locked),
         "memory limit": "none but the machine's" if limit is None else f"{size(limit)}, page cache included (cgroup)",
+        "beside a card": f"{size(store['pinnable_bytes'])} could be pinned for experts that --gpu-memory does not hold",
     }
 
 

@@ -57,6 +57,7 @@ def facts(file: GGUFFile, meaning: Meaning, kv_type: KVType | None = None) -> di
         "embeds": meaning.programs is not None and meaning.programs.embeds,
         "reason": meaning.reason or None,
         "memory": memory(file, meaning, kv_type),
+        "expert_bytes": _expert_bytes(file, meaning),
     }
     return {key: value for key, value in found.items() if value is not None}
 
@@ -113,6 +114,20 @@ def memory(file: GGUFFile, meaning: Meaning, kv_type: KVType | None = None) -> l
     return rows
 
 
+def _expert_bytes(file: GGUFFile, meaning: Meaning) -> int | None:
+    """Of the weights, those that a budget need not hold: the experts of a mixture."""
+    if meaning.programs is None:
+        return None
+    from ostinato.memory.parcels import expert_stacks
+    from ostinato.model.weights import resolve
+
+    stacks = expert_stacks(meaning.programs, file.tensors)
+    own = sum(
+        resolve(weight, file.tensors).nbytes for stack in stacks for weight in stack.weights if weight is not None
+    )
+    return own or None
+
+
 def lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The same for people: (what, how much)."""
     rows = [
@@ -128,6 +143,7 @@ def lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("licence", found.get("licence", "not said")),
         ("file", _file(found)),
         *(("memory", _memory(row)) for row in found["memory"]),
+        ("budgets", _budget(found)),
         ("runs", _runs(found)),
     ]
     return [(name, text) for name, text in rows if text]
@@ -238,3 +254,10 @@ def _memory(row: Mapping[str, int]) -> str:
     state = f", state {size(row['state'])}" if row["state"] else ""
     parts = f"weights {size(row['weights'])}, keys and values {size(row['kv'])}{state}"
     return f"{size(row['total'])} at {row['context']:,} tokens ({parts})"
+
+
+def _budget(found: Mapping[str, Any]) -> str:
+    if "expert_bytes" not in found:
+        return ""
+    rest = found["tensor_bytes"] - found["expert_bytes"]
+    return f"experts, {size(found['expert_bytes'])} of the weights, may lie elsewhere; the other {size(rest)} may not"
