@@ -209,6 +209,16 @@ def test_odd_configurations_are_refused_or_planned(
         plan(folder, tokenizer=False)
 
 
+@pytest.mark.parametrize(
+    "changes", [{"factor": 0}, {"factor": -8}, {"factor": 1e-300}, {"low_freq_factor": 4}, {"rope_theta": 0}]
+)
+def test_llama3_factors_that_are_no_numbers_are_refused(tmp_path: Path, changes: dict[str, float]) -> None:
+    rope = {"rope_type": "llama3", "factor": 8, "low_freq_factor": 1, "high_freq_factor": 4, "rope_theta": 1e4,
+            "original_max_position_embeddings": 64}  # fmt: skip
+    assert (plan(checkpoint(tmp_path / "sound", rope_scaling=rope), tokenizer=False).extras["rope_freqs.weight"]).all()
+    refused(tmp_path / "odd", "make no model|expected numbers above 0", rope_scaling=rope | changes)
+
+
 def test_a_formula_that_fails_is_the_configurations_fault(tmp_path: Path) -> None:
     folder = checkpoint(tmp_path / "hf", rope_scaling={"rope_type": "llama3", "factor": 8, "low_freq_factor": 1,
                         "high_freq_factor": 0, "original_max_position_embeddings": 64})  # fmt: skip

@@ -146,19 +146,19 @@ def crowd(model: Opened, count: int) -> list[Request]:
     return [request(i, model.spec.vocab_size, scale(model).tokens) for i in range(count)]
 
 
-@pytest.mark.parametrize("count", [3, 8, 33])
+@pytest.mark.parametrize("count", [8, 33])
 def test_in_company(model: Opened, alone: list[list[int]], count: int) -> None:
     if count > scale(model).crowd:
         pytest.skip(f"backend {model.backend.name} is asked for {scale(model).crowd} at once")
     assert Run(model).answers(crowd(model, count))[:3] == alone
 
 
-@pytest.mark.parametrize("rows", [7, 64])
+@pytest.mark.parametrize("rows", [7, pytest.param(64, marks=pytest.mark.slow)])
 def test_in_chunks(model: Opened, alone: list[list[int]], rows: int) -> None:
     assert Run(model, max_rows=rows).answers(crowd(model, 3)) == alone
 
 
-@pytest.mark.parametrize("run_steps", [2, 13, 64])
+@pytest.mark.parametrize("run_steps", [pytest.param(2, marks=pytest.mark.slow), 13])
 def test_in_runs(model: Opened, alone: list[list[int]], run_steps: int) -> None:
     run = Run(model, run_steps)
     assert run.answers(crowd(model, 3)) == alone
@@ -166,12 +166,14 @@ def test_in_runs(model: Opened, alone: list[list[int]], run_steps: int) -> None:
 
 
 def test_joined_during_runs(model: Opened, alone: list[list[int]]) -> None:
-    """One after the other arrives while the others are in the middle of a run."""
+    """One after the other arrives while the others are in the middle of a long run."""
     assert Run(model, run_steps=64).answers(crowd(model, 3), arrive_every=3) == alone
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_on_any_number_of_threads(model: Opened, alone: list[list[int]], threads: int) -> None:
+    if model.backend.name != "cpu":
+        pytest.skip(f"backend {model.backend.name} has no threads of ours")
     assert Run(model, threads=threads).answers(crowd(model, 1)) == alone[:1]
 
 
@@ -190,7 +192,10 @@ def test_prefix_hit(model: Opened, alone: list[list[int]]) -> None:
 
 @pytest.mark.parametrize("run_steps", [1, 9])
 def test_recovered(model: Opened, alone: list[list[int]], run_steps: int) -> None:
-    assert Run(model, run_steps).answers(crowd(model, 3), crash_every=37 if run_steps == 1 else 7) == alone
+    crash_every = 37 if run_steps == 1 else 7
+    if scale(model).tokens < crash_every:
+        pytest.skip(f"answers of {scale(model).tokens} tokens end before the first crash")
+    assert Run(model, run_steps).answers(crowd(model, 3), crash_every=crash_every) == alone
 
 
 def test_quantised_keys_and_values() -> None:

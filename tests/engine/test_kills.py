@@ -198,7 +198,7 @@ def test_two_hundred_kills_cpu() -> None:
     survive(builtin("cpu"), builtin("cpu", run_steps=1), asked, kills=200, longest=0.8)
 
 
-@pytest.mark.parametrize("backend", BACKENDS_UNDER_TEST)
+@pytest.mark.parametrize("backend", ["cpu", pytest.param("webgpu", marks=pytest.mark.slow)])
 def test_three_kills(backend: str) -> None:
     require(backend)
     asked = requests(4, 500, BACKENDS_UNDER_TEST[backend], seed=5)

@@ -169,7 +169,10 @@ HOSTILE: dict[str, str | bytes] = {
 }
 
 
-@pytest.mark.parametrize("name", ["llama-spm", "gpt-2", "llama-bpe", "qwen2", "deepseek-coder"])
+SLOW_ONES = (pytest.param(name, marks=pytest.mark.slow) for name in ("gpt-2", "qwen2", "deepseek-coder"))
+
+
+@pytest.mark.parametrize("name", ["llama-spm", "llama-bpe", *SLOW_ONES])
 def test_a_mebibyte_of_anything_takes_seconds_at_most(name: str) -> None:
     """A quadratic step anywhere would take minutes or more; the bound is generous, for slow and busy machines."""
     tokenizer = Tokenizer.from_gguf(vocab_path(name))

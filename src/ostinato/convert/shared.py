@@ -236,13 +236,16 @@ def rope_factors(config: Config) -> Extras:
 
 def _llama3_factors(rope: Config, dims: int) -> np.ndarray:
     """transformers' modeling_rope_utils._compute_llama3_parameters: long waves are stretched by `factor`, short ones
-    kept, those between mixed."""
+    kept, those between mixed. Raises ConvertError or ArithmeticError for what makes no factors."""
     factor, low, high = (rope.number(name) for name in ("factor", "low_freq_factor", "high_freq_factor"))
     original = rope.integer("original_max_position_embeddings")
     base = rope.number("rope_theta", default=10000.0)
-    frequencies = 1.0 / base ** (np.arange(0, dims, 2, dtype=np.float32) / np.float32(dims))
-    waves = 2 * math.pi / frequencies
-    smooth = (original / waves - low) / (high - low)
-    mixed = 1 / ((1 - smooth) / factor + smooth)
-    factors = np.where(waves < original / high, 1.0, np.where(waves > original / low, factor, mixed))
-    return factors.astype(np.float32)
+    if min(factor, base) <= 0:
+        raise ConvertError(f"rope scaling llama3 by {factor:g} with a base of {base:g}: expected numbers above 0")
+    with np.errstate(divide="raise", over="raise", invalid="raise"):
+        frequencies = 1.0 / base ** (np.arange(0, dims, 2, dtype=np.float32) / np.float32(dims))
+        waves = 2 * math.pi / frequencies
+        smooth = np.clip((original / waves - low) / (high - low), 0, 1)
+        mixed = 1 / ((1 - smooth) / factor + smooth)
+        factors = np.where(waves < original / high, 1.0, np.where(waves > original / low, factor, mixed))
+        return factors.astype(np.float32)

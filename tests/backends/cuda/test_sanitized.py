@@ -35,7 +35,7 @@ def runtime(sanitizer: str) -> str:
     return os.path.realpath(path)
 
 
-@pytest.mark.parametrize("sanitizer", RUNTIMES)
+@pytest.mark.parametrize("sanitizer", ["tsan", pytest.param("asan", marks=pytest.mark.slow)])
 def test_scenarios_are_clean(sanitizer: str) -> None:
     preload = runtime(sanitizer)
     build(sanitizer)
