@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,10 +14,10 @@ from ostinato.engine.loading import Opened, open_model
 from ostinato.memory.budget import kept_layers, padded, plan
 from ostinato.memory.parcels import layer_parcels
 from ostinato.passes.fuse import fuse
-from ostinato.passes.stream import stream
+from ostinato.passes.stream import check_held, stream
 from ostinato.program.ir import Instruction, Program, Programs
 from ostinato.program.printer import format_instruction
-from ostinato.program.verify import verify
+from ostinato.program.verify import VerifyError, verify
 from tests.passes.programs import logits
 from tools.tiny_models import write_tiny_model
 
@@ -93,6 +95,18 @@ def test_with_the_parcels_of_a_file(dense: Opened) -> None:
         most = max(most, len(held))
         assert set(parcels_of(i)) <= held
     assert most == 2, "gate and up are one product"
+
+
+def test_whoever_reads_outside_is_named(dense: Opened) -> None:
+    program = streamed(dense)
+    check_held(program, layer_of)
+    numbers = [n for n, i in enumerate(program.instructions) if i.layer == 1 and i.op in ("fetch", "drop")]
+    for number in numbers:
+        moved = list(program.instructions)
+        own = moved.pop(number)
+        moved.insert(number - 1 if own.op == "drop" else number + 1, own)  # past the neighbour that reads
+        with pytest.raises(VerifyError, match=re.escape("(linear, layer 1): reads of parcels [1]")):
+            check_held(replace(program, instructions=tuple(moved)), layer_of)
 
 
 def test_numbers_stay(dense: Opened) -> None:

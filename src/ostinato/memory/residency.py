@@ -60,7 +60,8 @@ class Residency:
         if self.copies and self._without_copies().plan(working_bytes).complete:
             return self._without_copies().open(working_bytes)  # nothing is ever missed
         kept_of, made = self._kept_of(), self.plan(working_bytes)
-        if made.complete and not self.settings.replicas and self.settings.checksums is None:
+        guarded = bool(self.settings.replicas) or self.settings.checksums is not None
+        if made.complete and not (guarded and self.parcels.parcels):
             self.file.populate()
             return None
         own = [(part.path, part.file.identity) for part in self.file.parts]

@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from ostinato.program.ir import Instruction, Program
+from ostinato.program.verify import VerifyError
 
 AHEAD = 2  # parcels that are read ahead
 
@@ -41,6 +42,17 @@ def stream(
         end = [Instruction("drop", (), fields={"parcel": parcel}) for parcel in own if last[parcel] == number]
         made += [replace(i, layer=instruction.layer) if i.layer < 0 else i for i in (*begin, instruction, *end)]
     return replace(program, instructions=tuple(made))
+
+
+def check_held(program: Program, parcels_of: Callable[[Instruction], Collection[int]]) -> None:
+    """Raises VerifyError for the first instruction that reads a weight of a parcel which is not there."""
+    held: set[int] = set()
+    for number, instruction in enumerate(program.instructions):
+        if instruction.op in ("fetch", "drop"):
+            held ^= {int(instruction.fields["parcel"])}
+        elif missing := sorted(set(parcels_of(instruction)) - held):
+            where = f"{program.name}, instruction {number} ({instruction.op}, layer {instruction.layer})"
+            raise VerifyError(f"{where}: reads of parcels {missing}, which are not there")
 
 
 def _coming(parcel: int, order: Sequence[int], kept: Collection[int]) -> list[int]:

@@ -71,7 +71,7 @@ def with_hints(
 def with_fetches(programs: Programs, store: WeightStore) -> Programs:
     """Layers that stream are fetched and dropped."""
     from ostinato.memory.budget import kept_layers
-    from ostinato.passes.stream import stream
+    from ostinato.passes.stream import check_held, stream
 
     places, kept = streamed(store.parcels), kept_layers(store.plan)
 
@@ -79,7 +79,12 @@ def with_fetches(programs: Programs, store: WeightStore) -> Programs:
         own = [places[weight] for weight in instruction.weights if weight in places]
         return [place.parcel for place in own if not place.by_expert]
 
-    return programs.rewritten(lambda program: stream(program, parcels_of, kept))
+    def fetched(program: Program) -> Program:
+        made = stream(program, parcels_of, kept)
+        check_held(made, parcels_of)
+        return made
+
+    return programs.rewritten(fetched)
 
 
 def streamed(parcels: Parcels) -> dict[WeightExpr | None, Place]:
