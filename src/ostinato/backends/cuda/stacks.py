@@ -81,19 +81,22 @@ def resident_table(stacks: Sequence[Stack], count: int, place: Mapping[WeightExp
 
 
 def _layers(calls: Sequence[Call]) -> list[tuple[int, tuple[WeightExpr, ...]]]:
-    """Number of the first expert, and the weights, of each `experts` instruction."""
+    """Row of the first expert, and the weights, of each `experts` instruction, or of each slice of it: all three
+    weights of a layer are sliced alike."""
     counted: dict[int | float, int] = {}  # by the place of the order that `group` made
-    inside: dict[int, tuple[int, tuple[WeightExpr, ...]]] = {}  # by instruction
+    inside: dict[tuple[int, int], tuple[WeightExpr, ...]] = {}  # by instruction and first row
     found = []
     for call in calls:
         weights = tuple(weight for weight in call.weights if weight is not None)
         if call.phase == "group":
             counted[call.words["order"]] = int(call.words["uses"])
-        elif call.phase == "experts_in":
-            inside[call.instruction] = counted[call.words["order"]], weights
-        elif call.phase == "experts_out":
-            first, before = inside[call.instruction]
-            found.append((first, before + weights))
+        elif call.phase in ("experts_in", "experts_out"):
+            row = counted[call.words["order"]] + int(call.words["first"])
+            if call.phase == "experts_in":
+                inside[call.instruction, row] = weights
+            else:
+                found.append((row, inside.pop((call.instruction, row)) + weights))
+    assert not inside, "gate, up and down in different slices"
     return found
 
 
