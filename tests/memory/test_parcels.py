@@ -136,6 +136,10 @@ def test_experts_from_the_store_are_the_file_s(opened: tuple[GGUFFile, Programs]
     assert block_of([BUILTIN]) >= BLOCK
     with pytest.raises(ValueError, match="replicas"):
         open_store(experts, least, [BUILTIN], replicas=[BUILTIN, Path("other")])
+    with pytest.raises(ValueError, match="not a regular file"):
+        open_store(experts, least, [BUILTIN], replicas=[BUILTIN.parent])
+    with pytest.raises(ValueError, match=r"conftest\.py: has \d+ bytes; .*tiny\.gguf, of which it should be a replica"):
+        open_store(experts, least, [BUILTIN], replicas=[Path(__file__).parent.parent / "conftest.py"])
 
 
 def test_layers_are_streamed_while_others_are_read(opened: tuple[GGUFFile, Programs]) -> None:

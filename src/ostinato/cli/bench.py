@@ -46,7 +46,7 @@ from ostinato.cli.spinner import Spinner
 
 if TYPE_CHECKING:
     from ostinato.backends.contract import Executable
-    from ostinato.cli.roofline import Profiler
+    from ostinato.cli.roofline import Profile, Profiler
     from ostinato.engine.engine import Engine
     from ostinato.engine.loading import Opened, Options
     from ostinato.engine.local import LocalPort, Stream
@@ -78,23 +78,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from ostinato.backends.slotted import hot_set
-
     started = time.perf_counter()
     with Spinner(f"loading {options.model.name}"):
         session = Session.open(options)
     load_seconds = time.perf_counter() - started
-    store = session.executable.store
-    unforeseen = store.unforeseen if store else ()
-    rule = store.miss_rule if store else None
-    try:
+    with session:
         profiler = _profiler(session) if options.profile else None
         with progress("measuring", len(options.batch) * (options.rounds + 1), "rounds") as bar:
             batches = [_measure(session, options, batch, bar, profiler) for batch in options.batch]
         profile = profiler.report() if profiler else None
-    finally:
-        session.executable.close()
-    report = {
+        report = _report(session, options, load_seconds, batches, profile)
+    if options.json:
+        print_json(report)
+        return 0
+    _print(report)
+    for line in profile.lines() if profile else ():
+        print(line)
+    return 0
+
+
+def _report(
+    session: Session, options: argparse.Namespace, load_seconds: float, batches: Sequence[Figures],
+    profile: Profile | None,
+) -> dict[str, Any]:  # fmt: skip
+    """What was measured, of what and how, as JSON values."""
+    from ostinato.backends.slotted import hot_set
+
+    store = session.executable.store
+    rule = store.miss_rule if store else None
+    return {
         "model": str(options.model),
         "model_sha256": digest([part.path for part in session.opened.file.parts], direct=bool(options.memory)),
         "backend": session.opened.backend.name,
@@ -109,17 +121,10 @@ def run(options: argparse.Namespace) -> int:
         "peak_memory_bytes": peak_memory_bytes(),
         "batches": batches,
         "reads": {"latency_seconds": rule.latency, "bytes_per_second": rule.rate} if rule else None,
-        "unforeseen": [asdict(layer) for layer in unforeseen],
+        "unforeseen": [asdict(layer) for layer in (store.unforeseen if store else ())],
         "device_plan": planned(hot_set(session.executable)),
         **({"profile": profile.as_json()} if profile else {}),
     }
-    if options.json:
-        print_json(report)
-        return 0
-    _print(report)
-    for line in profile.lines() if profile else ():
-        print(line)
-    return 0
 
 
 @dataclass(frozen=True)
@@ -149,10 +154,18 @@ class Session:
         from ostinato.engine.local import local_engine
 
         opened = open_model(model, settings)
-        opened.check_answers()
-        executable = opened.compile()
+        with opened.closed_on_error():
+            opened.check_answers()
+            executable = opened.compile()
         engine, port = local_engine(opened, executable, settings.max_sequences)
         return cls(opened, executable, port, engine)
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.executable.close()
+        self.opened.file.close()
 
     def measure(
         self, prompts: Sequence[Sequence[int]], tokens: int, at_first: Callable[[], None] = lambda: None

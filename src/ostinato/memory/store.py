@@ -57,10 +57,23 @@ def open_files(
 ) -> list[tuple[_memory.Source, _memory.Source | None]]:
     """A source for each part, with its replica where there is one."""
     if replicas and len(replicas) != len(paths):
-        raise ValueError(f"{len(replicas)} replicas for {len(paths)} files")
+        raise ValueError(f"replicas are given for {len(replicas)} files; the model has {len(paths)}")
     copies = replicas or [None] * len(paths)
+    for path, copy in zip(paths, copies, strict=True):
+        _check_copy(path, copy)
     return [(_source(path, mode), _source(copy, mode) if copy else None)
             for path, copy in zip(paths, copies, strict=True)]  # fmt: skip
+
+
+def _check_copy(path: Path, copy: Path | None) -> None:
+    """ValueError for a replica that is no file, or of another size than the file it should be of."""
+    if copy is None or not copy.exists():  # to be said when it is opened
+        return
+    if not copy.is_file():
+        raise ValueError(f"{copy}: not a regular file")
+    size, expected = copy.stat().st_size, path.stat().st_size
+    if size != expected:
+        raise ValueError(f"{copy}: has {size} bytes; {path}, of which it should be a replica, has {expected}")
 
 
 def _source(path: Path, mode: ReadMode) -> _memory.Source:
