@@ -256,9 +256,10 @@ def _memory(file: GGUFFile, device_bytes: int, options: Options) -> tuple[int, i
     weights = sum(tensor.data.nbytes for tensor in file.tensors.values())
     if options.gpu_memory is not None:
         budget = parse_budget(options.gpu_memory, file.nbytes)
-        most = min(budget, device_bytes or budget)
+        whole = device_bytes or memory_bytes()
+        most = min(budget, whole)
         few = most - weights < most // KV_SHARE_OF_BUDGET
-        return (most, most, KV_SHARE_OF_BUDGET) if few else (most - weights, most - weights, KV_SHARE_OF_DEVICE)
+        return (whole, most, KV_SHARE_OF_BUDGET) if few else (whole, most - weights, KV_SHARE_OF_DEVICE)
     if options.memory is not None:
         return memory_bytes(), min(memory_bytes(), parse_budget(options.memory, file.nbytes)), KV_SHARE_OF_BUDGET
     if not device_bytes:

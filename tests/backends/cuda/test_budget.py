@@ -113,11 +113,12 @@ def test_a_profile_says_which_experts_are_there_first(path: Path, sizes: tuple[i
 
 def test_too_little_of_the_device_or_of_the_machine_says_what_would_do(path: Path, sizes: tuple[int, int]) -> None:
     whole, experts = sizes
-    with (
-        opened_with(path, replace(OPTIONS, gpu_memory=str(whole - experts - 4096))) as opened,
-        pytest.raises(BudgetError, match="must have there takes"),
-    ):
-        opened.compile()
+    for little in (whole - experts - 4096, 100):
+        with (
+            opened_with(path, replace(OPTIONS, gpu_memory=str(little))) as opened,
+            pytest.raises(BudgetError, match="must have there takes"),
+        ):
+            opened.compile()
     bounded = replace(OPTIONS, gpu_memory=str(whole - experts), memory="1MiB")
     with (
         opened_with(path, bounded) as opened,
