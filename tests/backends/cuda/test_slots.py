@@ -96,7 +96,9 @@ def slow(host_cuda: HostCuda) -> Iterator[None]:
     del host_cuda.settings["transfer_seconds"]
 
 
-@pytest.mark.parametrize("share", [0.9, 0.5, 0.25, 0.0])
+@pytest.mark.parametrize(
+    "share", [0.5, 0.0, pytest.param(0.9, marks=pytest.mark.slow), pytest.param(0.25, marks=pytest.mark.slow)]
+)
 def test_any_budget_and_any_moves_leave_every_bit(opened: Opened, resident: Story, slow: None, share: float) -> None:
     executable = compiled(opened, share)
     keeper = executable.keeper
