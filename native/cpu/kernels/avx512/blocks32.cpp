@@ -14,6 +14,15 @@ struct Q8_0 {
   static __m512i pair(const Block* x, const Block* y) {
     return _mm512_xor_si512(join(load256(x->q), load256(y->q)), _mm512_set1_epi8(-128));
   }
+
+  // The block at `offset` of 16 rows: q[i] lane r is bytes 4 i .. 4 i + 3 of row r.
+  static void columns(const uint8_t* const rows[16], int64_t offset, uint8_t (*q)[64]) {
+    for (int half = 0; half < 2; ++half) {
+      const Words16 words = words16(rows, offset + offsetof(Block, q) + 16 * half);
+      for (int i = 0; i < 4; ++i)
+        _mm512_store_si512(q[4 * half + i], _mm512_xor_si512(words.word[i], _mm512_set1_epi8(-128)));
+    }
+  }
 };
 
 struct Q4_0 {
@@ -25,6 +34,15 @@ struct Q4_0 {
         join(_mm256_broadcastsi128_si256(load128(x->q)), _mm256_broadcastsi128_si256(load128(y->q)));
     const __m512i shifts = _mm512_setr_epi64(0, 0, 4, 4, 0, 0, 4, 4);
     return _mm512_and_si512(_mm512_srlv_epi64(both, shifts), _mm512_set1_epi8(15));
+  }
+
+  static void columns(const uint8_t* const rows[16], int64_t offset, uint8_t (*q)[64]) {
+    const Words16 words = words16(rows, offset + offsetof(Block, q));
+    const __m512i nibble = _mm512_set1_epi8(15);
+    for (int i = 0; i < 4; ++i) {
+      _mm512_store_si512(q[i], _mm512_and_si512(words.word[i], nibble));
+      _mm512_store_si512(q[4 + i], _mm512_and_si512(_mm512_srli_epi16(words.word[i], 4), nibble));
+    }
   }
 };
 
@@ -58,19 +76,10 @@ struct Blocks {
   }
 
   static void unpack(const uint8_t* const rows[16], int64_t step, int blocks, Panel& panel) {
-    for (int j = 0; j < blocks; j += 2) {
-      const int64_t first = 8 * step + j, second = first + (j + 1 < blocks);
-      __m512i v[16];
-#pragma GCC unroll 16
-      for (int r = 0; r < 16; ++r) {
-        const auto* row = reinterpret_cast<const Block*>(rows[r]);
-        v[r] = Quant::pair(row + first, row + second);
-      }
-      transpose16(v);
-#pragma GCC unroll 16
-      for (int i = 0; i < 16; ++i) _mm512_store_si512(panel.q[8 * j + i], v[i]);
-      _mm512_store_ps(panel.d[j], halves16(rows, first * sizeof(Block)));
-      _mm512_store_ps(panel.d[j + 1], halves16(rows, second * sizeof(Block)));
+    for (int j = 0; j < blocks; ++j) {
+      const int64_t offset = (8 * step + j) * sizeof(Block);
+      Quant::columns(rows, offset, panel.q + 8 * j);
+      _mm512_store_ps(panel.d[j], halves16(rows, offset));
     }
   }
 

@@ -79,21 +79,25 @@ static inline Words16 words16(const uint8_t* const rows[16], int64_t offset) {
   Words16 w;
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
-    const __m256i low = _mm256_inserti128_si256(_mm256_castsi128_si256(load128(rows[i] + offset)),
-                                                load128(rows[4 + i] + offset), 1);
-    const __m256i high = _mm256_inserti128_si256(_mm256_castsi128_si256(load128(rows[8 + i] + offset)),
-                                                 load128(rows[12 + i] + offset), 1);
-    w.word[i] = join(low, high);
+    const auto at = [&](int lane) { return load128(rows[4 * lane + i] + offset); };
+    __m512i v = _mm512_castsi128_si512(at(0));
+    v = _mm512_mask_broadcast_i32x4(v, 0x00f0, at(1));
+    v = _mm512_mask_broadcast_i32x4(v, 0x0f00, at(2));
+    w.word[i] = _mm512_mask_broadcast_i32x4(v, 0xf000, at(3));
   }
   transpose4(w.word[0], w.word[1], w.word[2], w.word[3]);
   return w;
 }
 
-// 64 bytes at `offset` of each of 16 rows; v[i] element r is bytes 4 i .. 4 i + 3 of row r.
+// 64 bytes at `offset` of each of 16 rows; v[i] element r is bytes 4 i .. 4 i + 3 of row r. In four parts of
+// 16 bytes: loads that fill lanes leave half of the shuffles that a transpose of whole registers takes.
 static inline void columns16(const uint8_t* const rows[16], int64_t offset, __m512i v[16]) {
-#pragma GCC unroll 16
-  for (int i = 0; i < 16; ++i) v[i] = load(rows[i] + offset);
-  transpose16(v);
+#pragma GCC unroll 4
+  for (int part = 0; part < 4; ++part) {
+    const Words16 words = words16(rows, offset + 16 * part);
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) v[4 * part + i] = words.word[i];
+  }
 }
 
 }  // namespace ostinato::cpu::avx512
