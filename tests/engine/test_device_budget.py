@@ -11,11 +11,12 @@ from ostinato.backends.choose import BACKENDS
 from ostinato.backends.contract import CompileError, Plan, Probe
 from ostinato.backends.null import NullBackend
 from ostinato.engine import loading
-from ostinato.engine.loading import KV_SHARE_OF_BUDGET, Opened, Options, PlanError, open_model
+from ostinato.engine.loading import KV_SHARE_OF_BUDGET, Options, PlanError, open_model
 from ostinato.engine.process import decode_options, encode_options
 from ostinato.gguf.reader import open_gguf
 from ostinato.memory import device
 from ostinato.memory.budget import BudgetError, parse_budget
+from ostinato.program.ir import Programs
 from tests.support import BUILTIN
 
 OPTIONS = Options(backend="null", context=64, max_sequences=2, gpu_memory="50%")
@@ -39,6 +40,12 @@ def planned(options: Options = OPTIONS) -> Plan:
     return opened.plan
 
 
+def programs() -> Programs:
+    opened = open_model(BUILTIN, OPTIONS)
+    opened.file.close()
+    return opened.programs
+
+
 def test_a_part_of_the_file_becomes_bytes() -> None:
     with open_gguf(BUILTIN) as file:
         assert planned().device_memory == parse_budget("50%", file.nbytes)
@@ -49,11 +56,7 @@ def test_a_part_of_the_file_becomes_bytes() -> None:
 @pytest.mark.parametrize("name", [name for name in BACKENDS if name != "cuda"])
 def test_a_backend_without_slots_says_so(name: str) -> None:
     with pytest.raises(CompileError, match=rf"{name}: .*--gpu-memory needs the cuda backend"):
-        BACKENDS[name]().compile(_programs().programs, MappingProxyType({}), planned())
-
-
-def _programs() -> Opened:
-    return open_model(BUILTIN, OPTIONS)
+        BACKENDS[name]().compile(programs(), MappingProxyType({}), planned())
 
 
 def test_it_reaches_the_engine_process() -> None:
@@ -101,8 +104,7 @@ def test_keys_and_values_leave_a_small_budget_to_weights() -> None:
     many = replace(OPTIONS, context=512, max_sequences=64)
     small, ample = planned(replace(many, gpu_memory="8MiB")), planned(replace(many, gpu_memory="64MiB"))
     assert small.blocks < ample.blocks
-    opened = _programs()
     assert small.blocks == max(
         small.blocks_per_sequence,
-        (8 << 20) // KV_SHARE_OF_BUDGET // sum(small.cache_bytes(g) // small.blocks for g in opened.programs.caches),
+        (8 << 20) // KV_SHARE_OF_BUDGET // sum(small.cache_bytes(g) // small.blocks for g in programs().caches),
     )
