@@ -179,7 +179,9 @@ void Reader::verify(const Job& job, Outcome& outcome) const {
     return sum == *job.checksum;
   };
   if (matches()) return;
-  outcome.error = "the data read does not have its checksum";
+  const std::string file = files_[job.chunks.front().file].primary->name();
+  const std::string mismatch = file + ": " + job.label + " does not have its checksum";
+  outcome.error = mismatch;
   try {
     for (const Chunk& chunk : job.chunks) {
       Source* replica = files_[chunk.file].replica.get();
@@ -188,7 +190,7 @@ void Reader::verify(const Job& job, Outcome& outcome) const {
       outcome.bytes += chunk.bytes;
       outcome.replica_bytes += chunk.bytes;
     }
-    outcome.error = matches() ? "" : "the data read does not have its checksum, nor has the replica's";
+    outcome.error = matches() ? "" : mismatch + ", nor has the replica's";
   } catch (const std::exception& error) {
     outcome.error += "; its replica: " + reason(error);
   }

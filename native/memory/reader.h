@@ -33,9 +33,10 @@ struct Chunk {
 struct Job {
   std::vector<Chunk> chunks;
   Priority priority;
-  // With a checksum: the bytes it is of, in order.
+  // With a checksum: the bytes it is of, in order; and what they are, for whoever reads that they are others.
   std::optional<uint32_t> checksum;
   std::vector<std::pair<const uint8_t*, int64_t>> content;
+  std::string label;
 };
 
 struct Outcome {

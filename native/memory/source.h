@@ -22,6 +22,8 @@ class Source {
   virtual int64_t block()
       const = 0;  // bytes, a power of two: what offsets, lengths and addresses are multiples of
 
+  virtual std::string name() const { return "the source"; }  // for whoever reads what went wrong
+
   // Fills to[0, bytes) from `offset`. Where the file ends sooner, the bytes behind its end mean nothing.
   // Throws ReadError.
   virtual void read(int64_t offset, uint8_t* to, int64_t bytes) = 0;
@@ -61,6 +63,7 @@ class FileSource final : public Source {
   int64_t block() const override { return block_; }
   void read(int64_t offset, uint8_t* to, int64_t bytes) override;
 
+  std::string name() const override { return path_; }
   const std::string& path() const { return path_; }
   const Identity& identity() const { return identity_; }
 

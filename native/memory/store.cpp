@@ -117,7 +117,7 @@ void Store::begin(int32_t parcel, int32_t slot, Priority priority) {
 }
 
 Job Store::job(int32_t parcel, int32_t slot, Priority priority) const {
-  Job job{{}, priority, {}, {}};
+  Job job{{}, priority, {}, {}, {}};
   uint8_t* const base = pools_[caches_[catalogue_.cache[parcel]].pool].at(slot);
   for (int32_t e = catalogue_.first[parcel]; e < catalogue_.first[parcel + 1]; ++e) {
     const Extent& extent = catalogue_.extents[e];
@@ -128,8 +128,20 @@ Job Store::job(int32_t parcel, int32_t slot, Priority priority) const {
     }
     job.content.emplace_back(base + placed.start + placed.skip, extent.bytes);
   }
-  if (!catalogue_.checksums.empty()) job.checksum = catalogue_.checksums[parcel];
+  if (catalogue_.checksums.empty()) return job;
+  job.checksum = catalogue_.checksums[parcel];
+  job.label = label(parcel) + " at byte " + std::to_string(catalogue_.of(parcel).front().offset);
   return job;
+}
+
+// For people: experts are the parcels of a layer, in order.
+std::string Store::label(int32_t parcel) const {
+  const std::vector<int32_t>& layers = catalogue_.layer;
+  int32_t first = parcel, end = parcel + 1;
+  while (first > 0 && layers[first - 1] == layers[parcel]) --first;
+  while (end < catalogue_.parcels() && layers[end] == layers[parcel]) ++end;
+  if (end - first == 1) return "parcel " + std::to_string(parcel);
+  return "expert " + std::to_string(parcel - first) + " of layer " + std::to_string(layers[parcel]);
 }
 
 void Store::finish(int32_t parcel, const Outcome& outcome) {

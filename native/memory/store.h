@@ -111,6 +111,7 @@ class Store {
 
   // All of these are called with the lock held.
   void want(Request& request, std::span<const int32_t> parcels, std::span<const double> rows, double age);
+  std::string label(int32_t parcel) const;
   int64_t left(int32_t parcel) const;  // bytes of it that are not yet read
   void forget(Request& request, int32_t parcel);
   void unpin(int32_t parcel);

@@ -149,7 +149,8 @@ def test_a_flipped_bit_is_noticed_and_repaired(summed: World) -> None:
     damaged[offset + size // 2] ^= 4
     alone = summed.store(ScriptedSource(damaged), 4)
     assert wanted(alone, 6)[1] == ""
-    assert wanted(alone, 7)[1] == "the data read does not have its checksum"
+    at = summed.extents[7][0][0]
+    assert wanted(alone, 7)[1] == f"the source: expert 7 of layer 0 at byte {at} does not have its checksum"
     alone.check_integrity()
     repaired = summed.store(ScriptedSource(damaged), 4, ScriptedSource(summed.data))
     request, error = wanted(repaired, 7)
