@@ -121,6 +121,16 @@ def test_levels_agree(vector_level: native.Level, type: TensorType) -> None:
             assert same_bits(matmul(vector_level, type, w, x[:rows]), expected[:rows]), (k, rows)
 
 
+@pytest.mark.parametrize("type", [TensorType.Q4_0, TensorType.Q8_0, TensorType.Q4_K], ids=NAME)
+def test_rows_longer_than_what_stays_near(vector_level: native.Level, type: TensorType) -> None:
+    rng = np.random.default_rng(10)
+    k = 2 * 8192 + 512 + (32 if type.block_elements == 32 else 0)
+    w, x = weights(type, 11, k, rng), rng.standard_normal((2, k), np.float32)
+    expected = matmul(level("portable"), type, w, x)
+    for rows in (1, 2):
+        assert same_bits(matmul(vector_level, type, w, x[:rows]), expected[:rows])
+
+
 @pytest.mark.parametrize("type", TYPES, ids=NAME)
 def test_a_row_does_not_see_its_company(any_level: native.Level, type: TensorType) -> None:
     rng = np.random.default_rng(3)

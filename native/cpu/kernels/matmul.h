@@ -1,10 +1,11 @@
 // The loops that every quantised type shares, whatever the instruction level.
 //
-// One activation row: `dots` reads kDots weight rows from memory and reduces across lanes. A few, where a
-// type has kTilesFrom: `tile` unpacks blocks of kTileWeights weight rows into registers and uses them for
-// every activation row at once. More: `unpack` brings one step (256 columns) of kPanels x kLanes weight rows
-// into byte panels, lane = weight row, which `multiply` then uses for every activation row. A sum is the same
-// each way, since its integers are exact (sums.md).
+// One activation row: `single` reads weight rows one after the other; without it `dots` reads kDots of them
+// side by side, and reduces across lanes. A few, where a type has kTilesFrom: `tile` unpacks blocks of
+// kTileWeights weight rows into registers and uses them for every activation row at once. More: `unpack`
+// brings one step (256 columns) of kPanels x kLanes weight rows into byte panels, lane = weight row, which
+// `multiply` then uses for every activation row. A sum is the same each way, since its integers are exact
+// (sums.md).
 #pragma once
 #include <algorithm>
 #include <utility>
@@ -39,6 +40,12 @@ static void matmul_few(const WeightRows& w, int64_t k, const typename Type::Row*
       std::memcpy(out + r * out_stride + i, sums, sizeof(float) * std::min<int64_t>(Type::kDots, w.n - i));
     }
   }
+}
+
+template <class Type>
+static void matmul_singly(const WeightRows& w, int64_t k, const typename Type::Row* a, int64_t rows,
+                          float* out, int64_t out_stride) {
+  for (int64_t r = 0; r < rows; ++r) Type::single(w, k, a + r * steps(k), out + r * out_stride);
 }
 
 // Up to kTileRows activation rows.
@@ -121,7 +128,12 @@ static void matmul(WeightRows w, int64_t k, const void* packed, int64_t rows, fl
     if (rows >= Type::kTilesFrom && rows < Type::kPanelsFrom)
       return matmul_tiles<Type>(w, k, a, rows, out, out_stride);
   }
-  if (rows < Type::kPanelsFrom) return matmul_few<Type>(w, k, a, rows, out, out_stride);
+  if (rows < Type::kPanelsFrom) {
+    if constexpr (requires { &Type::single; })
+      return matmul_singly<Type>(w, k, a, rows, out, out_stride);
+    else
+      return matmul_few<Type>(w, k, a, rows, out, out_stride);
+  }
   for (int64_t r = 0; r < rows; r += kPass)
     matmul_panels<Type>(w, k, a + r * steps(k), std::min(kPass, rows - r), out + r * out_stride, out_stride);
 }

@@ -1,5 +1,5 @@
 // Q8_0 and Q4_0 on AVX-512 VNNI: blocks of 32 bytes with an offset, u = q + offset.
-#include "cpu/kernels/avx512/lanes.h"
+#include "cpu/kernels/avx512/single_q4_0.h"
 #include "cpu/kernels/level.h"
 #include "cpu/kernels/matmul.h"
 
@@ -133,6 +133,12 @@ struct Blocks {
   }
 };
 
+struct BlocksQ4_0 : Blocks<Q4_0> {
+  static void single(const WeightRows& w, int64_t k, const Row* a, float* out) {
+    Single<OneRowQ4_0>(w, k, a, out);
+  }
+};
+
 }  // namespace
 
 void matmul_q8_0(WeightRows w, int64_t k, const void* packed, int64_t rows, float* out, int64_t out_stride) {
@@ -140,7 +146,7 @@ void matmul_q8_0(WeightRows w, int64_t k, const void* packed, int64_t rows, floa
 }
 
 void matmul_q4_0(WeightRows w, int64_t k, const void* packed, int64_t rows, float* out, int64_t out_stride) {
-  matmul<Blocks<Q4_0>>(w, k, packed, rows, out, out_stride);
+  matmul<BlocksQ4_0>(w, k, packed, rows, out, out_stride);
 }
 
 }  // namespace ostinato::cpu::avx512

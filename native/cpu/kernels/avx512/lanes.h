@@ -11,6 +11,12 @@ static inline __m256i load256(const void* p) { return _mm256_loadu_si256(static_
 static inline __m128i load128(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
 static inline __m512i broadcast32(const void* p) { return _mm512_set1_epi32(read<int32_t>(p)); }
 
+// The same, in a register: what is used twice is not loaded twice.
+static inline __m512i once(__m512i v) {
+  asm("" : "+v"(v));
+  return v;
+}
+
 static inline __m512i join(__m256i low, __m256i high) {
   return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
 }
