@@ -38,7 +38,8 @@ from bench.worker import WorkerError
 from bench.write_model import PRESETS, write_model
 
 DENSE = "dense"
-BUDGETS = {"middle": (None, 100, 50, 25, 12), "weak": (None, 50, 25), "strong": (None, 50, 25), DENSE: (None, 30)}  # %
+ALL = (None, 100, 50, 25, 12)  # % of the file
+BUDGETS = {"published": ALL, "middle": ALL, "strong": ALL, "weak": ALL, DENSE: (None, 30)}
 PROMPT, TOKENS = 256, 544  # of the text; the first of TOKENS warm up
 CONTEXT = PROMPT + TOKENS
 SEED = 1

@@ -43,6 +43,7 @@ void Reader::close() {
 }
 
 void Reader::submit(int32_t id, Job job) {
+  const size_t chunks = job.chunks.size();
   {
     const std::lock_guard lock(mutex_);
     line(job.priority).push_back(id);
@@ -50,7 +51,12 @@ void Reader::submit(int32_t id, Job job) {
     for (const Chunk& chunk : active.job.chunks) active.left += chunk.bytes;
     active_.emplace(id, std::move(active));
   }
-  wake_.notify_all();
+  wake(chunks);
+}
+
+// No more threads than there is work for: each that wakes takes its core from whoever computes there.
+void Reader::wake(size_t chunks) {
+  for (size_t i = 0; i < std::min<size_t>(chunks, options_.threads); ++i) wake_.notify_one();
 }
 
 bool Reader::cancel(int32_t id) {
@@ -63,17 +69,18 @@ bool Reader::cancel(int32_t id) {
 }
 
 void Reader::raise(int32_t id) {
+  size_t waiting = 0;  // chunks that no longer wait for room
   {
     const std::lock_guard lock(mutex_);
     const auto found = active_.find(id);
     if (found == active_.end() || found->second.job.priority == Priority::kDemand) return;
     Active& active = found->second;
-    const bool waits = active.next < active.job.chunks.size();
-    if (waits) leave_line(id, active);
+    waiting = active.job.chunks.size() - active.next;
+    if (waiting > 0) leave_line(id, active);
     active.job.priority = Priority::kDemand;
-    if (waits) line(Priority::kDemand).push_back(id);
+    if (waiting > 0) line(Priority::kDemand).push_back(id);
   }
-  wake_.notify_all();
+  wake(waiting);
 }
 
 int64_t Reader::left(int32_t id) const {
@@ -144,7 +151,8 @@ void Reader::work() {
       done_(id, last.outcome);
       lock.lock();
     }
-    if (prefetched > 0) wake_.notify_all();  // there is room for more of it
+    if (prefetched > 0 && !line(Priority::kPrefetch).empty())
+      wake_.notify_one();  // there is room for more of it
   }
 }
 

@@ -80,11 +80,12 @@ class Reader {
     size_t open = 0;         // chunks being read
     int64_t left = 0;        // bytes not yet read
     int64_t open_bytes = 0;  // of those, being read
-    Outcome outcome;
+    Outcome outcome{};
   };
   using Line = std::deque<int32_t>;
 
   void work();
+  void wake(size_t chunks);
   int32_t pick();
   Line& line(Priority priority) { return lines_[static_cast<size_t>(priority)]; }
   void leave_line(int32_t id, const Active& active);

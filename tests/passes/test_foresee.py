@@ -43,30 +43,54 @@ def every(_: Instruction) -> bool:
 
 
 def listing(program: Program, layer: int) -> list[str]:
-    """The layer's instructions from its first router on, without shapes."""
+    """The layer's instructions from its own router on, without shapes."""
     own = [i for i in program.instructions if i.layer == layer]
-    start = next(at for at, i in enumerate(own) if i.op == "route")
+    chosen = next(i.inputs[0] for i in own if i.op == "group")
+    start = next(at for at, i in enumerate(own) if chosen in i.outputs)
     return [" ".join(format_instruction(i, program).split("  f32")[0].split("  i32")[0].split()) for i in own[start:]]
 
 
 def test_the_next_router_sees_what_this_one_saw(moe: Opened) -> None:
     program, left = foresee(fuse(moe.programs.decode), moe.file.tensors, every)
     verify(program, moe.file.tensors)
-    assert [i.layer for i in program.instructions if i.op == "foresee"] == [0, 1]
-    assert left == (Unforeseen(0, "no layer before it looks at the residual"),)
+    assert [i.layer for i in program.instructions if i.op == "foresee"] == [0, 0, 1]
+    assert left == ()
     own = listing(program, 0)
-    residual = next(i.inputs[0] for i in program.instructions if str(i.weights[:1]).count("blk.0.ffn_norm"))
-    assert own[1].startswith(f"%f0 = rms_norm {residual}, blk.1.ffn_norm.weight eps=")
-    assert own[2].startswith("%f1, %f2 = route %f0, blk.1.ffn_gate_inp.weight top_k=2 ")
+    norms = [i for i in fuse(moe.programs.decode).instructions if i.op == "rms_norm"]
+    residual = next(i.inputs[0] for i in norms if str(i.weights[0]) == "blk.0.ffn_norm.weight")
+    assert own[1].startswith(f"%f3 = rms_norm {residual}, blk.1.ffn_norm.weight eps=")
+    assert own[2].startswith("%f4, %f5 = route %f3, blk.1.ffn_gate_inp.weight top_k=2 ")
     assert (
         own[3]
-        == "foresee %f1, blk.1.ffn_gate_exps.weight, blk.1.ffn_up_exps.weight, blk.1.ffn_down_exps.weight behind=1"
+        == "foresee %f4, blk.1.ffn_gate_exps.weight, blk.1.ffn_up_exps.weight, blk.1.ffn_down_exps.weight behind=1"
     )
     assert own[4].split(" = ")[1].startswith("group ")
 
 
+def test_the_first_router_sees_what_attention_saw(moe: Opened) -> None:
+    """Its experts are read while attention computes: nothing that is to be read first comes before them."""
+    program, _ = foresee(moe.programs.decode, moe.file.tensors, every)
+    hint = next(i for i in program.instructions if i.op == "foresee")
+    assert (str(hint.weights[1]), hint.fields["behind"]) == ("blk.0.ffn_up_exps.weight", 0)
+    norms = [str(i.weights[0]) for i in program.instructions if i.op == "rms_norm" and i.inputs == ("%0",)]
+    assert norms == ["blk.0.attn_norm.weight", "blk.0.ffn_norm.weight"]
+
+
+def test_two_layers_ahead(moe: Opened) -> None:
+    """Behind those of the next layer, which are wanted sooner; of fewer experts."""
+    program, left = foresee(moe.programs.decode, moe.file.tensors, every, parts=(1.0, 0.5))
+    verify(program, moe.file.tensors)
+    assert left == ()
+    hints = [i for i in program.instructions if i.op == "foresee"]
+    assert [(i.layer, str(i.weights[1])) for i in hints] == [
+        (layer, f"blk.{of}.ffn_up_exps.weight") for layer, of in ((0, 0), (0, 1), (0, 1), (0, 2), (1, 2))
+    ]
+    routers = {i.outputs[0]: i.fields["top_k"] for i in program.instructions if i.op == "route"}
+    assert [routers[str(i.inputs[0])] for i in hints] == [2, 1, 2, 1, 2]
+
+
 def test_statistics_need_only_the_ids(moe: Opened) -> None:
-    program, left = foresee(moe.programs.decode, moe.file.tensors, every, Foresight.TRANSITIONS, part=1.5)
+    program, left = foresee(moe.programs.decode, moe.file.tensors, every, Foresight.TRANSITIONS, (1.5,))
     verify(program, moe.file.tensors)
     assert left == ()
     hints = [i for i in program.instructions if i.op == "foresee"]
@@ -86,7 +110,7 @@ def test_only_what_is_streamed(moe: Opened) -> None:
 
 @pytest.mark.parametrize(("part", "wanted"), [(0.5, 1), (0.6, 2), (1.0, 2), (1.5, 3), (50.0, 8)])
 def test_fewer_or_more_than_will_be_used(moe: Opened, part: float, wanted: int) -> None:
-    program, _ = foresee(moe.programs.decode, moe.file.tensors, every, part=part)
+    program, _ = foresee(moe.programs.decode, moe.file.tensors, every, parts=(part,))
     verify(program, moe.file.tensors)
     foreseen = {str(i.inputs[0]) for i in program.instructions if i.op == "foresee"}
     assert {i.fields["top_k"] for i in program.instructions if i.op == "route" and i.outputs[0] in foreseen} == {wanted}
@@ -133,9 +157,9 @@ def _mixture(b: Builder, w: Weights, h: str) -> str:
     return b.add("combine", out, shares)
 
 
-def rewritten(case: OpCase, part: float = 1.0) -> tuple[Program, dict[str, StoredTensor], tuple[Unforeseen, ...]]:
+def rewritten(case: OpCase, *parts: float) -> tuple[Program, dict[str, StoredTensor], tuple[Unforeseen, ...]]:
     programs, tensors = case.programs()
-    program, left = foresee(programs.decode, tensors, every, part=part)
+    program, left = foresee(programs.decode, tensors, every, parts=parts or (1.0,))
     verify(program, tensors)
     return program, tensors, left
 
@@ -165,7 +189,7 @@ def test_where_layers_add_nothing_all_is_foreseen(kinds: tuple[str, ...], left: 
 
 
 def test_a_router_chooses_from_its_groups_only() -> None:
-    program, _, _ = rewritten(layers("dense", "moe"), part=EXPERTS / USED)
+    program, _, _ = rewritten(layers("dense", "moe"), EXPERTS / USED)
     routes = [i for i in program.instructions if i.op == "route"]
     assert [i.fields["top_k"] for i in routes] == [4, USED], "two groups of two"
     assert [[w is not None for w in i.weights] for i in routes] == [[True, True, True, False], [True] * 4]

@@ -72,17 +72,16 @@ std::unique_ptr<Followers> Followers::of(const Program& program) {
       Followers{std::move(first), memory::Transitions(std::move(experts), kHalfLife)});
 }
 
-// What most rows may go to is hinted first.
+// What most rows may go to is hinted first; of equal ones, what comes first in a row: the likeliest.
 void run(const op::Foresee& i, Machine& m) {
   const Weight& up = m.weight(i.up);
   if (!up.streamed()) return;
   std::vector<int32_t>& counts = m.scratch.experts.counts;
   counts.assign(up.experts, 0);
-  for (const int32_t expert : guesses(i, m)) ++counts[expert];
   std::vector<int32_t>& parcels = m.foreseen;
   const auto begin = static_cast<std::ptrdiff_t>(parcels.size());
-  for (int32_t expert = 0; expert < up.experts; ++expert) {
-    if (counts[expert] > 0) parcels.push_back(up.parcel + expert);
+  for (const int32_t expert : guesses(i, m)) {
+    if (counts[expert]++ == 0) parcels.push_back(up.parcel + expert);
   }
   std::stable_sort(parcels.begin() + begin, parcels.end(),
                    [&](int32_t a, int32_t b) { return counts[a - up.parcel] > counts[b - up.parcel]; });

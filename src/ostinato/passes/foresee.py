@@ -8,6 +8,9 @@ changes little from layer to layer, so most of what they name is what will be ch
     %f1, %f2 = route      %f0, blk.4.ffn_gate_inp.weight
                foresee    %f1, blk.4.ffn_gate_exps.weight, ...
 
+The layer after that is asked too, for fewer experts. What the first router will see is guessed from the embedding,
+while attention computes.
+
 Transitions: `foresee` is given the ids of the layer before, and statistics say what follows them; the last layer's
 ids speak of the next token's first. Numbers stay in either case.
 """
@@ -15,7 +18,7 @@ ids speak of the next token's first. Numbers stay in either case.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -66,24 +69,25 @@ class _Mixture:
 
 def foresee(
     program: Program, tensors: Mapping[str, StoredTensor], streamed: Callable[[Instruction], bool],
-    by: Foresight = Foresight.GATE, part: float = 1.0,
+    by: Foresight = Foresight.GATE, parts: Sequence[float] = (1.0,),
 ) -> tuple[Program, tuple[Unforeseen, ...]]:  # fmt: skip
     """The program with hints for every `experts` that is streamed, to be verified; and those that have none.
 
-    `part`: how many experts are hinted for a row, of the number that it will use; the most likely ones, rounded up.
+    `parts`: how many experts are hinted for a row, of the number that it will use, from the layer before them, from
+    the one before that (gates only), and so on; the most likely ones, rounded up.
     """
     looks = _looks(program)
     mixtures, left = _mixtures(program, looks, streamed)
-    draft = _Draft(program, tensors, part)
+    draft = _Draft(program, tensors)
     for number, mixture in enumerate(mixtures):
         if by is Foresight.TRANSITIONS:
-            draft.after(mixtures[number - 1], mixture)
+            draft.after(mixtures[number - 1], mixture, parts[0])
             continue
         before = _before(program, looks, mixture)
-        if before is None:
-            left.append(Unforeseen(mixture.route.layer, "no layer before it looks at the residual"))
-        else:
-            draft.ahead(before, mixture)
+        if not before:
+            left.append(Unforeseen(mixture.route.layer, "nothing before it looks at the residual"))
+        for look, part in zip(before, parts, strict=False):
+            draft.ahead(look, mixture, part)
     return draft.program(), tuple(left)
 
 
@@ -122,36 +126,42 @@ def _mixtures(
     return found, left
 
 
-def _before(program: Program, looks: Iterable[_Look], mixture: _Mixture) -> _Look | None:
-    """The router of the nearest layer before the mixture's, or what last looks at the residual there."""
+def _before(program: Program, looks: Sequence[_Look], mixture: _Mixture) -> list[_Look]:
+    """From where the mixture's router may look ahead, the nearest first: of every layer before it the router, or what
+    last looks at the residual there; at last, what looks at it first of all."""
     shape = program.values[mixture.look.residual]
-    fits = [look for look in looks if look.instruction.layer < mixture.route.layer
-            and look.number < mixture.look.number and program.values[look.residual] == shape]  # fmt: skip
-    return max(fits, key=lambda k: (k.instruction.layer, k.instruction.op == "route", k.number), default=None)
+    fits = [look for look in looks if look.number < mixture.look.number and program.values[look.residual] == shape]
+    of_layer: dict[int, _Look] = {}
+    for look in sorted(fits, key=lambda k: (k.instruction.op == "route", k.number)):
+        if look.instruction.layer < mixture.route.layer:
+            of_layer[look.instruction.layer] = look
+    found = [of_layer[layer] for layer in sorted(of_layer, reverse=True)]
+    first = min(fits, key=lambda look: look.number, default=None)
+    return found if first is None or first in found else [*found, first]
 
 
 class _Draft:
     """The program, and what will stand behind its instructions."""
 
-    def __init__(self, program: Program, tensors: Mapping[str, StoredTensor], part: float) -> None:
-        self._program, self._tensors, self._part = program, tensors, part
+    def __init__(self, program: Program, tensors: Mapping[str, StoredTensor]) -> None:
+        self._program, self._tensors = program, tensors
         self._values = dict(program.values)
         self._behind: dict[int, list[Instruction]] = {}
 
-    def ahead(self, before: _Look, mixture: _Mixture) -> None:
+    def ahead(self, before: _Look, mixture: _Mixture, part: float) -> None:
         """The mixture's router on the residual that `before` looks at."""
         value = before.residual
         for step in mixture.look.chain:
             value = self._add(before, replace(step, inputs=(value, *step.inputs[1:])))[0]
         route = mixture.route
-        fields = {**route.fields, "top_k": self._wanted(mixture), "normalise": 0}
+        fields = {**route.fields, "top_k": self._wanted(mixture, part), "normalise": 0}
         weights = (*route.weights[:3], None)  # without gains: they weigh what is chosen
         ids = self._add(before, replace(route, inputs=(value,), weights=weights, fields=fields))[0]
         self._hint(before, ids, mixture, follow=0)
 
-    def after(self, before: _Mixture, mixture: _Mixture) -> None:
+    def after(self, before: _Mixture, mixture: _Mixture, part: float) -> None:
         """What follows the ids of the mixture before."""
-        self._hint(before.look, before.route.outputs[0], mixture, follow=self._wanted(mixture))
+        self._hint(before.look, before.route.outputs[0], mixture, follow=self._wanted(mixture, part))
 
     def program(self) -> Program:
         instructions: list[Instruction] = []
@@ -164,12 +174,12 @@ class _Draft:
         fields = {"follow": follow, "behind": int(before.instruction.op == "route")}
         self._add(before, Instruction("foresee", (), (ids,), mixture.stack, fields))
 
-    def _wanted(self, mixture: _Mixture) -> int:
+    def _wanted(self, mixture: _Mixture, part: float) -> int:
         """Experts of a row, no more than its router can choose."""
         route = mixture.route
         experts = operands_of(route, self._values, self._tensors).weight(0, 2).dims[0]
         most = experts // int(route.fields["groups"]) * int(route.fields["top_groups"])
-        return min(math.ceil(int(route.fields["top_k"]) * self._part), most)
+        return min(math.ceil(int(route.fields["top_k"]) * part), most)
 
     def _add(self, before: _Look, draft: Instruction) -> tuple[str, ...]:
         """Puts it behind `before`, in that layer, and names what it makes."""
