@@ -52,10 +52,11 @@ def test_how_a_file_can_be_read(tmp_path: Path) -> None:
 
 def test_doctor_says_so() -> None:
     found = json.loads(call("doctor", "--json").stdout)["store"]
-    assert set(found) == {"path", "direct_block", "refusal", "locked_bytes", "limit_bytes"}
+    assert set(found) == {"path", "direct_block", "refusal", "locked_bytes", "limit_bytes", "pinnable_bytes"}
     text = call("doctor", str(BUILTIN)).stdout
     section = text[text.index("weights that stream") :]
     assert "direct I/O" in section
     assert "lockable memory" in section
     assert "memory limit" in section
+    assert "pinned" in section
     assert "missing.gguf" in call("doctor", "missing.gguf").stderr
