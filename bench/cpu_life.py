@@ -18,7 +18,7 @@ from pathlib import Path
 
 from bench.candidates import Candidate
 from bench.cgroup import evict, memory_group
-from bench.cpu_rows import OURS, PROMPT, TOKENS, Result, Setup, Shape
+from bench.cpu_rows import OURS, PROMPT, STREAM, TOKENS, Result, Setup
 from bench.figures import Figure, Record
 from bench.floor import kv_bytes_per_position
 from bench.worker import ROOT, Worker, WorkerError
@@ -32,7 +32,6 @@ IDLE_SECONDS = 10
 FULL_SPEED = 0.95  # of the unlimited one: rounds differ by as much
 SPIN = "import os, sys; os.sched_setaffinity(0, {int(sys.argv[1])})\nwhile True: pass"
 CONTEXT = PROMPT + TOKENS + 1
-SHAPE: Shape = {"sequences": 1, "context": CONTEXT}
 PEERS = tuple(Candidate(build, repack) for build in ("native", "threads") for repack in (True, False))
 
 
@@ -76,7 +75,7 @@ def start(setup: Setup, model: Path) -> Result:
     for _ in range(setup.rounds):
         ours.append(_token_times(command))
         for candidate in _peers(setup):
-            with setup.peers.start(candidate, model, setup.threads, SHAPE) as worker:
+            with setup.peers.start(candidate, model, setup.threads, STREAM) as worker:
                 theirs[str(candidate)].append(worker.ask("about")["start_seconds"])
     peer, how = min((statistics.median(seconds), name) for name, seconds in theirs.items())
     first = statistics.median(times[0] for times in ours)
@@ -135,24 +134,9 @@ def _token_times(command: Command) -> list[float]:
 
 def memory(setup: Setup, model: Path) -> Result:
     """Speed where file, keys and values may have 15 % more than they need, and peaks with the page cache."""
-    need = model.stat().st_size + CONTEXT * kv_bytes_per_position(model, KVType.F16)
-    limit = int(1.15 * need)
-    evict(model)
-    with memory_group(limit) as group, setup.ours(model, CONTEXT, inside=group.words) as limited:
-        _decode_rate(limited)
-        with setup.ours(model, CONTEXT) as free:
-            _decode_rate(free)
-            rounds = [{"limited": _decode_rate(limited), "free": _decode_rate(free)} for _ in range(setup.rounds)]
-        peak = group.peak()
-    if peak < model.stat().st_size:
-        raise WorkerError(f"{model} is held in memory by another process, which is charged for it")
-    peaks: dict[str, int] = {}
-    for candidate in _peers(setup)[:2]:
-        evict(model)
-        with memory_group(None) as group:
-            with setup.peers.start(candidate, model, setup.threads, SHAPE, inside=group.words) as worker:
-                worker.ask("run", sequences=1, prompt=PROMPT, tokens=4)
-            peaks[str(candidate)] = group.peak()
+    limit = int(1.15 * (model.stat().st_size + CONTEXT * kv_bytes_per_position(model, KVType.F16)))
+    rounds, peak = _limited(setup, model, limit)
+    peaks = {str(candidate): _peak(setup, model, candidate) for candidate in _peers(setup)[:2]}
     how = min(peaks, key=lambda name: peaks[name])
     share = statistics.median(r["limited"] / r["free"] for r in rounds)
     speed = statistics.median(r["limited"] for r in rounds)
@@ -166,6 +150,29 @@ def memory(setup: Setup, model: Path) -> Result:
     return figures, {"limit_bytes": limit, "peak_bytes": peak, "peer_peak_bytes": peaks, "rounds": rounds}
 
 
+def _limited(setup: Setup, model: Path, limit: int) -> tuple[list[Record], int]:
+    """Decode rates within the limit and without one, by turns, and the peak of the former. Raises WorkerError."""
+    evict(model)
+    with memory_group(limit) as group, setup.ours(model, CONTEXT, inside=group.words) as limited:
+        _decode_rate(limited)
+        with setup.ours(model, CONTEXT) as free:
+            _decode_rate(free)
+            rounds = [{"limited": _decode_rate(limited), "free": _decode_rate(free)} for _ in range(setup.rounds)]
+        peak = group.peak()
+    if peak < model.stat().st_size:
+        raise WorkerError(f"{model} is held in memory by another process, which is charged for it")
+    return rounds, peak
+
+
+def _peak(setup: Setup, model: Path, candidate: Candidate) -> int:
+    """Bytes of a peer's process and its page cache, after a prompt."""
+    evict(model)
+    with memory_group(None) as group:
+        with setup.peers.start(candidate, model, setup.threads, STREAM, inside=group.words) as worker:
+            worker.ask("run", sequences=1, prompt=PROMPT, tokens=4)
+        return group.peak()
+
+
 # ----------------------------------------------------------------------------------------------- a busy core
 
 
@@ -175,7 +182,7 @@ def busy(setup: Setup, model: Path) -> Result:
     with ExitStack() as stack:
         workers = {OURS: stack.enter_context(setup.ours(model, CONTEXT))}
         for candidate in (peer for peer in _peers(setup) if peer.repack):
-            started = setup.peers.start(candidate, model, setup.threads, SHAPE)
+            started = setup.peers.start(candidate, model, setup.threads, STREAM)
             workers[str(candidate)] = stack.enter_context(started)
         rounds = [
             {name: _disturbed(worker, core) for name, worker in workers.items()} for _ in range(setup.slow_rounds)

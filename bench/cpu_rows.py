@@ -7,8 +7,10 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from bench.candidates import Candidate, Peers, best, scout
@@ -52,11 +54,17 @@ class Setup:
         command = [*inside, sys.executable, "-m", "bench.ours", str(model), *words, "--kv-type", kv_type]
         return Worker(f"{OURS} {level}".strip(), command, {"OSTINATO_CPU": level} if level else {})
 
+    def label(self, level: str) -> str:
+        """What the worker of a level is called among all that take part."""
+        return OURS if level == self.levels[0] else f"{OURS} {level}"
+
 
 Shape = Mapping[str, int | str]  # of llama.cpp's context
 Looks = dict[Candidate, Record]
+Chosen = AbstractSet[Candidate | None]  # None: no build could do it
 Ask = Callable[[Worker], Record]
 Result = tuple[list[Figure], Record]  # and what they were made of
+STREAM: Shape = {"sequences": 1, "context": PROMPT + TOKENS + 1}
 
 
 def alternate(setup: Setup, workers: Mapping[str, Worker], ask: Ask, rounds: int) -> list[Record]:
@@ -109,6 +117,12 @@ def _scouted(
     return scout(builds, look, settings)
 
 
+def _peers(stack: ExitStack, setup: Setup, model: Path, shape: Shape, chosen: Chosen) -> dict[str, Worker]:
+    """A worker for each of those chosen, by its name."""
+    candidates = sorted(filter(None, chosen), key=str)
+    return {str(c): stack.enter_context(setup.peers.start(c, model, setup.threads, shape)) for c in candidates}
+
+
 def _as_json(looks: Looks) -> Record:
     return {str(candidate): record for candidate, record in looks.items()}
 
@@ -125,31 +139,17 @@ def _best_of(rounds: Sequence[Record], names: Sequence[str], figure: str) -> tup
 
 def one_stream(setup: Setup, name: str, model: Path) -> Result:
     """Decode and prefill, also at lesser instruction levels against builds with the same instructions."""
-    shape: Shape = {"sequences": 1, "context": PROMPT + TOKENS + 1}
-    settings = [Candidate("native", repack, flash) for repack in (True, False) for flash in ("on", "off")]
-
-    def quickly(worker: Worker) -> Record:
-        rates = _rates(worker, 1, LOOK_PROMPT, LOOK_TOKENS)
-        return {figure: rates[figure] for figure in ("prefill", "decode")}
-
-    looks = _scouted(setup, model, shape, settings, quickly, setup.peers.builds)
     same = {level: setup.peers.same_instructions(level, setup.has_amx) for level in setup.levels}
-    chosen = {best(looks, figure, setup.peers.builds) for figure in ("prefill", "decode")}
-    chosen |= {best(looks, "prefill", builds) for builds in same.values()}
+    looks, chosen = _stream_peers(setup, model, same)
     with ExitStack() as stack:
-        workers: dict[str, Worker] = {}
-        for level in setup.levels:
-            label = OURS if level == setup.levels[0] else f"{OURS} {level}"
-            workers[label] = stack.enter_context(setup.ours(model, PROMPT + TOKENS + 1, level=level))
-        for candidate in sorted(filter(None, chosen), key=str):
-            worker = setup.peers.start(candidate, model, setup.threads, shape)
-            workers[str(candidate)] = stack.enter_context(worker)
+        ours = _levels(stack, setup, model)
+        workers = ours | _peers(stack, setup, model, STREAM, chosen)
         about = {label: worker.ask("about") for label, worker in workers.items()}
-        roofs = {label: _roofs(setup, w) for label, w in workers.items() if label.startswith(OURS)}
+        roofs = {label: _roofs(setup, worker) for label, worker in ours.items()}
         for worker in workers.values():
             _rates(worker, 1, LOOK_PROMPT, 4)
         rounds = alternate(setup, workers, lambda w: _rates(w, 1, PROMPT, TOKENS), setup.rounds)
-        memory = {label: w.ask("memory")["peak_bytes"] for label, w in workers.items() if label.startswith(OURS)}
+        memory = {label: worker.ask("memory")["peak_bytes"] for label, worker in ours.items()}
     step_bytes = bytes_per_token(model) + (PROMPT + TOKENS / 2) * kv_bytes_per_position(model, KVType.F16)
     figures = [_decode(rounds, name, step_bytes), *_prefill(setup, rounds, name, model, same, roofs)]
     made_of = {
@@ -157,6 +157,25 @@ def one_stream(setup: Setup, name: str, model: Path) -> Result:
         "peak_memory_bytes": memory,
     }  # fmt: skip
     return figures, made_of
+
+
+def _stream_peers(setup: Setup, model: Path, same: Mapping[str, list[str]]) -> tuple[Looks, Chosen]:
+    """Looks at one stream; the best of all at each figure, and those of each level's builds at prefill."""
+    settings = [Candidate("native", repack, flash) for repack in (True, False) for flash in ("on", "off")]
+
+    def quickly(worker: Worker) -> Record:
+        rates = _rates(worker, 1, LOOK_PROMPT, LOOK_TOKENS)
+        return {figure: rates[figure] for figure in ("prefill", "decode")}
+
+    looks = _scouted(setup, model, STREAM, settings, quickly, setup.peers.builds)
+    chosen = {best(looks, figure, setup.peers.builds) for figure in ("prefill", "decode")}
+    return looks, chosen | {best(looks, "prefill", builds) for builds in same.values()}
+
+
+def _levels(stack: ExitStack, setup: Setup, model: Path) -> dict[str, Worker]:
+    """A worker of ours for each instruction level."""
+    started = ((level, setup.ours(model, PROMPT + TOKENS + 1, level=level)) for level in setup.levels)
+    return {setup.label(level): stack.enter_context(worker) for level, worker in started}
 
 
 def _roofs(setup: Setup, worker: Worker) -> Record:
@@ -193,7 +212,7 @@ def _prefill(
     for level in setup.levels:
         if level == "amx":
             continue
-        label = OURS if level == setup.levels[0] else f"{OURS} {level}"
+        label = setup.label(level)
         ours = median(rounds, label, "prefill")
         peer, how = _best_of(rounds, [n for n in _theirs(rounds) if n.split(",")[0] in same[level]], "prefill")
         case = f"{name}, {level} alone"
@@ -216,22 +235,20 @@ def several(setup: Setup, model: Path) -> Result:
     chosen = {best(looks, figure, setup.peers.builds) for figure in ("4", "16")}
     rounds: dict[str, list[Record]] = {}
     with ExitStack() as stack:
-        workers = {OURS: stack.enter_context(setup.ours(model, context, most))}
-        for candidate in sorted(filter(None, chosen), key=str):
-            workers[str(candidate)] = stack.enter_context(setup.peers.start(candidate, model, setup.threads, shape))
+        ours = stack.enter_context(setup.ours(model, context, most))
+        workers = {OURS: ours} | _peers(stack, setup, model, shape, chosen)
         for n in SEQUENCES:
-            workers[OURS].ask("run", sequences=n, prompt=SHORT_PROMPT, tokens=2)
-
-            def ask(worker: Worker, n: int = n) -> Record:
-                return _rates(worker, n, SHORT_PROMPT, SHORT_TOKENS)
-
+            ours.ask("run", sequences=n, prompt=SHORT_PROMPT, tokens=2)
+            ask = partial(_rates, sequences=n, prompt=SHORT_PROMPT, tokens=SHORT_TOKENS)
             rounds[str(n)] = alternate(setup, workers, ask, setup.rounds)
-    figures = []
-    for n, wanted in SEQUENCES.items():
-        peer, how = _best_of(rounds[str(n)], _theirs(rounds[str(n)]), "decode")
-        ours = median(rounds[str(n)], OURS, "decode")
-        figures.append(Figure("sequences at once", str(n), ours, peer, how, wanted_ratio=wanted))
+    figures = [_together(rounds[str(n)], n, wanted) for n, wanted in SEQUENCES.items()]
     return figures, {"looks": _as_json(looks), "rounds": rounds}
+
+
+def _together(rounds: Sequence[Record], sequences: int, wanted: float) -> Figure:
+    peer, how = _best_of(rounds, _theirs(rounds), "decode")
+    ours = median(rounds, OURS, "decode")
+    return Figure("sequences at once", str(sequences), ours, peer, how, wanted_ratio=wanted)
 
 
 # ---------------------------------------------------------------------------------------------- long contexts
@@ -241,6 +258,21 @@ def long_context(setup: Setup, model: Path, kv_type: str) -> Result:
     """Decode behind 8k and 32k positions; fewer rounds of the latter."""
     pieces = max(DEPTHS) // SEED_CONTEXT  # sequences that llama.cpp's long context is put together of
     shape: Shape = {"sequences": pieces, "context": SEED_CONTEXT + 8, "kv-type": kv_type}
+    looks, chosen = _deep_peer(setup, model, shape, kv_type)
+    rounds: dict[str, list[Record]] = {}
+    with ExitStack() as stack:
+        ours = stack.enter_context(setup.ours(model, max(DEPTHS) + 64, kv_type=kv_type))
+        workers = {OURS: ours} | _peers(stack, setup, model, shape, {chosen})
+        for depth in DEPTHS:
+            ask = partial(_deep_rate, depth=depth, tokens=DEEP_TOKENS)
+            count = setup.slow_rounds if depth == max(DEPTHS) else setup.rounds
+            rounds[str(depth)] = alternate(setup, workers, ask, count)
+    figures = [_deep_figure(rounds[str(depth)], model, kv_type, depth, str(chosen)) for depth in DEPTHS]
+    return figures, {"looks": _as_json(looks), "rounds": rounds}
+
+
+def _deep_peer(setup: Setup, model: Path, shape: Shape, kv_type: str) -> tuple[Looks, Candidate]:
+    """Looks at the lesser depth, and who was best."""
     flash = ("on", "off") if kv_type == "f16" else ("on",)  # llama.cpp quantises values with flash attention only
     settings = [Candidate("native", repack, f, unified=True) for repack in (True, False) for f in flash]
 
@@ -250,30 +282,15 @@ def long_context(setup: Setup, model: Path, kv_type: str) -> Result:
     looks = _scouted(setup, model, shape, settings, quickly, setup.peers.strongest)
     chosen = best(looks, "decode", setup.peers.builds)
     assert chosen is not None
-    rounds: dict[str, list[Record]] = {}
-    with ExitStack() as stack:
-        ours = stack.enter_context(setup.ours(model, max(DEPTHS) + 64, kv_type=kv_type))
-        peer = stack.enter_context(setup.peers.start(chosen, model, setup.threads, shape))
-        workers = {OURS: ours, str(chosen): peer}
-        for depth in DEPTHS:
+    return looks, chosen
 
-            def ask(worker: Worker, depth: int = depth) -> Record:
-                return _deep_rate(worker, depth, DEEP_TOKENS)
 
-            count = setup.slow_rounds if depth == max(DEPTHS) else setup.rounds
-            rounds[str(depth)] = alternate(setup, workers, ask, count)
-    figures = []
-    for depth in DEPTHS:
-        step_bytes = bytes_per_token(model) + depth * kv_bytes_per_position(model, KVType(kv_type))
-        found = rounds[str(depth)]
-        figures.append(
-            Figure(
-                f"decode at {depth // 1024}k", f"KV {kv_type}", median(found, OURS, "decode"),
-                median(found, str(chosen), "decode"), str(chosen), _share_read(found, step_bytes), "read bandwidth",
-                wanted_ratio=1.5,
-            )
-        )  # fmt: skip
-    return figures, {"looks": _as_json(looks), "rounds": rounds}
+def _deep_figure(rounds: Sequence[Record], model: Path, kv_type: str, depth: int, how: str) -> Figure:
+    step_bytes = bytes_per_token(model) + depth * kv_bytes_per_position(model, KVType(kv_type))
+    return Figure(
+        f"decode at {depth // 1024}k", f"KV {kv_type}", median(rounds, OURS, "decode"), median(rounds, how, "decode"),
+        how, _share_read(rounds, step_bytes), "read bandwidth", wanted_ratio=1.5,
+    )  # fmt: skip
 
 
 def _deep_rate(worker: Worker, depth: int, tokens: int) -> Record:

@@ -106,23 +106,10 @@ class Zeros(_memory.Source):
 
 def steps(layers: int = 48, experts: int = 128, used: int = 8, tokens: int = 200) -> None:
     """Microseconds of want and release of a layer's experts, Python's part included, all of them hits."""
-    count = layers * experts
-    extents = np.array([(0, BLOCK * p, BLOCK) for p in range(count)], np.int64)
-    layer = np.repeat(np.arange(layers, dtype=np.int32), experts)
-    first, none = np.arange(count + 1, dtype=np.int32), np.zeros(count, np.int32)
     rng = np.random.default_rng(0)
     for policy in ("lru", "lfu", "lfru"):
-        catalogue = _memory.Catalogue(extents, first, none, layer, np.zeros(0, np.uint32))
-        store = _memory.Store(
-            catalogue, [(Zeros(), None)], [(BLOCK, count)], [(0, count)], count * BLOCK, policy, 4.0 * layers,
-            make_trace([]).arrays, False, 4, CHUNK, PREFETCH_IN_FLIGHT,
-        )  # fmt: skip
+        store = _full_store(policy, layers, experts)
         request = _memory.Request(store)
-        for start in range(0, count, experts):
-            request.want(np.arange(start, start + experts, dtype=np.int32))
-            while request.take():
-                pass
-            request.clear()
         wanted = [
             index * experts + rng.choice(experts, used, replace=False).astype(np.int32) for index in range(layers)
         ]
@@ -133,8 +120,28 @@ def steps(layers: int = 48, experts: int = 128, used: int = 8, tokens: int = 200
                 request.take()
                 request.clear()
         spent = (time.perf_counter() - begin) / (tokens * layers)
-        print(f"{policy}: {spent * 1e6:.1f} us a layer of {used} experts, {count} parcels")
+        print(f"{policy}: {spent * 1e6:.1f} us a layer of {used} experts, {layers * experts} parcels")
         store.close()
+
+
+def _full_store(policy: str, layers: int, experts: int) -> _memory.Store:
+    """With a slot for every expert, and all of them read."""
+    count = layers * experts
+    extents = np.array([(0, BLOCK * p, BLOCK) for p in range(count)], np.int64)
+    layer = np.repeat(np.arange(layers, dtype=np.int32), experts)
+    first, none = np.arange(count + 1, dtype=np.int32), np.zeros(count, np.int32)
+    catalogue = _memory.Catalogue(extents, first, none, layer, np.zeros(0, np.uint32))
+    store = _memory.Store(
+        catalogue, [(Zeros(), None)], [(BLOCK, count)], [(0, count)], count * BLOCK, policy, 4.0 * layers,
+        make_trace([]).arrays, False, 4, CHUNK, PREFETCH_IN_FLIGHT,
+    )  # fmt: skip
+    request = _memory.Request(store)
+    for start in range(0, count, experts):
+        request.want(np.arange(start, start + experts, dtype=np.int32))
+        while request.take():
+            pass
+        request.clear()
+    return store
 
 
 def main() -> None:
