@@ -24,6 +24,7 @@ from ostinato.gguf.writer import GGUFWriter
 from ostinato.memory import coarse
 from ostinato.memory import store as memory_store
 from ostinato.memory.coarse import with_copies
+from ostinato.memory.cost import FASTEST, Sample
 from ostinato.memory.options import Prefetch, ReadMode, Settings, StoreOptions
 from ostinato.memory.parcels import streaming_parcels
 from ostinato.memory.statistics import statistics
@@ -267,3 +268,17 @@ def test_what_reads_take_is_seen(monkeypatch: pytest.MonkeyPatch, smaller: Path)
         counters = model._engine.counters()
         assert (counters["store_read_latency_ns"], counters["store_read_rate"]) == (1_000_000, 1_000_000_000)
         assert counters["store_coarse"] > 0
+
+
+def test_reads_that_take_no_longer_for_more_bytes_are_counted_too(
+    monkeypatch: pytest.MonkeyPatch, smaller: Path
+) -> None:
+    """Small experts of a fast disk, whose readers work side by side."""
+    fitted = coarse.miss_rule
+    samples = [Sample(30_000 * count, 2e-4 / count) for count in coarse.TIMED]
+    with streamed(smaller, monkeypatch, ALWAYS) as opened:
+        monkeypatch.setattr(coarse, "miss_rule", fitted)
+        monkeypatch.setattr(coarse, "timed_reads", lambda *_: samples)
+        with Model(opened) as model:
+            model.generate(TOKENS, max_tokens=2, ignore_eos=True)
+            assert np.array(model._engine.counters()["store_read_rate"], np.int64) == FASTEST

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ostinato.memory.cost import Line
+from ostinato.memory.cost import Line, Sample, fit
 from ostinato.memory.device import DevicePlan, plan_device
 from ostinato.memory.hot import LOOK_STEPS, MOST_MOVES, MOVES_A_STEP, BusCosts, HotSet, first_parcels
 from ostinato.memory.parcels import ExpertStack
@@ -196,3 +196,12 @@ def test_slots_are_always_full_of_their_own_size(slots: int, seed: int, looks: l
         moves = hot.update(uses, steps)
         hot.check_integrity()
         assert len({parcel for move in moves for parcel in move}) == 2 * len(moves), "none moves twice in one look"
+
+
+def test_a_bus_whose_copies_take_as_long_for_more_bytes() -> None:
+    line = fit([Sample(1 << 16, 2e-5), Sample(1 << 22, 1e-5)])
+    made = planned(4)
+    hot = HotSet(made, BusCosts(line), first_parcels(made, STACKS))
+    uses = np.zeros(LAYERS * EXPERTS, np.uint32)
+    uses[-1] = LOOK_STEPS
+    assert hot.update(uses, LOOK_STEPS) == [], "a copy takes much longer than these reads"
