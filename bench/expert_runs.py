@@ -69,7 +69,8 @@ def engines(options: argparse.Namespace) -> list[Engine]:
         peer,
         Engine(f"{PEER}, read-ahead {READ_AHEAD} KiB", peer.words, build, options.peer_python, READ_AHEAD),
     ]
-    return [engine for engine in all_of_them if not options.only or any(word in engine.name for word in options.only)]
+    wanted = [e for e in all_of_them if not options.only or any(word in e.name for word in options.only)]
+    return [engine for engine in wanted if not any(word in engine.name for word in options.without)]
 
 
 def run(engine: Engine, run: Run, prompt: Sequence[int], tokens: Sequence[int], seconds: float) -> Record:

@@ -183,6 +183,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--budgets", type=lambda text: [int(b) for b in text.split(",")], default=[100, 50, 30, 25, 12])
     parser.add_argument("--settings", nargs="*", default=[], help="other settings of ours, such as prefetch=none")
     parser.add_argument("--only", nargs="*", default=[], help="engines whose names hold one of these words")
+    parser.add_argument("--without", nargs="*", default=[], help="no engines whose names hold one of these words")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=6.0, help="of a run's decoding")
     parser.add_argument("--disk-seconds", type=float, default=1.0, help="of reading the disk before each run")

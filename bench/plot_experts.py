@@ -25,7 +25,10 @@ from bench.expert_runs import PEER as LLAMA  # noqa: E402
 from bench.figures import Record  # noqa: E402
 from bench.plot import OURS, PEER, WIDTH  # noqa: E402
 
-TITLES = {"middle": "64 experts", "strong": "more uneven use", "weak": "less uneven use", "dense": "dense 1.1B"}
+TITLES = {
+    "published": "64 experts, used as published", "strong": "more unevenly", "middle": "less", "weak": "least",
+    "dense": "dense 1.1B",
+}  # fmt: skip
 
 
 def draw_panel(axes: Axes, rows: Mapping[str, Record], title: str) -> None:
