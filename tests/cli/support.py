@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from unittest import mock
 
 from ostinato.cli.main import main
@@ -49,3 +50,16 @@ def start(
         [*COMMAND, *words], stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, **(env or {})},
     )  # fmt: skip
+
+
+@contextmanager
+def heard(sent: signal.Signals) -> Iterator[None]:
+    """Python's own handler of a signal, also where this process was started with it ignored (`nohup ... &`). Whatever
+    runs inside must leave it as it was."""
+    own = signal.default_int_handler if sent == signal.SIGINT else signal.SIG_DFL
+    outer = signal.signal(sent, own)
+    try:
+        yield
+        assert signal.getsignal(sent) is own
+    finally:
+        signal.signal(sent, outer)

@@ -72,6 +72,9 @@ def test_what_is_refused(text: Path, saved: Path, tmp_path: Path) -> None:
     write_tiny_model(dense)
     assert call("experts", MODEL).returncode == 2
     assert call("experts", MODEL, str(text), "--profile", str(saved)).returncode == 2
+    ignored = call("experts", MODEL, "--profile", str(saved), "--memory", "50%", "--policy", "lru")
+    assert (ignored.returncode, ignored.stdout) == (2, "")
+    assert "--memory, --policy would change nothing: a saved profile" in ignored.stderr
     assert "is one of .png" in call("experts", MODEL, str(text), "--plot", "map.bmp").stderr
     assert "has no experts" in call("experts", str(dense), str(text)).stderr
     assert "has no experts" in call("experts", str(dense), "--profile", str(saved)).stderr

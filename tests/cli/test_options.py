@@ -10,7 +10,17 @@ import pytest
 
 from ostinato.backends.contract import KVType
 from ostinato.cli.errors import USAGE, CliError
-from ostinato.cli.options import KV_TYPES, POLICIES, PREFETCHES, READ_MODES, add_machine, machine
+from ostinato.cli.options import (
+    KV_TYPES,
+    MACHINE,
+    POLICIES,
+    PREFETCHES,
+    READ_MODES,
+    STREAMING,
+    add_machine,
+    machine,
+    refuse_machine,
+)
 from ostinato.engine.loading import Options
 from ostinato.memory.options import PolicyName, Prefetch, ReadMode
 
@@ -30,7 +40,7 @@ def test_defaults_are_the_engine_s() -> None:
 
 @pytest.mark.parametrize(
     "words", [["--policy", "lru"], ["--prefetch", "none"], ["--fixed"], ["--per-layer"], ["--read-mode", "cached"],
-              ["--replica", "x", "--replica", "y"], ["--expert-profile", "x"], ["--checksums", "x"]],
+              ["--replica", "x", "--replica", "y"], ["--expert-profile", "x"], ["--checksums", "x"], ["--coarse", "x"]],
 )  # fmt: skip
 def test_what_belongs_to_a_budget_is_refused_without_one(words: list[str]) -> None:
     parser = argparse.ArgumentParser()
@@ -45,6 +55,26 @@ def test_what_belongs_to_a_budget_is_refused_without_one(words: list[str]) -> No
     else:
         with pytest.raises(CliError, match="to --memory alone"):
             machine(both)
+
+
+def test_a_share_needs_its_copy() -> None:
+    parser = argparse.ArgumentParser()
+    add_machine(parser)
+    words = ["--coarse-share", "0.5"]
+    with pytest.raises(CliError, match=r"^--coarse-share belongs to --memory: "):
+        machine(parser.parse_args(words))
+    with pytest.raises(CliError, match=r"^--coarse-share belongs to --coarse: "):
+        machine(parser.parse_args([*words, "--memory", "50%"]))
+    assert machine(parser.parse_args([*words, "--memory", "50%", "--coarse", "x"])).coarse_share == 0.5
+
+
+def test_every_option_of_the_machine_can_be_refused() -> None:
+    parser = argparse.ArgumentParser()
+    add_machine(parser)
+    assert {*MACHINE, *STREAMING} == set(vars(parser.parse_args([])))
+    refuse_machine(parser.parse_args([]), "nothing runs")
+    with pytest.raises(CliError, match=r"^--threads, --memory would change nothing: nothing runs$"):
+        refuse_machine(parser.parse_args(["--memory", "1GiB", "--threads", "1"]), "nothing runs")
 
 
 def test_describing_them_imports_no_other_folder() -> None:

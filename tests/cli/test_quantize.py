@@ -13,7 +13,7 @@ import pytest
 
 from ostinato.gguf.reader import open_gguf
 from ostinato.gguf.types_table import TensorType
-from tests.cli.support import call, ostinato
+from tests.cli.support import call, heard, ostinato
 from tools.tiny_models import write_tiny_model
 
 
@@ -99,9 +99,7 @@ def test_a_signal_leaves_nothing_behind(sent: signal.Signals, status: int, sourc
         os.kill(os.getpid(), sent)
         yield 1, np.zeros(1, np.uint8)
 
-    before = signal.getsignal(sent)
-    with mock.patch("ostinato.quantize.file.encode_slices", slices):
+    with heard(sent), mock.patch("ostinato.quantize.file.encode_slices", slices):
         done = call("quantize", source, str(tmp_path / "out.gguf"), "Q8_0")
     assert done.returncode == status
     assert os.listdir(tmp_path) == []
-    assert signal.getsignal(sent) is before

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from ostinato.memory.statistics import Statistics
 
 Figures = dict[str, float]
-STORE_HEADER = ("BATCH", "EXPERTS OF", "READ A TOKEN", "HITS", "RECALL", "PRECISION", "COARSE", "STALL A TOKEN")
+STORE_HEADER = ("BATCH", "EXPERTS OF", "READ/TOKEN", "HITS", "RECALL", "PRECISION", "COARSE", "STALL/TOKEN")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ostinato.cli.errors import USAGE, CliError
-from ostinato.cli.options import add_json, add_machine
+from ostinato.cli.options import add_json, add_machine, refuse_machine
 from ostinato.cli.output import bold, dim, print_json, print_table
 from ostinato.cli.profile import MODEL_HELP, TEXT_HELP, WINDOW_HELP, record
 
@@ -42,6 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     if bool(options.text) == bool(options.profile):
         raise CliError("either TEXT or --profile FILE says what the experts are wanted for", USAGE)
+    if options.profile:
+        refuse_machine(options, "a saved profile is shown without running the model")
     if options.plot:
         from ostinato.cli.heatmap import check_plot
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,11 @@ POLICIES = ("lru", "lfu", "lfru")  # without the oracle, which needs a recorded 
 PREFETCHES = ("none", "gate", "transitions")
 COARSE_SHARE = 0.125
 READ_MODES = ("direct", "cached", "mapped")
-STREAMING = ("policy", "per_layer", "fixed", "prefetch", "read_mode", "replica", "expert_profile", "checksums")
+MACHINE = ("backend", "threads", "run_steps", "context", "kv_type", "memory", "gpu_memory")
+STREAMING = (
+    "policy", "per_layer", "fixed", "prefetch", "read_mode", "replica", "expert_profile", "checksums", "coarse",
+    "coarse_share",
+)  # fmt: skip
 CONTEXT_HELP = "tokens of a prompt and its answer together (default: the model's own, at most 8192)"
 
 
@@ -80,7 +84,7 @@ def _add_memory(parser: argparse.ArgumentParser) -> None:
         "matters little is computed from there where that is faster; answers may then differ from run to run",
     )  # fmt: skip
     group.add_argument(
-        "--coarse-share", type=_share, metavar="S", default=COARSE_SHARE,
+        "--coarse-share", type=_share, metavar="S",
         help=f"what has less than this part of all rows' router weights matters little (default: {COARSE_SHARE})",
     )  # fmt: skip
 
@@ -115,23 +119,35 @@ def machine(options: argparse.Namespace) -> Options:
         checksums=options.checksums,
         gpu_memory=options.gpu_memory,
         coarse=options.coarse,
-        coarse_share=options.coarse_share,
+        coarse_share=options.coarse_share or COARSE_SHARE,
     )
 
 
 def _check_streaming(options: argparse.Namespace) -> None:
-    """CliError for options of weights that stream where none do."""
+    """CliError for options of weights that stream where none do, and of a coarse copy where there is none."""
     given = [name for name in STREAMING if getattr(options, name)]
     if options.gpu_memory is not None:
         given = [name for name in given if name != "expert_profile"]  # a card keeps experts too
         alone = " alone: with --gpu-memory nothing streams from files"
     elif options.memory is None:
         alone = ": without a budget nothing streams"
+    elif options.coarse_share and not options.coarse:
+        raise CliError("--coarse-share belongs to --coarse: without a copy nothing is computed from one", USAGE)
     else:
         return
     if given:
-        words = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-        raise CliError(f"{words} {'belongs' if len(given) == 1 else 'belong'} to --memory{alone}", USAGE)
+        raise CliError(f"{_named(given)} {'belongs' if len(given) == 1 else 'belong'} to --memory{alone}", USAGE)
+
+
+def refuse_machine(options: argparse.Namespace, why: str) -> None:
+    """CliError for anything that `add_machine` took, where no model is run."""
+    if given := [name for name in (*MACHINE, *STREAMING) if getattr(options, name)]:
+        raise CliError(f"{_named(given)} would change nothing: {why}", USAGE)
+
+
+def _named(names: Sequence[str]) -> str:
+    """As they are typed."""
+    return ", ".join(f"--{name.replace('_', '-')}" for name in names)
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
