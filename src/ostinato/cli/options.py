@@ -55,7 +55,8 @@ def _add_memory(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("models larger than memory")
     group.add_argument(
         "--memory", metavar="AMOUNT",
-        help="a budget of everything, as 8GiB or 50%% of the file; experts that it does not hold are read when needed",
+        help="a budget of everything, as 8GiB or 50%% of the file; experts (of a dense model: layers) that it does not "
+        "hold are read when needed",
     )  # fmt: skip
     group.add_argument(
         "--gpu-memory", metavar="AMOUNT",
