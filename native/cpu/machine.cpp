@@ -81,6 +81,7 @@ void Machine::fail_token(int64_t token, const std::string& reason) {
 void Machine::start() {
   abandoned = false;
   foreseen.clear();
+  passed = static_cast<double>(rows.count - rows.spans) / std::max(1, rows.spans) / kUseHalfLife;
   for (PackedValue& packed : scratch.packed) packed.value = -1;
 }
 

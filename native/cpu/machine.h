@@ -80,8 +80,9 @@ struct Machine {
   // Of the step that runs:
   Program* program = nullptr;
   Result* result = nullptr;
-  int32_t step = 0;               // its number in the run
-  bool abandoned = false;         // no row of it has numbers: nothing is computed any more
+  int32_t step = 0;        // its number in the run
+  bool abandoned = false;  // no row of it has numbers: nothing is computed any more
+  double passed = 0;       // halvings since what was wanted before, until the first experts are asked for
   std::vector<int32_t> foreseen;  // parcels to be hinted once this layer's experts have been asked for
 
   // Before and after the instructions of a step.

@@ -37,11 +37,10 @@ Lfru::Lfru(int32_t parcels, double half_life) : half_life_(half_life), scores_(p
     throw std::invalid_argument("a half-life is a number above 0");
 }
 
-double Lfru::touched(int32_t parcel, int64_t now, const Use& use) {
+double Lfru::touched(int32_t parcel, int64_t now, double rows) {
   double& score = scores_[parcel];
   const double fresh =
-      static_cast<double>(now) / half_life_ + std::log2(use.rows);  // log2 of what they count
-  score -= use.age;
+      static_cast<double>(now) / half_life_ + passed_ + std::log2(rows);  // log2 of what they count
   score = std::max(score, fresh) + std::log2(1 + std::exp2(-std::abs(score - fresh)));
   return score;
 }

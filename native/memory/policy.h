@@ -17,19 +17,16 @@ struct Worth {
   auto operator<=>(const Worth&) const = default;
 };
 
-// How a step uses a parcel.
-struct Use {
-  double rows = 1;  // that want it; those of a prompt fade from its end in the step towards its begin
-  double age = 0;   // halvings of what was before, beside those of one step: a prompt's is many tokens ago
-};
-
 class Policy {
  public:
   virtual ~Policy() = default;
   // The score of a parcel that nobody has wanted yet, and from step `now` on, in which it is wanted. Steps
   // (calls of want, of all layers and caches) are counted from 0.
   virtual double untouched(int32_t parcel) const = 0;
-  virtual double touched(int32_t parcel, int64_t now, const Use& use) = 0;
+  // `rows` want it; those of a prompt fade from its end in the step towards its begin.
+  virtual double touched(int32_t parcel, int64_t now, double rows) = 0;
+  // All that was before is so many halvings older, beside those of steps: a prompt's many tokens pass in one.
+  virtual void pass(double) {}
 };
 
 // A record of what was wanted: step s wanted parcels[first[s]] .. parcels[first[s + 1]].
@@ -44,7 +41,7 @@ struct Trace {
 class Lru final : public Policy {
  public:
   double untouched(int32_t) const override { return -1; }
-  double touched(int32_t, int64_t now, const Use&) override { return static_cast<double>(now); }
+  double touched(int32_t, int64_t now, double) override { return static_cast<double>(now); }
 };
 
 // What was wanted least often goes.
@@ -52,9 +49,7 @@ class Lfu final : public Policy {
  public:
   explicit Lfu(int32_t parcels) : counts_(parcels) {}
   double untouched(int32_t) const override { return 0; }
-  double touched(int32_t parcel, int64_t, const Use&) override {
-    return static_cast<double>(++counts_[parcel]);
-  }
+  double touched(int32_t parcel, int64_t, double) override { return static_cast<double>(++counts_[parcel]); }
 
  private:
   std::vector<int64_t> counts_;
@@ -62,15 +57,17 @@ class Lfu final : public Policy {
 
 // Frequency that fades (Lee and others, 2001, "LRFU"): each row counts 2^(-age / half_life). From 0 to
 // infinity, the half-life leads from LRU to LFU. All sums fade alike, so their order changes only at a use:
-// what is kept is log2(sum x 2^(now / half_life)).
+// what is kept is log2(sum x 2^(now / half_life + passed)).
 class Lfru final : public Policy {
  public:
   Lfru(int32_t parcels, double half_life);  // in steps
   double untouched(int32_t parcel) const override { return scores_[parcel]; }
-  double touched(int32_t parcel, int64_t now, const Use& use) override;
+  double touched(int32_t parcel, int64_t now, double rows) override;
+  void pass(double halvings) override { passed_ += halvings; }
 
  private:
   const double half_life_;
+  double passed_ = 0;  // halvings beside those of steps
   std::vector<double> scores_;
 };
 
@@ -80,7 +77,7 @@ class Oracle final : public Policy {
  public:
   Oracle(int32_t parcels, const Trace& trace);
   double untouched(int32_t parcel) const override { return next(parcel, -1); }
-  double touched(int32_t parcel, int64_t now, const Use&) override { return next(parcel, now); }
+  double touched(int32_t parcel, int64_t now, double) override { return next(parcel, now); }
 
  private:
   double next(int32_t parcel, int64_t now) const;

@@ -36,7 +36,7 @@ class Request {
   Request& operator=(const Request&) = delete;
 
   // One step of the trace. Distinct parcels, none of which this request waits for or holds; `rows` that want
-  // each of them (all above 0), or none: one each. `age`: see Use.
+  // each of them (all above 0), or none: one each. `age`: Policy::pass.
   void want(std::span<const int32_t> parcels, std::span<const double> rows = {}, double age = 0);
 
   // All that has arrived and was not yet handed out: at least one, for which it waits; none when nothing is

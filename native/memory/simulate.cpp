@@ -26,7 +26,7 @@ class Simulation {
     int32_t hits = 0;
     for (const int32_t parcel : wanted) {
       if (state_[parcel] == kResident) caches_[cache_[parcel]].withdraw(parcel, worth_[parcel]);
-      worth_[parcel] = {policy_.touched(parcel, now, {}), now};
+      worth_[parcel] = {policy_.touched(parcel, now, 1), now};
       hits += state_[parcel] != kAbsent;
       if (state_[parcel] == kResident) used.push_back(parcel);
       if (state_[parcel] == kAbsent) missing.push_back(parcel);

@@ -15,6 +15,7 @@ void Store::want(Request& request, std::span<const int32_t> parcels, std::span<c
   if (closed_) throw std::runtime_error("the store is closed");
   check_parcels(parcels);
   record_step(parcels);
+  policy_->pass(age);
   std::vector<int32_t> absent;
   for (size_t i = 0; i < parcels.size(); ++i) {
     const int32_t parcel = parcels[i];
@@ -26,7 +27,7 @@ void Store::want(Request& request, std::span<const int32_t> parcels, std::span<c
     count(Counter::kCoarse, parcel) += catalogue_.copy(parcel);
     ++r.uses;
     count(there ? Counter::kUseful : Counter::kLate, parcel) += prefetched;
-    r.worth = {policy_->touched(parcel, clock_, {rows.empty() ? 1 : rows[i], age}), clock_};
+    r.worth = {policy_->touched(parcel, clock_, rows.empty() ? 1 : rows[i]), clock_};
     if (there) {
       ++r.pins;
       request.arrive(parcel, "");

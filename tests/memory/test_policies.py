@@ -190,11 +190,11 @@ def test_a_parcel_counts_as_often_as_rows_want_it() -> None:
 
 
 def test_a_step_of_many_tokens_leaves_what_as_many_steps_would() -> None:
-    """Where all parcels are wanted: by the same worth they go, one after the other."""
+    """By the same worth they go, one after the other, those too that none of its tokens wanted."""
     rng = np.random.default_rng(7)
     w, everything = world(PARCELS), list(range(PARCELS))
-    skew = np.array([9, 5, 3, 2, 1, 1, 1]) / 22
-    for tokens in (20, 60):
+    skew = np.array([9, 5, 3, 2, 1, 1, 0]) / 21
+    for tokens in (6, 20, 60):
         rows = [rng.choice(PARCELS, 2, replace=False, p=skew).tolist() for _ in range(tokens)]
         faded = [
             sum(2.0 ** ((r - tokens + 1) / HALF_LIFE) for r, row in enumerate(rows) if p in row) for p in everything
@@ -203,7 +203,7 @@ def test_a_step_of_many_tokens_leaves_what_as_many_steps_would() -> None:
         wanted = [parcel for parcel in everything if faded[parcel]]
         once = touched(w, PARCELS, [before, (wanted, [faded[p] for p in wanted], (tokens - 1) / HALF_LIFE)])
         singly = touched(w, PARCELS, [before, *((row, None, 0.0) for row in rows)])
-        assert wanted == everything
+        assert len(wanted) < PARCELS
         for slots in range(PARCELS - 1, 0, -1):
             assert once.resize(0, slots, [slots])
             assert singly.resize(0, slots, [slots])

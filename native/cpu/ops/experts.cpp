@@ -142,8 +142,9 @@ class ExpertStep {
     }
   }
 
-  // A row of a prompt counts the less the more tokens follow it in the step; what was before the step is as
-  // old as its sequences are long, on average.
+  // A row of a prompt counts the less the more tokens follow it in the step. Before the first of them, what
+  // was before the step becomes as old as its sequences are long, on average: whether it is wanted now or
+  // not.
   void want(memory::Request& request) {
     std::vector<int32_t>& parcels = m_.scratch.experts.parcels;
     parcels.clear();
@@ -158,8 +159,7 @@ class ExpertStep {
       const bool coarse = copy_.has_value() && copy_->has(parcel);
       wanting.push_back(recent_rows(parcel - (coarse ? copy_->up.parcel : up_.parcel)));
     }
-    const double tokens = static_cast<double>(m_.count(i_.x)) / std::max(1, m_.rows.spans);
-    request.want(parcels, wanting, std::max(0.0, tokens - 1) / kUseHalfLife);
+    request.want(parcels, wanting, std::exchange(m_.passed, 0.0));
   }
 
   double recent_rows(int32_t expert) const {
