@@ -57,6 +57,17 @@ def test_what_belongs_to_a_budget_is_refused_without_one(words: list[str]) -> No
             machine(both)
 
 
+@pytest.mark.parametrize("option", ["--memory", "--gpu-memory"])
+@pytest.mark.parametrize("text", ["", "banana", "8XB", "1e9GiB", "0", "0%", "nan"])
+def test_an_amount_that_is_none_is_wrong_usage(option: str, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    add_machine(parser)
+    with pytest.raises(SystemExit) as ended:
+        parser.parse_args([option, text])
+    assert ended.value.code == USAGE
+    assert f"argument {option}: {text!r} is no" in capsys.readouterr().err
+
+
 def test_a_share_needs_its_copy() -> None:
     parser = argparse.ArgumentParser()
     add_machine(parser)

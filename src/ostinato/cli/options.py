@@ -54,12 +54,12 @@ def add_kv_type(group: argparse._ArgumentGroup) -> None:
 def _add_memory(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("models larger than memory")
     group.add_argument(
-        "--memory", metavar="AMOUNT",
+        "--memory", type=_amount, metavar="AMOUNT",
         help="a budget of everything, as 8GiB or 50%% of the file; experts (of a dense model: layers) that it does not "
         "hold are read when needed",
     )  # fmt: skip
     group.add_argument(
-        "--gpu-memory", metavar="AMOUNT",
+        "--gpu-memory", type=_amount, metavar="AMOUNT",
         help="the same of a card's memory: experts that it does not hold are read across the bus; --memory is then the "
         "most that the machine's own may take for them",
     )  # fmt: skip
@@ -208,6 +208,17 @@ def positive(text: str) -> int:
 def positions(text: str) -> int:
     """A context; far beyond any model's, within what a block table can hold."""
     return _between(text, 1, 2**24)
+
+
+def _amount(text: str) -> str:
+    """An amount of memory, as it was typed: a part is of a file that is not open yet."""
+    from ostinato.memory.budget import BudgetError, parse_budget
+
+    try:
+        parse_budget(text, 2**40)
+    except BudgetError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 def _share(text: str) -> float:

@@ -1,4 +1,7 @@
-"""`ostinato bench --profile`: instructions of a kind together, their times beside what the machine does at most."""
+"""`ostinato bench --profile`: instructions of a kind together, their times beside what the machine does at most.
+
+N calls a step of so many µs each, with so many bytes and operations each. The table fits a terminal of 80 columns.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from ostinato.program.ops_table import Cost, Load
 from ostinato.program.printer import si
 
 FLOATS = {TensorType.F32, TensorType.F16, TensorType.BF16, TensorType.F64}  # multiplied as float32, not as int8
-HEADER = ("OP", "WEIGHTS", "CALLS", "µs/CALL", "STEP", "BYTES", "GB/s", "ROOF", "OPS", "GOPS", "ROOF")
+HEADER = ("OP", "WEIGHTS", "N", "µs", "STEP", "BYTES", "GB/s", "ROOF", "OPS", "GOPS", "ROOF")
 RIGHT = tuple(range(2, len(HEADER)))
 
 
@@ -123,15 +126,15 @@ def _title(found: Roofline) -> str:
 
 
 def _roof_line(roofs: Roofs) -> str:
-    parts = [f"memory {roofs.bytes_per_second / 1e9:.1f} GB/s"]
+    parts = [f"roofs: memory {roofs.bytes_per_second / 1e9:.1f} GB/s"]
     parts += [f"8-bit products {roofs.int8_per_second / 1e9:.0f} GOPS"] if roofs.int8_per_second else []
     parts += [f"float32 {roofs.f32_per_second / 1e9:.0f} GOPS"] if roofs.f32_per_second else []
-    return "roofs, measured with as many threads: " + ", ".join(parts)
+    return ", ".join(parts) + " (measured)"
 
 
 def _rows(found: Roofline, roofs: Roofs) -> list[tuple[str, ...]]:
     rest = found.seconds - sum(kind.seconds for kind in found.kinds)
-    between = ("between", "", "", f"{1e6 * rest:.1f}", _percent(rest, found.seconds), *[""] * 6)
+    between = ("between", "", "", _figure(1e6 * rest), _percent(rest, found.seconds), *[""] * 6)
     return [*(_cells(kind, found.seconds, roofs) for kind in found.kinds), between]
 
 
@@ -142,15 +145,20 @@ def _cells(kind: Kind, step: float, roofs: Roofs) -> tuple[str, ...]:
         kind.op,
         kind.weights,
         str(kind.calls),
-        f"{1e6 * kind.seconds / kind.calls:.1f}",
+        _figure(1e6 * kind.seconds / kind.calls),
         _percent(kind.seconds, step),
         size(kind.bytes / kind.calls) if kind.bytes else "",
-        f"{read / 1e9:.1f}" if kind.bytes else "",
+        _figure(read / 1e9) if kind.bytes else "",
         _percent(read, roofs.bytes_per_second) if kind.bytes else "",
         si(kind.operations / kind.calls),
-        f"{done / 1e9:.1f}" if kind.operations else "",
+        _figure(done / 1e9) if kind.operations else "",
         _percent(done, roof) if kind.operations else "",
     )
+
+
+def _figure(value: float) -> str:
+    """A digit behind the point where there are few before it."""
+    return f"{value:.1f}" if value < 100 else f"{value:.0f}"
 
 
 def _percent(part: float, whole: float) -> str:
