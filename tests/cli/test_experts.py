@@ -67,6 +67,16 @@ def test_the_table_is_for_people(text: Path, saved: Path) -> None:
     assert "HIT AT" not in short
 
 
+@pytest.mark.parametrize(("columns", "cells"), [(100, 8), (40, 8), (12, 4)])
+def test_a_narrow_terminal_has_the_uses_below(saved: Path, columns: int, cells: int) -> None:
+    seen = mock.patch.multiple("ostinato.cli.experts", is_terminal=lambda: True, columns=lambda: columns)
+    with seen:
+        lines = call("experts", MODEL, "--profile", str(saved)).stdout.splitlines()
+    assert len(lines) == (6 if columns == 100 else 12)
+    assert ("TOP 1/4" in lines[-5]) == (columns == 100)
+    assert all(len(line.split()[-1]) == cells for line in lines[-4:])
+
+
 def test_what_is_refused(text: Path, saved: Path, tmp_path: Path) -> None:
     dense = tmp_path / "dense.gguf"
     write_tiny_model(dense)

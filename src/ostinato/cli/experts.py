@@ -1,11 +1,13 @@
 """`ostinato experts MODEL`: which experts are wanted, layer by layer, by a text or as a saved profile says.
 
-ENTROPY   bits of the choice of an expert, and how many equally likely ones have as much
+ENTROPY   bits of the choice of an expert, of as many as there could be
+EQUALS    how many equally likely experts have as much
 TOP 1/4   the part of all uses that the most wanted quarter of the experts has
 FOLLOWS   of what a token wanted, the part that guesses from the choice of the layer before named
 AHEAD     the part that the layer's own router named when it was given what the layer before it looked at
 HIT AT    hit rate of a cache (LFRU) with room for that part of the layer's experts
-USES      an expert a cell, in the order of their numbers; a full one is the most wanted of its layer, a dot nobody's
+USES      an expert a cell, in the order of their numbers; a full one is the most wanted of its layer, a dot nobody's;
+          below the rest where the terminal is too narrow
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from ostinato.cli.errors import USAGE, CliError
 from ostinato.cli.options import add_json, add_machine, refuse_machine
-from ostinato.cli.output import bold, dim, print_json, print_table
+from ostinato.cli.output import bold, cells_of, columns, dim, is_terminal, print_json, print_table, table_lines
 from ostinato.cli.profile import MODEL_HELP, TEXT_HELP, WINDOW_HELP, record
 
 if TYPE_CHECKING:
@@ -101,10 +103,20 @@ def _print(heats: Sequence[LayerHeat], title: str, source: str) -> None:
 
     print(bold(title) + dim(f"   {source}"))
     ordered = bool(heats[0].hits)
-    rooms = ["FOLLOWS", "AHEAD", *(f"HIT AT {100 * room:.3g} %" for room in ROOMS)] if ordered else []
-    header = ["LAYER", "ENTROPY", "OF", "EQUAL TO", "TOP 1/4", *rooms, "USES"]
+    first, *others = (f"{100 * room:.3g} %" for room in ROOMS)
+    rooms = ["FOLLOWS", "AHEAD", f"HIT AT {first}", *others] if ordered else []
+    header = ["LAYER", "ENTROPY", "EQUALS", "TOP 1/4", *rooms]
     rows = [_row(heat, ordered) for heat in heats]
-    print_table(rows, header, right=range(len(header) - 1))
+    right = range(len(header))
+    beside = columns() - max(map(cells_of, table_lines([header, *rows]))) - 2 if is_terminal() else CELLS
+    if beside >= min(CELLS, max(len(heat.counts) for heat in heats)):
+        drawn = [[*row, _shades(heat.counts, CELLS)] for row, heat in zip(rows, heats, strict=True)]
+        print_table(drawn, [*header, "USES"], right)
+        return
+    print_table(rows, header, right)
+    print()
+    most = min(CELLS, columns() - len("LAYER  "))
+    print_table([[str(heat.layer), _shades(heat.counts, most)] for heat in heats], ["LAYER", "USES"], right=[0])
 
 
 def _row(heat: LayerHeat, ordered: bool) -> list[str]:
@@ -112,14 +124,14 @@ def _row(heat: LayerHeat, ordered: bool) -> list[str]:
 
     guesses = ["" if part is None else percent(part) for part in (heat.follows, heat.foreseen)] if ordered else []
     return [
-        str(heat.layer), f"{heat.entropy:.2f}", f"{log2(len(heat.counts)):.2f}", f"{2**heat.entropy:.1f}",
-        percent(heat.top_quarter), *guesses, *map(percent, heat.hits), _shades(heat.counts),
+        str(heat.layer), f"{heat.entropy:.2f}/{log2(len(heat.counts)):.2f}", f"{2**heat.entropy:.1f}",
+        percent(heat.top_quarter), *guesses, *map(percent, heat.hits),
     ]  # fmt: skip
 
 
-def _shades(counts: Sequence[int]) -> str:
-    """A cell for each expert, or for as many neighbours as it takes to fit."""
-    each = -(-len(counts) // CELLS)
+def _shades(counts: Sequence[int], most: int) -> str:
+    """A cell for each expert, or for as many neighbours as it takes to fit into so many."""
+    each = -(-len(counts) // max(1, most))
     cells = [sum(counts[at : at + each]) for at in range(0, len(counts), each)]
     shades = SHADES if (sys.stdout.encoding or "utf").lower().startswith("utf") else PLAIN_SHADES
     levels = len(shades) - 1
