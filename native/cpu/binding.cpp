@@ -128,12 +128,11 @@ class PyExecutor {
   std::vector<nb::object> alive_;
 };
 
-// By the names of contract.KVType.
-KVType kv_type_of(const std::string& name) {
-  if (name == "f16") return KVType::kF16;
-  if (name == "f32") return KVType::kF32;
-  if (name == "q8_0") return KVType::kQ8_0;
-  throw std::invalid_argument("no keys and values of type " + name);
+KVType kv_type_of(int32_t tensor_type) {
+  for (const KVType type : kKVTypes) {
+    if (static_cast<int32_t>(type) == tensor_type) return type;
+  }
+  throw std::invalid_argument("no keys and values of tensor type " + std::to_string(tensor_type));
 }
 
 // Collects what a Model consists of. Programs come in the order prefill, decode (or one that is both).
@@ -146,8 +145,8 @@ class Builder {
                      block_size, vocab,          tokens,        max_steps};
   }
 
-  void add_cache(int32_t layers, int32_t kv_heads, int32_t key_dim, int32_t value_dim,
-                 const std::string& kv_type, Bytes memory) {
+  void add_cache(int32_t layers, int32_t kv_heads, int32_t key_dim, int32_t value_dim, int32_t kv_type,
+                 Bytes memory) {
     const KVType type = kv_type_of(kv_type);
     const Cache cache{layers,
                       kv_heads,

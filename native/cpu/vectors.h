@@ -27,20 +27,18 @@ constexpr int64_t split_begin(int64_t split) {
 
 // How a cache keeps its elements. Q8_0: 32 elements of a head share a float16 scale, which is the largest
 // magnitude / 127; an element is a scale times -127 .. 127.
-enum class KVType : int32_t { kF16, kF32, kQ8_0 };
-constexpr int64_t kQuantBlock = 32;
+enum class KVType : int32_t {  // under the number of its tensor type
+  kF16 = static_cast<int32_t>(TensorType::kF16),
+  kF32 = static_cast<int32_t>(TensorType::kF32),
+  kQ8_0 = static_cast<int32_t>(TensorType::kQ8_0),
+};
+constexpr KVType kKVTypes[] = {KVType::kF16, KVType::kF32, KVType::kQ8_0};
+constexpr BlockShape kv_block(KVType type) { return block_shape(static_cast<TensorType>(type)); }
+constexpr int64_t kQuantBlock = kv_block(KVType::kQ8_0).elements;
 
 // Bytes of one position of a head of so many elements.
 constexpr int64_t head_bytes(KVType type, int64_t dim) {
-  switch (type) {
-    case KVType::kF16:
-      return 2 * dim;
-    case KVType::kF32:
-      return 4 * dim;
-    case KVType::kQ8_0:
-      return dim + dim / kQuantBlock * 2;
-  }
-  return 0;
+  return dim / kv_block(type).elements * kv_block(type).bytes;
 }
 
 // One KV head of one layer of one sequence, as paged memory; model.h says how elements lie in a block.

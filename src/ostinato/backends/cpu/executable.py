@@ -172,7 +172,7 @@ def _described(
     except ValueError as error:
         raise CompileError(f"cpu: {error}") from error
     check_positions(programs, tensors, plan.context)
-    kv_type = plan.kv_type.value
+    kv_type = plan.kv_type.tensor_type
     for group, pool in zip(programs.caches, pools, strict=True):
         builder.add_cache(group.layers, group.kv_heads, group.key_dim, group.value_dim, kv_type, pool)
     for states in programs.states:
