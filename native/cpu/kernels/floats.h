@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "cpu/kernels/blocks.h"
+#include "cpu/kernels/level.h"
 #include "cpu/kernels/prefetch.h"
 
 namespace ostinato::cpu {
@@ -110,6 +111,21 @@ static void float_matmul(WeightRows w, int64_t k, const void* packed, int64_t ro
         float_tile<Vector, Element, Vector::kFewRows, 1>(
             w, i, k, x + t * stride, out + t * out_stride, out_stride,
             t == pass ? next_group(w, i, Vector::kFewRows) : Prefetch{});
+  }
+}
+
+// The product with weights of a float type, given an Element for each of them; nullptr for other types.
+template <class Vector, class F32, class F16, class BF16>
+static Matmul* find_element(TensorType type) {
+  switch (type) {
+    case TensorType::kF32:
+      return float_matmul<Vector, F32>;
+    case TensorType::kF16:
+      return float_matmul<Vector, F16>;
+    case TensorType::kBF16:
+      return float_matmul<Vector, BF16>;
+    default:
+      return nullptr;
   }
 }
 

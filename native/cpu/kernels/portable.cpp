@@ -5,29 +5,12 @@
 
 #include "cpu/kernels/formats.h"
 #include "cpu/kernels/level.h"
+#include "cpu/kernels/pack.h"
 
 namespace ostinato::cpu::portable {
 namespace {
 
 // ---- activations
-
-// Quantises n floats with one scale and returns it; see "Activations" in sums.md.
-float quantize(const float* x, int n, int8_t* q) {
-  uint32_t bits = 0;
-  for (int i = 0; i < n; ++i) bits = std::max(bits, std::bit_cast<uint32_t>(x[i]) & 0x7fffffffu);
-  const float largest = std::bit_cast<float>(bits);
-  if (bits >= 0x7f800000u || largest < kTiny) {
-    std::memset(q, 0, n);
-    return bits >= 0x7f800000u ? std::bit_cast<float>(0x7fc00000u) : 0.0f;
-  }
-  constexpr float kRound = 0x1.8p23f;  // adding it leaves the nearest integer (ties to even) in the low bits
-  const float inverse = 127.0f / largest;
-  for (int i = 0; i < n; ++i) {
-    const float shifted = x[i] * inverse + kRound;
-    q[i] = static_cast<int8_t>(std::bit_cast<int32_t>(shifted) - std::bit_cast<int32_t>(kRound));
-  }
-  return largest / 127.0f;
-}
 
 int32_t sum(const int8_t* q, int n) {
   int32_t total = 0;
@@ -35,27 +18,32 @@ int32_t sum(const int8_t* q, int n) {
   return total;
 }
 
-void pack_super(const float* x, int64_t k, void* out) {
-  auto* rows = static_cast<SuperRow*>(out);
-  for (int64_t b = 0; b < k / kSuper; ++b) {
-    SuperRow& row = rows[b] = {};
-    row.d = quantize(x + b * kSuper, kSuper, row.q);
+struct Packer {
+  template <int kCount>
+  static uint32_t largest(const float* x) {
+    uint32_t bits = 0;
+    for (int i = 0; i < kCount; ++i) bits = std::max(bits, std::bit_cast<uint32_t>(x[i]) & 0x7fffffffu);
+    return bits;
+  }
+
+  template <int kCount>
+  static void round(const float* x, float inverse, int8_t* q) {
+    constexpr float kRound =
+        0x1.8p23f;  // adding it leaves the nearest integer (ties to even) in the low bits
+    for (int i = 0; i < kCount; ++i) {
+      const float shifted = x[i] * inverse + kRound;
+      q[i] = static_cast<int8_t>(std::bit_cast<int32_t>(shifted) - std::bit_cast<int32_t>(kRound));
+    }
+  }
+
+  static void set_sums(SuperRow& row) {
     for (int j = 0; j < 16; ++j) row.sums16[j] = static_cast<int16_t>(sum(row.q + 16 * j, 16));
     for (int j = 0; j < 8; ++j) row.sums32[j] = static_cast<int16_t>(sum(row.q + 32 * j, 32));
     measure(row);
   }
-}
 
-void pack_blocks(const float* x, int64_t k, void* out) {
-  auto* rows = static_cast<BlockRow*>(out);
-  for (int64_t b = 0; b < k / 32; ++b) {
-    BlockRow& row = rows[b / 8];
-    if (b % 8 == 0) row = {};
-    const int j = static_cast<int>(b % 8);
-    row.d[j] = quantize(x + 32 * b, 32, row.q + 32 * j);
-    row.minus_sums[j] = -sum(row.q + 32 * j, 32);
-  }
-}
+  static int32_t sum32(const int8_t* q) { return sum(q, 32); }
+};
 
 // ---- products: a block unpacked once, its float terms added for every activation row
 
@@ -192,6 +180,6 @@ Matmul* kernel(TensorType type) {
 
 }  // namespace
 
-const Level level = {Isa::kPortable, "portable", pack_super, pack_blocks, kernel};
+const Level level = {Isa::kPortable, "portable", pack_super<Packer>, pack_blocks<Packer>, kernel};
 
 }  // namespace ostinato::cpu::portable

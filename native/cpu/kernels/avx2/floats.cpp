@@ -2,7 +2,6 @@
 #include "cpu/kernels/floats.h"
 
 #include "cpu/kernels/avx2/lanes.h"
-#include "cpu/kernels/level.h"
 
 namespace ostinato::cpu::avx2 {
 namespace {
@@ -44,16 +43,6 @@ struct BF16 {
 
 }  // namespace
 
-void matmul_f32(WeightRows w, int64_t k, const void* packed, int64_t rows, float* out, int64_t out_stride) {
-  float_matmul<Vector, F32>(w, k, packed, rows, out, out_stride);
-}
-
-void matmul_f16(WeightRows w, int64_t k, const void* packed, int64_t rows, float* out, int64_t out_stride) {
-  float_matmul<Vector, F16>(w, k, packed, rows, out, out_stride);
-}
-
-void matmul_bf16(WeightRows w, int64_t k, const void* packed, int64_t rows, float* out, int64_t out_stride) {
-  float_matmul<Vector, BF16>(w, k, packed, rows, out, out_stride);
-}
+Matmul* find_floats(TensorType type) { return find_element<Vector, F32, F16, BF16>(type); }
 
 }  // namespace ostinato::cpu::avx2

@@ -2,33 +2,15 @@
 #include "cpu/kernels/level.h"
 
 #include "cpu/kernels/avx512/lanes.h"
+#include "cpu/kernels/pack.h"
 
 namespace ostinato::cpu::avx512 {
 
-Matmul matmul_f32, matmul_f16, matmul_bf16, matmul_q8_0, matmul_q4_0, matmul_q4_k, matmul_q6_k;
-Matmul *find_super(TensorType type), *find_grids(TensorType type), *find_small(TensorType type);
+Matmul matmul_q8_0, matmul_q4_0, matmul_q4_k, matmul_q6_k;
+Matmul *find_floats(TensorType type), *find_super(TensorType type), *find_grids(TensorType type),
+    *find_small(TensorType type);
 
 namespace {
-
-// Quantises 16 x kCount floats with one scale and returns it; see "Activations" in sums.md.
-template <int kCount>
-float quantize(const float* x, int8_t* q) {
-  __m512i bits = _mm512_setzero_si512();
-  for (int i = 0; i < kCount; ++i)
-    bits = _mm512_max_epi32(bits, _mm512_and_si512(load(x + 16 * i), _mm512_set1_epi32(0x7fffffff)));
-  const int32_t most = _mm512_reduce_max_epi32(bits);
-  const float largest = std::bit_cast<float>(most);
-  if (most >= 0x7f800000 || largest < kTiny) {
-    std::memset(q, 0, 16 * kCount);
-    return most >= 0x7f800000 ? std::bit_cast<float>(0x7fc00000) : 0.0f;
-  }
-  const __m512 inverse = _mm512_set1_ps(127.0f / largest);
-  for (int i = 0; i < kCount; ++i) {
-    const __m512i rounded = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x + 16 * i), inverse));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(q + 16 * i), _mm512_cvtsepi32_epi8(rounded));
-  }
-  return largest / 127.0f;
-}
 
 // Sums of 16 consecutive bytes each, as 16 bits.
 __m128i sums16(__m512i q) {
@@ -39,52 +21,48 @@ __m128i sums16(__m512i q) {
   return _mm_cvtepi32_epi16(_mm512_castsi512_si128(_mm512_permutexvar_epi32(first, sums)));
 }
 
-// Sums of q, and how large sums of its parts can be.
-void set_sums(SuperRow& row) {
-  alignas(32) int16_t magnitudes[16];
-  for (int i = 0; i < 4; ++i) {
-    const __m512i q = load(row.q + 64 * i);
-    _mm_storel_epi64(reinterpret_cast<__m128i*>(row.sums16 + 4 * i), sums16(q));
-    _mm_storel_epi64(reinterpret_cast<__m128i*>(magnitudes + 4 * i), sums16(_mm512_abs_epi8(q)));
+struct Packer {
+  template <int kCount>
+  static uint32_t largest(const float* x) {
+    __m512i bits = _mm512_setzero_si512();
+    for (int i = 0; i < kCount; i += 16)
+      bits = _mm512_max_epi32(bits, _mm512_and_si512(load(x + i), _mm512_set1_epi32(0x7fffffff)));
+    return static_cast<uint32_t>(_mm512_reduce_max_epi32(bits));
   }
-  const __m256i one = _mm256_set1_epi16(1), magnitude = load256(magnitudes);
-  const __m256i sums = _mm256_madd_epi16(load256(row.sums16), one);
-  const __m256i twice = _mm256_add_epi32(_mm256_madd_epi16(magnitude, one), _mm256_abs_epi32(sums));
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(row.sums32), _mm256_cvtepi32_epi16(sums));
-  row.most16 = static_cast<int16_t>(_mm512_reduce_max_epi32(_mm512_cvtepi16_epi32(magnitude)));
-  row.part32 = static_cast<int16_t>(_mm512_reduce_max_epi32(_mm512_zextsi256_si512(twice)) / 2);
-}
 
-void pack_super(const float* x, int64_t k, void* out) {
-  auto* rows = static_cast<SuperRow*>(out);
-  for (int64_t b = 0; b < k / kSuper; ++b) {
-    SuperRow& row = rows[b] = {};
-    row.d = quantize<16>(x + b * kSuper, row.q);
-    set_sums(row);
+  template <int kCount>
+  static void round(const float* x, float inverse, int8_t* q) {
+    const __m512 factor = _mm512_set1_ps(inverse);
+    for (int i = 0; i < kCount; i += 16) {
+      const __m512i rounded = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x + i), factor));
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(q + i), _mm512_cvtsepi32_epi8(rounded));
+    }
   }
-}
 
-void pack_blocks(const float* x, int64_t k, void* out) {
-  auto* rows = static_cast<BlockRow*>(out);
-  for (int64_t b = 0; b < k / 32; ++b) {
-    BlockRow& row = rows[b / 8];
-    const int j = static_cast<int>(b % 8);
-    if (j == 0) row = {};
-    row.d[j] = quantize<2>(x + 32 * b, row.q + 32 * j);
-    const __m256i sums =
-        _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_set1_epi8(1), load256(row.q + 32 * j));
-    row.minus_sums[j] = -_mm512_reduce_add_epi32(_mm512_zextsi256_si512(sums));
+  // Sums of q, and how large sums of its parts can be.
+  static void set_sums(SuperRow& row) {
+    alignas(32) int16_t magnitudes[16];
+    for (int i = 0; i < 4; ++i) {
+      const __m512i q = load(row.q + 64 * i);
+      _mm_storel_epi64(reinterpret_cast<__m128i*>(row.sums16 + 4 * i), sums16(q));
+      _mm_storel_epi64(reinterpret_cast<__m128i*>(magnitudes + 4 * i), sums16(_mm512_abs_epi8(q)));
+    }
+    const __m256i one = _mm256_set1_epi16(1), magnitude = load256(magnitudes);
+    const __m256i sums = _mm256_madd_epi16(load256(row.sums16), one);
+    const __m256i twice = _mm256_add_epi32(_mm256_madd_epi16(magnitude, one), _mm256_abs_epi32(sums));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(row.sums32), _mm256_cvtepi32_epi16(sums));
+    row.most16 = static_cast<int16_t>(_mm512_reduce_max_epi32(_mm512_cvtepi16_epi32(magnitude)));
+    row.part32 = static_cast<int16_t>(_mm512_reduce_max_epi32(_mm512_zextsi256_si512(twice)) / 2);
   }
-}
+
+  static int32_t sum32(const int8_t* q) {
+    const __m256i sums = _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_set1_epi8(1), load256(q));
+    return _mm512_reduce_add_epi32(_mm512_zextsi256_si512(sums));
+  }
+};
 
 Matmul* kernel(TensorType type) {
   switch (type) {
-    case TensorType::kF32:
-      return matmul_f32;
-    case TensorType::kF16:
-      return matmul_f16;
-    case TensorType::kBF16:
-      return matmul_bf16;
     case TensorType::kQ8_0:
       return matmul_q8_0;
     case TensorType::kQ4_0:
@@ -96,6 +74,7 @@ Matmul* kernel(TensorType type) {
     default:
       break;
   }
+  if (Matmul* found = find_floats(type)) return found;
   if (Matmul* found = find_super(type)) return found;
   if (Matmul* found = find_grids(type)) return found;
   return find_small(type);
@@ -103,6 +82,6 @@ Matmul* kernel(TensorType type) {
 
 }  // namespace
 
-const Level level = {Isa::kAvx512, "avx512", pack_super, pack_blocks, kernel};
+const Level level = {Isa::kAvx512, "avx512", pack_super<Packer>, pack_blocks<Packer>, kernel};
 
 }  // namespace ostinato::cpu::avx512
