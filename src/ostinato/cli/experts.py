@@ -4,7 +4,8 @@ ENTROPY   bits of the choice of an expert, of as many as there could be
 EQUALS    how many equally likely experts have as much
 TOP 1/4   the part of all uses that the most wanted quarter of the experts has
 FOLLOWS   of what a token wanted, the part that guesses from the choice of the layer before named
-AHEAD     the part that the layer's own router named when it was given what the layer before it looked at
+AHEAD     the part that the layer's own router named when it was given what the layer before it looked at; the first
+          layer's, the embedding
 HIT AT    hit rate of a cache (LFRU) with room for that part of the layer's experts
 USES      an expert a cell, in the order of their numbers; a full one is the most wanted of its layer, a dot nobody's;
           below the rest where the terminal is too narrow

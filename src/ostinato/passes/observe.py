@@ -1,7 +1,7 @@
 """Programs that also say which experts they chose, and which they would have foreseen: routers' ids as named outputs.
 
 Numbers stay. What is asked for comes with the logits (`Batch.want_logits`), int32 [T, top_k]: for every stack of
-experts those that were chosen, and, where a layer before it looks at the residual, those that its router would have
+experts those that were chosen, and, where something before it looks at the residual, those that its router would have
 chosen there (passes/foresee.py).
 """
 
