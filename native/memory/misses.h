@@ -1,6 +1,7 @@
 // Misses that may be computed from a copy in fewer bits instead of being waited for: the one place that says
 // when. Numbers then depend on what was in memory, so only who asks for it gets such a rule.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <span>
 
@@ -11,6 +12,7 @@ struct Wanted {
   int32_t parcel, copy;             // of a store: it, and the same in fewer bits
   float share;                      // the largest part that it has of a row's router weights
   int64_t left = 0, copy_left = 0;  // bytes of both that are not yet read: 0 for what is resident
+  int64_t under_way = 0;            // of the expert's, those that new reads wait for already
   bool coarse = false;              // what was decided: it is computed from the copy
 };
 
@@ -31,11 +33,11 @@ struct MissRule {
   }
 
   // Decides for all experts that a layer wants, in this order; each read that is chosen is ahead of the next.
-  // `ahead`: bytes of other reads.
+  // `ahead`: bytes that a new read waits for, those of the experts under way among them.
   void decide(std::span<Wanted> experts, int64_t ahead) const {
     for (Wanted& expert : experts) {
-      expert.coarse = coarse(expert, ahead);
-      ahead += expert.coarse ? expert.copy_left : expert.left;
+      expert.coarse = coarse(expert, std::max<int64_t>(0, ahead - expert.under_way));
+      ahead += expert.coarse ? expert.copy_left : expert.left - expert.under_way;
     }
   }
 };

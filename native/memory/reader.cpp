@@ -92,10 +92,14 @@ int64_t Reader::left(int32_t id) const {
 int64_t Reader::ahead() const {
   const std::lock_guard lock(mutex_);
   int64_t bytes = 0;
-  for (const auto& [id, active] : active_) {
-    bytes += active.job.priority == Priority::kDemand ? active.left : active.open_bytes;
-  }
+  for (const auto& [id, active] : active_) bytes += active.ahead();
   return bytes;
+}
+
+int64_t Reader::ahead(int32_t id) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = active_.find(id);
+  return found == active_.end() ? 0 : found->second.ahead();
 }
 
 void Reader::leave_line(int32_t id, const Active& active) {

@@ -66,8 +66,9 @@ class Reader {
   void raise(int32_t id);   // a prefetch becomes a demand
   void close();             // ends the threads; what has not begun is dropped
 
-  int64_t left(int32_t id) const;  // bytes of the job that are not yet read; 0 where there is none
-  int64_t ahead() const;           // bytes that a new demand waits for: reads under way, and other demands
+  int64_t left(int32_t id) const;   // bytes of the job that are not yet read; 0 where there is none
+  int64_t ahead() const;            // bytes that a new demand waits for: reads under way, and other demands
+  int64_t ahead(int32_t id) const;  // of those, the job's
 
   int64_t block() const { return block_; }  // of all files, so that any extents fit into one slot
   const std::vector<File>& files() const { return files_; }
@@ -81,6 +82,8 @@ class Reader {
     int64_t left = 0;        // bytes not yet read
     int64_t open_bytes = 0;  // of those, being read
     Outcome outcome{};
+
+    int64_t ahead() const { return job.priority == Priority::kDemand ? left : open_bytes; }
   };
   using Line = std::deque<int32_t>;
 

@@ -177,6 +177,7 @@ void Store::decide(const MissRule& rule, std::span<Wanted> experts) const {
   for (Wanted& expert : experts) {
     check_parcels(std::array{expert.parcel, expert.copy});
     expert.left = left(expert.parcel), expert.copy_left = left(expert.copy);
+    expert.under_way = std::min(expert.left, reader_.ahead(expert.parcel));
   }
   rule.decide(experts, reader_.ahead());
 }

@@ -23,7 +23,11 @@ def replace(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("change", "says"),
-    [(Path.unlink, "cannot be opened"), (replace, "has changed since"), (lambda path: path.write_bytes(b"G"), "magic: needs 4 bytes")],
+    [
+        (Path.unlink, "cannot be opened"),
+        (replace, "has changed since"),
+        (lambda path: path.write_bytes(b"G"), "magic: needs 4 bytes"),
+    ],
 )
 def test_a_file_that_changed_under_the_server(
     change: Callable[[Path], None], says: str, tmp_path: Path, caplog: pytest.LogCaptureFixture

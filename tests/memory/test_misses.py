@@ -88,6 +88,34 @@ def test_what_has_been_read_counts_less() -> None:
     request.clear()
 
 
+@pytest.mark.parametrize("least", [0.5, 1.5])
+def test_a_read_does_not_wait_for_itself(least: float) -> None:
+    """Of which one block is under way, while the copy is there."""
+    w = world(2)
+    w.extents = [[(0, 40 * BLOCK)], [(0, 10 * BLOCK)]]
+    source = ScriptedSource(np.zeros(40 * BLOCK, np.uint8))
+    store = w.store(source, slots=2, chunk=BLOCK, threads=1)
+    request = _memory.Request(store)
+    request.want(ints([1]))
+    assert request.wait(1) == ""
+    reads = source.read
+
+    def read(offset: int, to: np.ndarray) -> None:
+        if offset == 39 * BLOCK:
+            source.gate.clear()
+        reads(offset, to)
+
+    source.read = read  # type: ignore[method-assign]
+    request.want(ints([0]))
+    for _ in range(50):
+        source.began.acquire()
+    decided = store.decide(rule(least_saving=least * BLOCK / RATE), [(0, 1, 0.1)])
+    source.gate.set()
+    assert decided == [least < 1]
+    assert request.wait(0) == ""
+    request.clear()
+
+
 def parcels(copies: bool) -> Parcels:
     """24 parcels of two sizes in four layers, and as many copies of half the size."""
     rng = np.random.default_rng(0)
