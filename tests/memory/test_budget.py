@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ostinato import _memory
-from ostinato.memory.budget import LEAST_SLOTS, BudgetError, MemoryPlan, kept_layers, padded, parse_budget, plan
+from ostinato.memory.budget import LEAST_SLOTS, BudgetError, MemoryPlan, amount, kept_layers, padded, parse_budget, plan
 from ostinato.memory.parcels import Extent, Parcel, Parcels
 from ostinato.memory.simulate import hit_rate
 from ostinato.memory.store_table import BLOCK
@@ -26,6 +26,11 @@ from tests.memory.worlds import NO_TRACE, ScriptedSource, ints
 )  # fmt: skip
 def test_amounts(text: str, nbytes: int) -> None:
     assert parse_budget(text, 1000) == nbytes
+
+
+def test_amounts_are_said_rounded_up() -> None:
+    said = [amount(nbytes) for nbytes in (8, 2**20 - 1, 2**20, 2**20 + 1, 2**30, 5 * 2**29 + 1)]
+    assert said == ["8 B", "1048575 B", "1.00 MiB", "1.01 MiB", "1.00 GiB", "2.51 GiB"]
 
 
 NONE = ("", "8 GiB 2", "-1G", "1e9", "0", "0%", "GiB", "8X", "\u0663G", "nan", "inf%", "1" * 16, "0.0001%")
@@ -70,7 +75,7 @@ def test_every_plan_fits(sizes: list[tuple[int, int]], experts: int, percent: in
     try:
         made = plan(parcels, budget, other_bytes=other, per_layer=per_layer)
     except BudgetError as error:
-        match = re.search(r"runs in ([\d.]+ .iB)", str(error))
+        match = re.search(r"runs in ([\d.]+ (?:[MG]i)?B)", str(error))
         assert match
         enough = parse_budget(match[1], 0)
         check(parcels, plan(parcels, enough, other_bytes=other, per_layer=per_layer), enough - other)

@@ -223,9 +223,8 @@ def _round_up(value: int, unit: int) -> int:
 
 
 def amount(nbytes: int) -> str:
-    """Rounded up, so that the amount named is enough."""
-    return (
-        f"{-(-nbytes * 100 // 2**30) / 100:.2f} GiB"
-        if nbytes >= 2**30
-        else f"{-(-nbytes * 100 // 2**20) / 100:.2f} MiB"
-    )
+    """Rounded up, so that the amount named is enough; in bytes where so little that a unit may have been left out."""
+    if nbytes < 2**20:
+        return f"{nbytes} B"
+    unit, name = (2**30, "GiB") if nbytes >= 2**30 else (2**20, "MiB")
+    return f"{-(-nbytes * 100 // unit) / 100:.2f} {name}"
