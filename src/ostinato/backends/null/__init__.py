@@ -11,26 +11,23 @@ from __future__ import annotations
 
 import os
 import signal
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
 from ostinato.backends.batch import Batch, Span
-from ostinato.backends.batch_table import MAX_IN_FLIGHT, MAX_TOP_LOGPROBS, Kind
+from ostinato.backends.batch_table import MAX_TOP_LOGPROBS, Kind
 from ostinato.backends.contract import (
     CompileError,
     Plan,
     Probe,
-    StateAction,
     StepResult,
-    check_batch,
     refuse_device_budget,
     refuse_streaming,
 )
-from ostinato.backends.pools import make_pool, move_blocks
-from ostinato.backends.runs import MAX_STEPS, run_steps
-from ostinato.backends.stepstate import Slot, StepState
+from ostinato.backends.immediate import ImmediateExecutable
+from ostinato.backends.pools import make_pool
+from ostinato.backends.stepstate import Slot
 from ostinato.model.weights import StoredTensor
 from ostinato.program.ir import CacheGroup, Programs
 
@@ -56,43 +53,12 @@ class NullBackend:
         return NullExecutable(programs, plan, _fault())
 
 
-class NullExecutable:
+class NullExecutable(ImmediateExecutable):
     """Hash chains in place of keys and values."""
 
-    max_steps = MAX_STEPS
-    store = None
-    keeps_state = True
-
     def __init__(self, programs: Programs, plan: Plan, fault: tuple[int, signal.Signals] | None = None) -> None:
-        self._plan, self._vocab, self._fault = plan, programs.vocab_size, fault
-        self._state = StepState(plan, len(programs.caches))
-        self._pools = [_chains(group, plan) for group in programs.caches]
-        self._results: deque[StepResult] = deque()
-
-    def submit(self, batch: Batch) -> None:
-        if len(self._results) == MAX_IN_FLIGHT:
-            raise RuntimeError(f"{MAX_IN_FLIGHT} steps are in flight; collect one first")
-        check_batch(batch, self._plan, self._vocab, MAX_STEPS)
-        self._results.append(run_steps(batch, self._step, self._state))
-
-    def collect(self) -> StepResult:
-        if not self._results:
-            raise RuntimeError("no step is in flight")
-        return self._results.popleft()
-
-    def state(
-        self,
-        action: StateAction,
-        cache: int,
-        blocks: Sequence[int],
-        *,
-        to: Sequence[int] = (),
-        data: bytes = b"",
-    ) -> bytes:
-        return move_blocks(self._pools[cache], action, blocks, to, data)
-
-    def close(self) -> None:
-        self._results.clear()
+        super().__init__(programs, plan, [_chains(group, plan) for group in programs.caches])
+        self._vocab, self._fault = programs.vocab_size, fault
 
     def _step(self, batch: Batch) -> StepResult:
         rows = self._state.apply(batch)

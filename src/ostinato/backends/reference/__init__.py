@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
 from ostinato.backends.batch import Batch
-from ostinato.backends.batch_table import MAX_IN_FLIGHT, MAX_TOP_LOGPROBS
+from ostinato.backends.batch_table import MAX_TOP_LOGPROBS
 from ostinato.backends.contract import (
     CompileError,
     Plan,
     Probe,
-    StateAction,
     StepResult,
-    check_batch,
     refuse_device_budget,
     refuse_streaming,
 )
-from ostinato.backends.pools import make_pool, move_blocks
+from ostinato.backends.immediate import ImmediateExecutable
+from ostinato.backends.pools import make_pool
 from ostinato.backends.reference.ops import MEANING, Step
 from ostinato.backends.reference.paged import make_views
 from ostinato.backends.reference.recurrent import Recurrent
-from ostinato.backends.runs import MAX_STEPS, run_steps
-from ostinato.backends.stepstate import StepState
 from ostinato.backends.vocabulary import check_positions
 from ostinato.gguf.blocks import BlockFormatError, dequantize
 from ostinato.model.weights import StoredTensor, WeightExpr, WeightView, resolve
@@ -45,55 +41,26 @@ class ReferenceBackend:
         return ReferenceExecutable(programs, tensors, plan)
 
 
-class ReferenceExecutable:
+class ReferenceExecutable(ImmediateExecutable):
     """Holds every weight dequantised to float32."""
 
-    max_steps = MAX_STEPS
-    store = None
-    keeps_state = True
-
     def __init__(self, programs: Programs, tensors: Mapping[str, StoredTensor], plan: Plan) -> None:
-        self._programs, self._plan = programs, plan
         check_positions(programs, tensors, plan.context)
-        self._state = StepState(plan, len(programs.caches))
         self._weights: dict[WeightExpr, np.ndarray] = {}
         for program in programs:
             for instruction in program.instructions:
                 self._load(instruction, tensors)
-        self._pools = [make_pool(group, plan) for group in programs.caches]
+        super().__init__(programs, plan, [make_pool(group, plan) for group in programs.caches])
         self._caches = [make_views(pool, group, plan) for pool, group in zip(self._pools, programs.caches, strict=True)]
         self._recurrent = Recurrent(programs.states, plan.max_sequences)
-        self._results: deque[StepResult] = deque()
         self.trace: dict[str, np.ndarray] = {}  # every value of the last step, for comparisons
-
-    def submit(self, batch: Batch) -> None:
-        if len(self._results) == MAX_IN_FLIGHT:
-            raise RuntimeError(f"{MAX_IN_FLIGHT} steps are in flight; collect one first")
-        check_batch(batch, self._plan, self._programs.vocab_size, MAX_STEPS)
-        if self._programs.states:
-            self._state.check_continues(batch)
-        self._results.append(run_steps(batch, self._step, self._state))
-
-    def collect(self) -> StepResult:
-        if not self._results:
-            raise RuntimeError("no step is in flight")
-        return self._results.popleft()
-
-    def state(
-        self,
-        action: StateAction,
-        cache: int,
-        blocks: Sequence[int],
-        *,
-        to: Sequence[int] = (),
-        data: bytes = b"",
-    ) -> bytes:
-        return move_blocks(self._pools[cache], action, blocks, to, data)
 
     def close(self) -> None:
         self._weights.clear()
 
     def _step(self, batch: Batch) -> StepResult:
+        if self._programs.states:
+            self._state.check_continues(batch)
         program = self._programs.prefill if batch.prompt_rows else self._programs.decode
         step = Step(batch, self._state.apply(batch), self._state, self._caches, self._recurrent, self._plan, [])
         self.trace = self._interpret(program, step) if batch.rows else {}
