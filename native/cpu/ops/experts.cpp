@@ -135,7 +135,7 @@ class ExpertStep {
     for (auto some = request.take(); !some.empty(); some = request.take()) {
       for (const memory::Arrival& arrival : some) receive(exact_, arrival);
       if (active_ > 0) compute(exact_);
-      if (copy_.has_value()) compute_copies(some);
+      if (copy_.has_value()) compute_copies(*copy_, some);
       for (const memory::Arrival& arrival : some) {
         if (arrival.error.empty()) request.release(arrival.parcel);
       }
@@ -214,17 +214,17 @@ class ExpertStep {
   }
 
   // A copy that cannot be read gives way to the expert itself.
-  void compute_copies(std::span<const memory::Arrival> some) {
+  void compute_copies(const Matrices& copy, std::span<const memory::Arrival> some) {
     for (const memory::Arrival& arrival : some) {
-      if (copy_->has(arrival.parcel) && !arrival.error.empty()) {
-        m_.request->want(std::array{up_.parcel + arrival.parcel - copy_->up.parcel});
+      if (copy.has(arrival.parcel) && !arrival.error.empty()) {
+        m_.request->want(std::array{up_.parcel + arrival.parcel - copy.up.parcel});
       } else {
-        receive(*copy_, arrival);
+        receive(copy, arrival);
       }
     }
     if (active_ == 0) return;
-    m_.by_rows(rows_, 2 * up_.k, [&](int64_t row) { pack_input(*copy_, m_.scratch.experts.rows[row]); });
-    compute(*copy_);
+    m_.by_rows(rows_, 2 * up_.k, [&](int64_t row) { pack_input(copy, m_.scratch.experts.rows[row]); });
+    compute(copy);
   }
 
   // Whoever wanted the expert has no numbers in this step; its outputs are zeros, so that the rest is
