@@ -137,17 +137,6 @@ def test_counters_wrap() -> None:
     assert 50 in hot.resident
 
 
-def test_what_was_given_up_is_not_there() -> None:
-    hot, uses = hot_set(4), np.zeros(LAYERS * EXPERTS, np.uint32)
-    before = hot.resident
-    uses[[60, 61]] = 30
-    moves = hot.update(uses, 30)
-    assert {into for _, into in moves} == {60, 61}
-    hot.undo(moves)
-    hot.check_integrity()
-    assert (hot.resident, hot.moves, hot.moved_bytes) == (before, 0, 0)
-
-
 def test_a_slow_start_of_copies_makes_small_experts_stay() -> None:
     """A copy that takes a hundred reads' time is not made for thirty reads."""
     made = planned(4)

@@ -73,7 +73,7 @@ class HotSet:
 
     def update(self, uses: NDArray[np.uint32], steps: int) -> list[Move]:
         """What to move, best first, after `steps` steps more. `uses` are the rows that wanted each parcel, as counted
-        since the start, wrapping. All moves count as done: `undo` those that were not."""
+        since the start, wrapping. At most MOST_MOVES, all of which count as done."""
         self._steps += steps
         if self._steps < LOOK_STEPS:
             return []
@@ -85,12 +85,11 @@ class HotSet:
             (move for number in range(len(self._parcels)) for move in self._pairs(number, most)), reverse=True
         )
         moves = [(out, into) for _, out, into in worthy[:most]]
-        self._apply(moves, 1)
+        for out, into in moves:
+            self._there[out], self._there[into] = False, True
+            self.moves += 1
+            self.moved_bytes += int(self._bytes[into])
         return moves
-
-    def undo(self, moves: Sequence[Move]) -> None:
-        """Moves that were given up."""
-        self._apply([(into, out) for out, into in moves], -1)
 
     def figures(self) -> dict[str, int]:
         """For metrics: totals since the start, by the names in records_table.COUNTERS, and what is where, in bytes."""
@@ -109,12 +108,6 @@ class HotSet:
         """Every slot has a parcel of its size. Raises AssertionError."""
         for own, parcels in zip(self.plan.classes, self._parcels, strict=True):
             assert self._there[parcels].sum() == own.slots, f"{own.slots} slots of {own.slot_bytes} bytes"
-
-    def _apply(self, moves: Sequence[Move], count: int) -> None:
-        for out, into in moves:
-            self._there[out], self._there[into] = False, True
-            self.moves += count
-            self.moved_bytes += count * int(self._bytes[into if count > 0 else out])
 
     def _warm(self, uses: NDArray[np.uint32]) -> None:
         """A step reads an expert once, for however many rows; which steps' rows they were is not known."""

@@ -9,12 +9,12 @@ import numpy as np
 
 from ostinato.backends.contract import Plan
 from ostinato.backends.cuda.image import MAX_STEPS
-from ostinato.backends.cuda.slots import Move
 from ostinato.backends.cuda.stacks import find_stacks
 from ostinato.backends.device.budget import make_budget
 from ostinato.backends.device.lower import lower
 from ostinato.engine.loading import Opened
 from ostinato.memory.device import DevicePlan
+from ostinato.memory.hot import MOST_MOVES, Move
 
 PLENTY = 1 << 40
 
@@ -33,19 +33,14 @@ class Restless:
     def __init__(self, plan: DevicePlan, first: Sequence[int], seed: int = 1) -> None:
         self._plan, self.there, self._random = plan, set(first), np.random.default_rng(seed)
         self.uses = np.zeros(len(plan.parcel_bytes), np.uint32)
-        self.steps = self.given_up = 0
+        self.steps = 0
 
     def update(self, uses: np.ndarray, steps: int) -> list[Move]:
         self.uses, self.steps = uses.copy(), self.steps + steps
-        moves = [move for own in self._plan.classes for move in self._pairs(own.parcels)]
+        moves = [move for own in self._plan.classes for move in self._pairs(own.parcels)][:MOST_MOVES]
         for out, into in moves:
             self.there.symmetric_difference_update((out, into))
         return moves
-
-    def undo(self, moves: Sequence[Move]) -> None:
-        self.given_up += len(moves)
-        for out, into in moves:
-            self.there.symmetric_difference_update((out, into))
 
     def _pairs(self, parcels: Sequence[int]) -> list[Move]:
         out = self._random.permutation([p for p in parcels if p in self.there])

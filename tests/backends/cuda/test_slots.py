@@ -21,7 +21,7 @@ from ostinato.backends.cuda.executable import RESERVE_BYTES, CudaExecutable
 from ostinato.backends.cuda.home import build_home
 from ostinato.backends.cuda.image import MAX_STEPS
 from ostinato.backends.cuda.memory import Memory
-from ostinato.backends.cuda.slots import MOST_MOVES, Move, Slots
+from ostinato.backends.cuda.slots import Slots
 from ostinato.backends.cuda.stacks import expert_count, find_stacks, resident_table
 from ostinato.backends.device.budget import make_budget
 from ostinato.backends.device.experts import DeviceExperts, plan_experts
@@ -29,7 +29,7 @@ from ostinato.backends.device.lower import lower
 from ostinato.backends.device.planes import to_planes
 from ostinato.engine.loading import Opened, Options, open_model
 from ostinato.memory.cost import Line
-from ostinato.memory.hot import BusCosts, HotSet, first_parcels
+from ostinato.memory.hot import MOST_MOVES, BusCosts, HotSet, Move, first_parcels
 from ostinato.model.weights import Rows, resolve
 from tests.backends.cuda.budgets import Restless, budget_of
 from tests.backends.cuda.host_driver import HostCuda, HostDriver
@@ -270,7 +270,6 @@ def test_every_expert_is_found_before_during_and_after_moves(alone: Alone) -> No
         assert {into for _, into in moves} <= set(alone.slots.residents)
         alone.check()
     assert alone.slots.moves == 15
-    assert alone.slots.moved_bytes >= 15 * min(alone.experts.plan.parcel_bytes)
 
 
 def test_entries_are_written_in_the_order_of_launches(alone: Alone) -> None:

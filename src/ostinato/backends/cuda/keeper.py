@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -10,18 +9,16 @@ from numpy.typing import NDArray
 
 from ostinato.backends.cuda.driver import Event
 from ostinato.backends.cuda.memory import Memory
-from ostinato.backends.cuda.slots import MOST_MOVES, Move, Slots
+from ostinato.backends.cuda.slots import Slots
+from ostinato.memory.hot import Move
 
 
 class Policy(Protocol):
     """Who decides which parcels have slots (memory/hot.py)."""
 
     def update(self, uses: NDArray[np.uint32], steps: int) -> list[Move]:
-        """Moves to make, best first: `uses` of every parcel as counted since the start, wrapping; `steps` that were
-        collected since the last call."""
-
-    def undo(self, moves: Sequence[Move]) -> None:
-        """These are not made."""
+        """Moves to make, at most MOST_MOVES, all of which will be made: `uses` of every parcel as counted since the
+        start, wrapping; `steps` that were collected since the last call."""
 
 
 class Keeper:
@@ -50,7 +47,5 @@ class Keeper:
 
     def _decide(self) -> None:
         steps, self._steps = self._steps, 0
-        moves = self.policy.update(self._seen[self.slots.rows], steps)
-        self.policy.undo(moves[MOST_MOVES:])
-        if moves:
-            self.slots.begin(moves[:MOST_MOVES])
+        if moves := self.policy.update(self._seen[self.slots.rows], steps):
+            self.slots.begin(moves)

@@ -22,12 +22,10 @@ from ostinato.backends.cuda.machine import EXPERT_OPERANDS
 from ostinato.backends.cuda.memory import Memory
 from ostinato.backends.cuda.stacks import ADDRESS
 from ostinato.memory.device import DevicePlan
+from ostinato.memory.hot import MOST_MOVES, Move
 
-MOST_MOVES = 32  # under way at once
 _ENTRY_BYTES = EXPERT_OPERANDS * ADDRESS.itemsize
 _NOBODY = -1
-
-Move = tuple[int, int]  # parcels: out, in
 
 
 class Slots:
@@ -47,7 +45,7 @@ class Slots:
         self._moving: list[tuple[int, int]] = []  # slot, parcel on its way there
         self._copied: Event | None = None  # when those are there
         self._pointed: Event | None = None  # when the last entries are
-        self.moves = self.moved_bytes = 0
+        self.moves = 0  # that are done
         self._fill(first)
 
     @property
@@ -88,7 +86,6 @@ class Slots:
         for slot, parcel in arrived:
             self._holds[slot], self._slot[parcel] = parcel, slot
             self.moves += 1
-            self.moved_bytes += int(self._home.sizes[parcel])
         self._point([parcel for _, parcel in arrived], half=1)
         self._pointed = self._driver.event()
 
