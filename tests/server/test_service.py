@@ -74,6 +74,7 @@ def test_metrics_of_a_weight_store(served: Served) -> None:
     assert sample(text, "ostinato_store_hit_ratio") == pytest.approx(counts["hits"] / wanted)
     assert sample(text, "ostinato_store_prefetch_recall") == pytest.approx(counts["foreseen"] / wanted)
     assert sample(text, "ostinato_store_stall_seconds_total") == pytest.approx(1e-9 * counts["stall_ns"])
+    assert sample(text, "ostinato_store_read_latency_seconds") == pytest.approx(1e-9 * counts["read_latency_ns"])
     documented = (ROOT / "docs" / "server.md").read_text()
     for line in text.splitlines():
         if line.startswith("ostinato_store_"):

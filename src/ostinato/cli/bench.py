@@ -232,21 +232,18 @@ def _round(session: Session, options: argparse.Namespace, batch: int, seed: int)
     random = np.random.default_rng((seed, batch))
     prompts = random.integers(0, session.opened.spec.vocab_size, (batch, options.prompt)).tolist()
     meters = (StoreFigures(session.executable.store), BusFigures(hot_set(session.executable)))
+    tokens = {"prefill": batch * options.prompt, "decode": batch * options.generate}
     prefill, decode = session.measure(prompts, options.generate, lambda: _mark(meters))
     _mark(meters)
-    return {
+    found = {
         "first_token_seconds": prefill,
-        "prefill_tokens_per_second": batch * options.prompt / prefill,
-        "decode_tokens_per_second": batch * options.generate / decode,
-        **{
-            key: value for meter in meters for key, value in meter.figures("prefill", 0, batch * options.prompt).items()
-        },
-        **{
-            key: value
-            for meter in meters
-            for key, value in meter.figures("decode", 1, batch * options.generate).items()
-        },
+        "prefill_tokens_per_second": tokens["prefill"] / prefill,
+        "decode_tokens_per_second": tokens["decode"] / decode,
     }
+    for meter in meters:
+        for part, what in enumerate(tokens):
+            found |= meter.figures(what, part, tokens[what])
+    return found
 
 
 def _mark(meters: Sequence[StoreFigures | BusFigures]) -> None:

@@ -120,7 +120,7 @@ def machine(options: argparse.Namespace) -> Options:
         checksums=options.checksums,
         gpu_memory=options.gpu_memory,
         coarse=options.coarse,
-        coarse_share=options.coarse_share or COARSE_SHARE,
+        coarse_share=options.coarse_share or Options.coarse_share,
     )
 
 

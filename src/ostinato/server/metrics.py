@@ -90,11 +90,6 @@ STORE = {
     "store_prefetch_bytes": ("ostinato_store_prefetch_bytes", "Bytes read ahead of time.", True),
     "store_replica_bytes": ("ostinato_store_replica_bytes", "Of both, those that a replica served.", True),
     "store_coarse": ("ostinato_store_coarse", "Hits and misses that were of a copy in fewer bits.", True),
-    "store_read_latency_ns": (
-        "ostinato_store_read_latency_ns",
-        "Of a read, as fitted at start for coarse copies.",
-        False,
-    ),
     "store_read_rate": (
         "ostinato_store_read_bytes_per_second",
         "Of reads, as fitted at start for coarse copies.",
@@ -135,6 +130,7 @@ class _EngineCollector(Collector):
         if info.get("store_budget_bytes"):
             yield from _families(STORE, info)
             yield from _rates(Statistics({name: info[f"store_{name}"] for name in _memory.COUNTERS}))
+            yield _read_latency(info)
         if info.get("gpu_pinned_bytes"):
             yield from _families(SLOTS, info)
             yield _hit_ratio(info)
@@ -150,6 +146,11 @@ def _families(table: Mapping[str, tuple[str, str, bool]], info: Mapping[str, Any
 def _hit_ratio(info: Mapping[str, Any]) -> Metric:
     share = info["gpu_hits"] / max(1, info["gpu_hits"] + info["gpu_misses"])
     return GaugeMetricFamily("ostinato_gpu_expert_hit_ratio", "Of both, the part on the device.", value=share)
+
+
+def _read_latency(info: Mapping[str, Any]) -> Metric:
+    text = "Of a read, as fitted at start for coarse copies."
+    return GaugeMetricFamily("ostinato_store_read_latency_seconds", text, value=1e-9 * info["store_read_latency_ns"])
 
 
 def _rates(found: Statistics) -> Iterator[Metric]:
